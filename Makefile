@@ -1,0 +1,60 @@
+# vlsearch: `make demo` and `make test` do all the set-up that they need.
+SHELL := /bin/bash
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO_DIR ?= build/demo
+PYTEST_ARGS ?=
+
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+.PHONY: help setup demo test test-fast lint format bench lock clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+# --- set-up ------------------------------------------------------------------------------
+
+setup: $(VENV)/.installed debian-packages ## environment in .venv, so that .venv/bin/vlsearch works
+
+# The stamp holds until the lock or the project file changes.
+$(VENV)/.installed: requirements.lock pyproject.toml
+	@PYTHON="$(PYTHON)" bash scripts/setup_venv.sh $(VENV)
+	@touch $@
+
+.PHONY: debian-packages
+debian-packages:
+	@bash scripts/debian_packages.sh
+
+# --- the main path -----------------------------------------------------------------------
+
+demo: setup ## emoji click log -> pipeline -> release -> answers over gRPC
+	@$(BIN)/python scripts/demo.py --dir "$(DEMO_DIR)"
+
+test: setup ## all tests
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-fast: setup ## all tests but the slow ones
+	@$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+
+lint: setup ## ruff (lint and format) and mypy
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: setup ## rewrite to the house format
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: setup ## every benchmark, one JSON each under build/bench/
+	@mkdir -p build/bench
+	@set -e; for script in benchmarks/[a-z]*.py; do \
+	  name=$$(basename $$script .py); echo "== $$name"; \
+	  $(BIN)/python $$script --json build/bench/$$name.json; done
+
+lock: ## compile requirements.lock anew (needs uv; writes no addresses)
+	uv pip compile pyproject.toml --all-extras --override requirements/overrides.txt \
+	  --python-version 3.11 --no-annotate --no-header --no-emit-index-url -o requirements.lock
+
+clean: ## remove build outputs (not the environment)
+	rm -rf build

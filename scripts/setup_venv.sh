@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Make the virtual environment $1 hold exactly requirements.lock and this project.
+# The lock is complete (made with resolver overrides), so nothing is resolved again.
+set -euo pipefail
+venv="$1"
+python="${PYTHON:-python3.11}"
+
+if ! command -v "$python" >/dev/null 2>&1; then
+  echo "vlsearch needs Python 3.11 and '$python' was not found; install it or name one: make PYTHON=/path/to/python3.11" >&2
+  exit 2
+fi
+if [ "$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')" != "3.11" ]; then
+  echo "vlsearch needs Python 3.11; '$python' is $("$python" --version). Name one: make PYTHON=/path/to/python3.11" >&2
+  exit 2
+fi
+
+if [ ! -x "$venv/bin/python" ]; then
+  "$python" -m venv "$venv" 2>/dev/null || {
+    echo "Python's venv module does not work here: apt-get install python3.11-venv" >&2
+    exit 2
+  }
+fi
+
+echo "Setting up $venv (the first time takes a few minutes) ..."
+"$venv/bin/python" -m pip install --quiet --disable-pip-version-check uv
+"$venv/bin/uv" pip install --quiet --python "$venv/bin/python" --no-deps -r requirements.lock
+"$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
+  --no-deps --no-build-isolation --editable .

@@ -1,0 +1,42 @@
+"""Session set-up: two logical CPU devices, golden values, the photograph set."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+# Before anything imports TensorFlow: no GPU probing noise, no chatter.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def pytest_configure(config):
+    """Split the CPU into two logical devices: they stand in for two GPUs.
+
+    It has to happen before anything touches TensorFlow's runtime; tests that need no
+    TensorFlow (the client's, for example) check their imports in processes of their own.
+    """
+    import tensorflow as tf
+
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+
+
+@pytest.fixture(scope="session")
+def golden():
+    """Golden values of the systems' formulas: {system: {name: value}}."""
+    path = REPOSITORY / "tests" / "golden" / "golden_values.json"
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="session")
+def photos():
+    """Folder of the photograph set (images/ and captions.jsonl), or skip with the reason."""
+    candidates = [os.environ.get("VLSEARCH_PHOTOS"), REPOSITORY.parent / "shared/data/flickr8k_1000"]
+    for candidate in candidates:
+        if candidate and (Path(candidate) / "captions.jsonl").is_file():
+            return Path(candidate)
+    pytest.skip("no photograph set: set VLSEARCH_PHOTOS to a folder with captions.jsonl and images/")

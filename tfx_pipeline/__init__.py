@@ -1,0 +1,5 @@
+"""The TFX pipeline of vlsearch: data, components, runners, report, command line."""
+
+from tfx_pipeline import compat
+
+compat.install()

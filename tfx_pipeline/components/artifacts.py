@@ -1,0 +1,50 @@
+"""Artifact types of the pipeline and the names of the files in them."""
+
+from tfx.types.artifact import Artifact
+
+VOCABULARY_FILE = "vocabulary.txt"
+METRICS_FILE = "metrics.json"
+REPORT_FILE = "report.html"
+RELEASE_FILE = "release.json"
+
+
+class Gallery(Artifact):
+    """Every image of the store once, as Examples (`data_tfrecord-*.gz`)."""
+
+    TYPE_NAME = "VlsearchGallery"
+
+
+class Relevance(Artifact):
+    """Known positives of every query with their split (`relevance.parquet`)."""
+
+    TYPE_NAME = "VlsearchRelevance"
+
+
+class RejectedRows(Artifact):
+    """Rows that could not be used, with reason and origin (`rejected-*.jsonl`)."""
+
+    TYPE_NAME = "VlsearchRejectedRows"
+
+
+class Vocabulary(Artifact):
+    """WordPiece vocabulary (`vocabulary.txt`, one piece a line)."""
+
+    TYPE_NAME = "VlsearchVocabulary"
+
+
+class Evaluation(Artifact):
+    """What the evaluator found (`metrics.json`, `report.html`, per-query results)."""
+
+    TYPE_NAME = "VlsearchEvaluation"
+
+
+class VectorIndex(Artifact):
+    """The encoded gallery: FAISS index, items, and the embeddings it was built from."""
+
+    TYPE_NAME = "VlsearchVectorIndex"
+
+
+class Release(Artifact):
+    """What was released (`release.json` as written to the serving root), or why not."""
+
+    TYPE_NAME = "VlsearchRelease"

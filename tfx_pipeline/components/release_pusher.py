@@ -1,0 +1,85 @@
+"""ReleasePusher: puts blessed towers and their index into the serving root as one piece."""
+
+# No postponed annotations here: TFX reads the types of the component function.
+
+import json
+import logging
+from pathlib import Path
+
+from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
+from tfx.dsl.component.experimental.decorators import component
+from tfx.types import standard_artifacts
+from tfx.utils import path_utils
+
+from tfx_pipeline.components.artifacts import METRICS_FILE, Evaluation, Release, VectorIndex
+
+
+@component
+def ReleasePusher(  # noqa: N802 -- a component class is made of it
+    model: InputArtifact[standard_artifacts.Model],
+    index: InputArtifact[VectorIndex],
+    evaluation: InputArtifact[Evaluation],
+    blessing: InputArtifact[standard_artifacts.ModelBlessing],
+    infra_blessing: InputArtifact[standard_artifacts.InfraBlessing],
+    release: OutputArtifact[Release],
+    serving_root: Parameter[str],
+    version: Parameter[int],
+    experiment: Parameter[str],
+    lineage: Parameter[str],
+    data_span: Parameter[str],
+) -> None:
+    """Publish towers and index under one version number, then the release manifest.
+
+    Args:
+      model: the Trainer's model.
+      index: the built index.
+      evaluation: metrics for the manifest and the model card.
+      blessing: the evaluator's verdict.
+      infra_blessing: the serving validator's verdict.
+      release: `released` = 1 with the version, or 0 with the reasons.
+      serving_root: folder that the model server serves.
+      version: the release's number, decided at submission.
+      experiment: the experiment configuration, YAML, for the model card.
+      lineage: JSON object that says what the release was made of, decided at submission.
+      data_span: JSON list of the spans of the click log that it was trained on.
+    """
+    from serving.release import publish_release
+    from tfx_pipeline.release.model_card import render_model_card
+
+    reasons = [
+        f"{name}: {verdict.get_string_custom_property('reasons')}"
+        for name, verdict in (("evaluation", blessing), ("serving", infra_blessing))
+        if verdict.get_int_custom_property("blessed") != 1
+    ]
+    if reasons:
+        release.set_int_custom_property("released", 0)
+        release.set_string_custom_property("reasons", "; ".join(reasons))
+        logging.warning("Not released: %s", "; ".join(reasons))
+        return
+
+    towers = Path(path_utils.serving_model_path(model.uri))
+    metrics = json.loads(Path(evaluation.uri, METRICS_FILE).read_text(encoding="utf-8"))
+    artifacts = {
+        "model": model.id,
+        "index": index.id,
+        "evaluation": evaluation.id,
+    }
+    publish_release(
+        Path(serving_root),
+        version,
+        towers={tower.name: tower for tower in sorted(towers.iterdir()) if tower.is_dir()},
+        index=Path(index.uri, "index"),
+        metrics=metrics,
+        lineage={**json.loads(lineage), "artifacts": artifacts},
+        data_span=json.loads(data_span),
+        model_card=render_model_card(
+            version=version,
+            experiment=experiment,
+            metrics=metrics,
+            data_span=json.loads(data_span),
+            towers_dir=towers,
+        ),
+    )
+    release.set_int_custom_property("released", 1)
+    release.set_int_custom_property("version", version)
+    logging.info("Released version %d to %s", version, serving_root)

@@ -1,0 +1,49 @@
+"""ServingValidator: boots a model server on a staged release and queries it."""
+
+# No postponed annotations here: TFX reads the types of the component function.
+
+import logging
+from pathlib import Path
+
+from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
+from tfx.dsl.component.experimental.decorators import component
+from tfx.types import standard_artifacts
+from tfx.utils import path_utils
+
+from tfx_pipeline.components.artifacts import Gallery, Relevance, VectorIndex
+
+
+@component
+def ServingValidator(  # noqa: N802 -- a component class is made of it
+    model: InputArtifact[standard_artifacts.Model],
+    index: InputArtifact[VectorIndex],
+    gallery: InputArtifact[Gallery],
+    relevance: InputArtifact[Relevance],
+    infra_blessing: OutputArtifact[standard_artifacts.InfraBlessing],
+    queries: Parameter[int] = 32,
+) -> None:
+    """Serve a staged copy in the release layout on loopback and search it over gRPC.
+
+    Args:
+      model: the Trainer's model.
+      index: the built index.
+      gallery: real images to encode.
+      relevance: real queries to ask.
+      infra_blessing: `blessed` = 1 if every answer was right, else 0 with the reason; also
+        holds the staged copy until the run is cleaned up.
+      queries: how many queries to ask, and images to encode.
+    """
+    from tfx_pipeline.release.validation import validate_serving
+
+    problem = validate_serving(
+        towers_dir=Path(path_utils.serving_model_path(model.uri)),
+        index_dir=Path(index.uri, "index"),
+        gallery_dir=Path(gallery.uri),
+        relevance_path=Path(relevance.uri, "relevance.parquet"),
+        staging_dir=Path(infra_blessing.uri, "staged"),
+        queries=queries,
+    )
+    infra_blessing.set_int_custom_property("blessed", int(problem is None))
+    if problem is not None:
+        infra_blessing.set_string_custom_property("reasons", problem)
+        logging.error("Serving validation failed: %s", problem)

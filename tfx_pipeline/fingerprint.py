@@ -1,0 +1,40 @@
+"""Fingerprints of what a step depends on but TFX does not see: files and code."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+_ROOT = Path(__file__).resolve().parent.parent
+
+
+def fingerprint_text(*parts: str) -> str:
+    """Short hexadecimal fingerprint of strings; their boundaries count."""
+    digest = hashlib.sha256()
+    for part in parts:
+        encoded = part.encode("utf-8")
+        digest.update(len(encoded).to_bytes(8, "big") + encoded)
+    return digest.hexdigest()[:16]
+
+
+def fingerprint_file(path: str | Path) -> str:
+    """Short hexadecimal fingerprint of a file's content."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def fingerprint_code(*folders: str) -> str:
+    """Fingerprint of the Python sources of the project's folders, for cache keys.
+
+    Args:
+      folders: relative to the project's root, for example ``vl_models/text``.
+    """
+    return fingerprint_text(*_sources(folders))
+
+
+def _sources(folders: Iterable[str]) -> Iterable[str]:
+    for folder in folders:
+        for path in sorted((_ROOT / folder).rglob("*.py")):
+            yield path.relative_to(_ROOT).as_posix()
+            yield path.read_text(encoding="utf-8")

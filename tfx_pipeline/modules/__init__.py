@@ -1,0 +1,1 @@
+"""What TFX's Transform and Trainer call: `preprocessing_fn` and `run_fn`."""

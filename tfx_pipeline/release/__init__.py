@@ -1,0 +1,1 @@
+"""What surrounds a release: the check before it, the card beside it."""

@@ -1,0 +1,56 @@
+"""Gathers and means over replicas: how a loss on the global batch is computed.
+
+Contract: every replica returns the *same* global scalar. The trainer differentiates
+``loss / replicas`` and sums gradients over replicas; as gathers carry gradient, the sum is
+exactly the gradient of one device on the concatenated batch.
+"""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+
+def replica_count() -> int:
+    """Number of replicas that run in step here: 1 outside a replica context."""
+    context = tf.distribute.get_replica_context()
+    return 1 if context is None else context.num_replicas_in_sync
+
+
+def all_gather(x: tf.Tensor) -> tf.Tensor:
+    """Concatenate ``x`` of all replicas along axis 0, in replica order, with gradient.
+
+    Args:
+      x: [batch, ...] of equal shape on every replica.
+
+    Returns:
+      [replicas * batch, ...]; ``x`` itself with one replica.
+    """
+    if replica_count() == 1:
+        return x
+    return tf.distribute.get_replica_context().all_gather(x, axis=0)
+
+
+def global_sum(x: tf.Tensor) -> tf.Tensor:
+    """Sum a tensor element-wise over replicas, with gradient; identity with one replica."""
+    if replica_count() == 1:
+        return x
+    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, x)
+
+
+def global_mean(values: tf.Tensor, weights: tf.Tensor | None = None) -> tf.Tensor:
+    """Weighted mean over all items of all replicas: Σ w·v / Σ w, 0 when all weights are 0.
+
+    A mean of per-replica means would weigh items of a sparsely filled replica more.
+
+    Args:
+      values: float [batch, ...] on this replica.
+      weights: same shape, for example a 0/1 mask; all ones by default.
+
+    Returns:
+      float32 scalar, the same on every replica.
+    """
+    values = tf.cast(values, tf.float32)
+    weights = tf.ones_like(values) if weights is None else tf.cast(weights, tf.float32)
+    numerator = global_sum(tf.reduce_sum(values * weights))
+    denominator = global_sum(tf.reduce_sum(weights))
+    return tf.math.divide_no_nan(numerator, denominator)

@@ -1,0 +1,8 @@
+"""The one exception type that means "the input is wrong", not "the program is"."""
+
+
+class UserError(ValueError):
+    """Wrong input from a person: the message says what was wrong, where, and what to do.
+
+    The command line prints the message as one paragraph and exits with code 2.
+    """

@@ -1,0 +1,1 @@
+"""The systems of the literature, one file each, behind one interface (`base.py`)."""

@@ -1,0 +1,95 @@
+"""The interface that every system implements.
+
+A *batch* is a dict of dense tensors (no strings); a key of an absent modality is absent:
+
+====================  ====================  =================================================
+key                   dtype and shape       meaning
+====================  ====================  =================================================
+image                 uint8 [B, H, W, 3]    RGB; the tower normalises
+image_2               uint8 [B, H, W, 3]    second image or second view
+token_ids             int32 [B·n, L]        image-major: texts of row i are i·n … i·n + n - 1
+text_mask             bool  [B·n, L]        True = token, False = padding
+image_features        float32 [B, d]        precomputed image features
+text_features         float32 [B·n, d]      precomputed text features
+image_key             int64 [B]             fingerprint of the image id
+query_key             int64 [B·n]           fingerprint of the normalised query
+clicked_query_keys    int64 [B, M]          keys of queries known to click image i, -1 padded
+row                   int64 [B]             stable index of the Example
+seed                  int32 [B, 2]          from (run, epoch, row): all randomness of a row
+label                 float32 [B, C]        multi-hot; label_id int32 [B], -1 = none
+query_weight          float32 [B·n]         debiased click weight of the drawn text
+image_log_q           float32 [B]           log share of clicks, for the logQ correction
+source_type           int32 [B]             index into features.SOURCE_TYPES
+source_id             int32 [B]             index of the data source in the mixer
+====================  ====================  =================================================
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+Batch = Mapping[str, tf.Tensor]
+Outputs = dict[str, tf.Tensor]
+
+
+class VisionLanguageModel(abc.ABC):
+    """A vision-language system: Keras layers, their mathematics, and nothing of training.
+
+    Not a `keras.Model`: `losses` there is a property of another meaning, and `fit` is not
+    used (the trainer owns optimisers, stages and distribution). Every layer has an explicit
+    name, so `variable.path` is stable and public: phases, freezing and warm starts match it.
+    """
+
+    @property
+    @abc.abstractmethod
+    def layers(self) -> Sequence[keras.layers.Layer]:
+        """Top-level Keras layers, in a fixed order; they hold all variables."""
+
+    @abc.abstractmethod
+    def build(self) -> None:
+        """Create every variable; called once, under the strategy's scope."""
+
+    @abc.abstractmethod
+    def forward(self, batch: Batch, training: bool) -> Outputs:
+        """Compute embeddings, keys and hidden states once, for all losses and hooks."""
+
+    @abc.abstractmethod
+    def losses(self, batch: Batch, outputs: Outputs) -> dict[str, tf.Tensor]:
+        """Named float32 scalars of the *global* batch, equal on every replica."""
+
+    def after_step(self, batch: Batch, outputs: Outputs) -> None:  # noqa: B027
+        """Update state once per forward pass (enqueue, codebook), in replica context."""
+
+    def after_update(self) -> None:  # noqa: B027
+        """Update state once per optimiser update (momentum encoder, temperature clamp)."""
+
+    def scalars(self) -> dict[str, tf.Tensor]:
+        """Values worth logging beside the losses, for example the temperature."""
+        return {}
+
+    @abc.abstractmethod
+    def encode_image(self, batch: Batch) -> tf.Tensor:
+        """Image embeddings, unit-norm float32 [B, D]."""
+
+    @abc.abstractmethod
+    def encode_text(self, batch: Batch) -> tf.Tensor:
+        """Text embeddings, unit-norm float32 [B·n, D]."""
+
+    @abc.abstractmethod
+    def get_config(self) -> dict[str, Any]:
+        """Everything needed to construct the same model again, as plain values."""
+
+    @property
+    def variables(self) -> list[keras.Variable]:
+        """All variables, state included, in layer order."""
+        return [variable for layer in self.layers for variable in layer.variables]
+
+    @property
+    def trainable_variables(self) -> list[keras.Variable]:
+        """Variables that optimisers may update, in layer order."""
+        return [variable for layer in self.layers for variable in layer.trainable_variables]
