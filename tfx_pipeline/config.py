@@ -9,21 +9,49 @@ from typing import Any, Literal
 import pydantic
 import yaml
 
-from tfx_pipeline.data.config import ExampleGenConfig
+from tfx_pipeline.data.config import (
+    ExampleGenConfig,
+    ImageConfig,
+    PropensityConfig,
+    SplitConfig,
+)
+from tfx_pipeline.data.folder import DataFolder
 from tfx_pipeline.evaluation.config import EvaluationConfig
 from vl_models.errors import UserError
-from vl_models.models.registry import ModelConfig
+from vl_models.models.base import ModelConfig
+from vl_models.models.registry import model_config_from_dict
 from vl_models.strict_config import StrictConfig, explain_validation_error
 from vl_models.training.config import TrainConfig
 
 
 class DataConfig(StrictConfig):
-    """Which data, and how Examples are made of it."""
+    """Which data, and how Examples are made of it; what is null is as data.yaml says."""
 
     folder: str  # a data folder: data.yaml, log/, images/
     span_window: pydantic.PositiveInt | None = None  # the newest N spans; all by default
     schema_file: str | None = None  # a curated schema; inferred from statistics by default
-    examples: ExampleGenConfig = ExampleGenConfig()
+    shorter_side: pydantic.PositiveInt = 256  # images are stored with this side, in pixels
+    quality: int = pydantic.Field(default=90, ge=1, le=100)  # of re-encoded JPEGs
+    splits: SplitConfig | None = None
+    propensity: PropensityConfig | None = None
+    shards: pydantic.PositiveInt = 8
+    max_rejected_fraction: float = pydantic.Field(default=0.01, ge=0, le=1)
+
+    def example_config(self, folder: DataFolder) -> ExampleGenConfig:
+        """How Examples are made of a data folder."""
+        changes: dict[str, Any] = {
+            "shards": self.shards,
+            "max_rejected_fraction": self.max_rejected_fraction,
+            "images": ImageConfig(
+                root=folder.image_root,
+                ids=folder.image_ids,
+                shorter_side=self.shorter_side,
+                quality=self.quality,
+            ),
+        }
+        changes |= {"splits": self.splits} if self.splits is not None else {}
+        changes |= {"propensity": self.propensity} if self.propensity is not None else {}
+        return folder.example_config(**changes)
 
 
 class VocabularyConfig(StrictConfig):
@@ -31,6 +59,14 @@ class VocabularyConfig(StrictConfig):
 
     size: pydantic.PositiveInt = 8000
     pretrained: str | None = None  # for example a BERT vocabulary
+
+
+class InputOptions(StrictConfig):
+    """How the trainer draws from the Examples."""
+
+    text_draw: Literal["weight", "uniform"] = "weight"  # which of an image's queries
+    max_clicked_queries: pydantic.NonNegativeInt = 16  # known clicks beside the drawn pairs
+    augment: bool = True  # random crops
 
 
 class IndexConfig(StrictConfig):
@@ -41,21 +77,22 @@ class IndexConfig(StrictConfig):
 
 
 class ReleaseConfig(StrictConfig):
-    """The check before a release, and the warm-up that is shipped with it."""
+    """The check before a release."""
 
     validation_queries: pydantic.PositiveInt = 32
-    warmup_requests: pydantic.NonNegativeInt = 4
 
 
 class ExperimentConfig(StrictConfig):
     """One experiment: everything between a data folder and a release."""
 
     name: str = pydantic.Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
-    output: str  # serving/, pipeline/, metrics.json and report.html go here
+    output: str = "build/run"  # gets serving/, pipeline/, metrics.json, report.html
     data: DataConfig
     vocabulary: VocabularyConfig = VocabularyConfig()
-    model: ModelConfig
+    model: pydantic.SerializeAsAny[ModelConfig]  # of the system that `system` names
+    input: InputOptions = InputOptions()
     train: TrainConfig
+    devices: str = "auto"  # auto, cpu:N, gpu:N
     evaluate: EvaluationConfig = EvaluationConfig()
     index: IndexConfig = IndexConfig()
     release: ReleaseConfig = ReleaseConfig()
@@ -73,6 +110,9 @@ class ExperimentConfig(StrictConfig):
                 f"{where}: an experiment is a mapping of keys to values. "
                 f"Received: {type(values).__name__}."
             )
+        if isinstance(values.get("model"), Mapping):
+            model = model_config_from_dict(values["model"], f"{where}: model")
+            values = {**values, "model": model}
         try:
             return cls.model_validate(values)
         except pydantic.ValidationError as error:
@@ -102,9 +142,10 @@ class ExperimentConfig(StrictConfig):
             _apply_override(values, override)
         return cls.from_dict(values, str(path))
 
-    def to_yaml(self) -> str:
-        """The complete configuration, defaults included."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    def to_yaml(self, *, without: Sequence[str] = ()) -> str:
+        """The complete configuration, defaults included, less some top-level keys."""
+        values = self.model_dump(mode="json", exclude=set(without))
+        return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 
 
 def _parse(text: str, where: str) -> Any:

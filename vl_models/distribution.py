@@ -27,7 +27,10 @@ def all_gather(x: tf.Tensor) -> tf.Tensor:
     """
     if replica_count() == 1:
         return x
-    return tf.distribute.get_replica_context().all_gather(x, axis=0)
+    gathered = tf.distribute.get_replica_context().all_gather(x, axis=0)
+    # The collective forgets all static shapes; layers and losses want them.
+    rows = None if x.shape[0] is None else x.shape[0] * replica_count()
+    return tf.ensure_shape(gathered, [rows, *x.shape[1:]])
 
 
 def global_sum(x: tf.Tensor) -> tf.Tensor:

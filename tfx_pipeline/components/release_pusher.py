@@ -44,6 +44,7 @@ def ReleasePusher(  # noqa: N802 -- a component class is made of it
       data_span: JSON list of the spans of the click log that it was trained on.
     """
     from serving.release import publish_release
+    from tfx_pipeline.config import ExperimentConfig
     from tfx_pipeline.release.model_card import render_model_card
 
     reasons = [
@@ -73,11 +74,10 @@ def ReleasePusher(  # noqa: N802 -- a component class is made of it
         lineage={**json.loads(lineage), "artifacts": artifacts},
         data_span=json.loads(data_span),
         model_card=render_model_card(
+            name=ExperimentConfig.from_yaml(experiment).name,
             version=version,
             experiment=experiment,
-            metrics=metrics,
-            data_span=json.loads(data_span),
-            towers_dir=towers,
+            spans=json.loads(data_span),
         ),
     )
     release.set_int_custom_property("released", 1)

@@ -25,6 +25,7 @@ def RetrievalEvaluator(  # noqa: N802 -- a component class is made of it
     blessing: OutputArtifact[standard_artifacts.ModelBlessing],
     experiment: Parameter[str],
     baseline: Parameter[str],
+    data_span: Parameter[str],
     code_fingerprint: Parameter[str],
 ) -> None:
     """Evaluate with the SavedModels that would be served, compare, bless, report.
@@ -40,33 +41,39 @@ def RetrievalEvaluator(  # noqa: N802 -- a component class is made of it
       experiment: the experiment configuration, YAML.
       baseline: metrics of the current release as JSON, "" without one; decided at
         submission, so that a cached step stands for the same comparison.
+      data_span: JSON list of the spans of the click log, for the report.
       code_fingerprint: of the evaluation's code, for the cache key only.
     """
     from tfx_pipeline.config import ExperimentConfig
     from tfx_pipeline.data.rejected import count_reasons
-    from tfx_pipeline.evaluation import evaluate, write_evaluation
+    from tfx_pipeline.evaluation.evaluate import evaluate_release
+    from tfx_pipeline.evaluation.write import write_evaluation
+    from tfx_pipeline.report.facts import ReportFacts
 
     del code_fingerprint
     config = ExperimentConfig.from_yaml(experiment)
     towers = Path(path_utils.serving_model_path(model.uri))
-    result = evaluate(
+    result = evaluate_release(
         text_tower=towers / "text_tower",
         image_tower=towers / "image_tower",
-        gallery_dir=Path(gallery.uri),
+        gallery_dir=gallery.uri,
         relevance_path=Path(relevance.uri, "relevance.parquet"),
         config=config.evaluate,
         baseline=json.loads(baseline) if baseline else None,
     )
     write_evaluation(
         result,
-        Path(evaluation.uri),
+        evaluation.uri,
         history_path=Path(model_run.uri, "history.jsonl"),
         config_yaml=experiment,
-        title=config.name,
-        facts={"rejected rows": count_reasons(Path(rejected.uri))},
+        facts=ReportFacts(
+            title=config.name,
+            data={**result.counts, "spans": ", ".join(map(str, json.loads(data_span)))},
+            rejected=count_reasons(rejected.uri),
+        ),
     )
-    blessed = result.blessing.blessed
-    blessing.set_int_custom_property("blessed", int(blessed))
-    if not blessed:
-        blessing.set_string_custom_property("reasons", "; ".join(result.blessing.reasons))
-        logging.warning("Not blessed: %s", "; ".join(result.blessing.reasons))
+    blessing.set_int_custom_property("blessed", int(result.blessing.blessed))
+    if not result.blessing.blessed:
+        reasons = " ".join(result.blessing.reasons)
+        blessing.set_string_custom_property("reasons", reasons)
+        logging.warning("Not blessed: %s", reasons)

@@ -14,8 +14,8 @@ from tfx.types import artifact_utils, component_spec, standard_artifacts
 from tfx.types import standard_component_specs as specs
 from tfx.utils import json_utils
 
-from tfx_pipeline.components.artifacts import VOCABULARY_FILE, Vocabulary
-
+from tfx_pipeline.components.artifacts import Vocabulary
+from vl_models.text.vocabulary import VOCABULARY_FILE
 
 
 class TextTransformSpec(specs.TransformSpec):

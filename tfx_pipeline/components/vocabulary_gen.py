@@ -3,7 +3,6 @@
 # No postponed annotations here: TFX reads the types of the component function.
 
 import logging
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import apache_beam as beam
@@ -16,30 +15,7 @@ from tfx.dsl.component.experimental.annotations import (
 from tfx.dsl.component.experimental.decorators import component
 from tfx.types import artifact_utils, standard_artifacts
 
-from tfx_pipeline.components.artifacts import VOCABULARY_FILE, Vocabulary
-
-
-
-def count_words(serialized: Iterable[bytes]) -> Iterator[tuple[str, int]]:
-    """Count words in the queries of a batch of serialised Examples.
-
-    Every (query, image) pair counts once: weighing by clicks would let the head queries
-    alone decide on the pieces.
-    """
-    import collections
-
-    import tensorflow as tf
-
-    from vl_models import features
-    from vl_models.text import vocabulary
-
-    texts: list[bytes] = []
-    for record in serialized:
-        example = tf.train.Example.FromString(record)
-        texts.extend(example.features.feature[features.QUERY_TEXT].bytes_list.value)
-    if texts:
-        words = vocabulary.split_words(tf.constant(texts)).flat_values.numpy()
-        yield from collections.Counter(word.decode("utf-8") for word in words).items()
+from tfx_pipeline.components.artifacts import Vocabulary
 
 
 @component(use_beam=True)
@@ -48,7 +24,7 @@ def VocabularyGen(  # noqa: N802 -- a component class is made of it
     vocabulary: OutputArtifact[Vocabulary],
     size: Parameter[int],
     pretrained: Parameter[str] = "",
-    pretrained_fingerprint: Parameter[str] = "",
+    fingerprint: Parameter[str] = "",
     beam_pipeline: BeamComponentParameter[beam.Pipeline] = None,
 ) -> None:
     """Write `vocabulary.txt`, one piece a line, special tokens first.
@@ -58,35 +34,18 @@ def VocabularyGen(  # noqa: N802 -- a component class is made of it
       vocabulary: where the file goes.
       size: pieces to aim for; the learner may return somewhat fewer.
       pretrained: a vocabulary file to take instead, for example a BERT vocabulary.
-      pretrained_fingerprint: its fingerprint at submission, for the cache key only.
+      fingerprint: of code and pretrained file at submission, for the cache key only.
       beam_pipeline: given by TFX.
     """
+    from tfx_pipeline.data.word_counts import learn_vocabulary
     from vl_models.text import vocabulary as vocabularies
 
-    del pretrained_fingerprint
-    target = Path(vocabulary.uri, VOCABULARY_FILE)
+    del fingerprint
     if pretrained:
         pieces = vocabularies.read_vocabulary(pretrained)
     else:
-        counts_file = Path(vocabulary.uri, "word_counts")
         pattern = str(Path(artifact_utils.get_split_uri([examples], "train"), "*.gz"))
-        with beam_pipeline as pipeline:
-            _ = (
-                pipeline
-                | "Read" >> beam.io.ReadFromTFRecord(pattern)
-                | "Batch" >> beam.BatchElements(min_batch_size=64, max_batch_size=1024)
-                | "Count" >> beam.FlatMap(count_words)
-                | "Sum" >> beam.CombinePerKey(sum)
-                | "Format" >> beam.MapTuple(lambda word, count: f"{count}\t{word}")
-                | "Write" >> beam.io.WriteToText(str(counts_file), num_shards=1)
-            )
-        (written,) = target.parent.glob("word_counts-*")
-        lines = written.read_text(encoding="utf-8").split("\n")
-        counts = [line.split("\t", 1) for line in lines if line]
-        # Sorted, because the order of Beam's output is not defined and the learner's may follow.
-        pieces = vocabularies.learn_wordpiece(
-            sorted((word, int(count)) for count, word in counts), size
-        )
-    vocabularies.write_vocabulary(target, pieces)
+        pieces = learn_vocabulary(beam_pipeline, pattern, vocabulary.uri, size)
+    vocabularies.write_vocabulary(pieces, Path(vocabulary.uri, vocabularies.VOCABULARY_FILE))
     vocabulary.set_int_custom_property("size", len(pieces))
-    logging.info("Vocabulary of %d pieces written to %s", len(pieces), target)
+    logging.info("Vocabulary of %d pieces", len(pieces))

@@ -8,11 +8,11 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from vl_models import features
-from vl_models.text import wordpiece
+from vl_models.text import vocabulary as vocabularies
+from vl_models.text.wordpiece import WordPieceTokenizer
 
-TOKEN_IDS = "query/token_ids"  # int64, ragged [B, (n), L], 0 = padding
+TOKEN_IDS = "query/token_ids"  # int64, ragged [B, (n), L], padded with [PAD]
 QUERY_WEIGHT = features.QUERY_WEIGHT  # float32, ragged [B, (n)], mean 1 over the train split
-IMAGE_LOG_Q = "image/log_q"  # float32 [B], log share of the train split's clicks
 
 
 def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> dict[str, Any]:
@@ -23,27 +23,18 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
       custom_config: ``vocabulary`` (path of the vocabulary file) and ``max_length`` (L).
 
     Returns:
-      The features named above. The token graph depends on ``query/text`` alone, so the
-      trainer can feed it just the texts that it drew.
+      The features named above. Token ids depend on ``query/text`` alone and weights on
+      ``query/weight`` alone, so the trainer can feed it just the texts that it drew.
     """
-    tokenizer = wordpiece.WordPieceTokenizer.from_file(
-        custom_config["vocabulary"], max_length=custom_config["max_length"]
-    )
+    vocabulary = vocabularies.read_vocabulary(custom_config["vocabulary"])
+    tokenizer = WordPieceTokenizer(vocabulary, custom_config["max_length"])
     texts = _ragged(inputs[features.QUERY_TEXT])
     token_ids = tokenizer.tokenize(texts.flat_values)["token_ids"]
-
     weights = _ragged(inputs[features.QUERY_WEIGHT])
-    mean_weight = tf.cast(tft.mean(weights.flat_values), tf.float32)
-
-    clicks = tf.reshape(_ragged(inputs[features.IMAGE_CLICKS_TOTAL]).flat_values, [-1])
-    all_clicks = tf.cast(tft.sum(clicks), tf.float32)
+    mean = tf.cast(tft.mean(weights.flat_values), tf.float32)
     return {
         TOKEN_IDS: texts.with_flat_values(tf.cast(token_ids, tf.int64)),
-        QUERY_WEIGHT: weights.with_flat_values(
-            tf.math.divide_no_nan(weights.flat_values, mean_weight)
-        ),
-        # max(…, 1): an image of another split may have no click here.
-        IMAGE_LOG_Q: tf.math.log(tf.maximum(tf.cast(clicks, tf.float32), 1.0) / all_clicks),
+        QUERY_WEIGHT: weights.with_flat_values(tf.math.divide_no_nan(weights.flat_values, mean)),
     }
 
 

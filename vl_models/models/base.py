@@ -28,13 +28,34 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import tensorflow as tf
+from pydantic import Field, PositiveInt
+
+from vl_models.strict_config import StrictConfig
 
 Batch = Mapping[str, tf.Tensor]
 Outputs = dict[str, tf.Tensor]
+
+
+class ModelConfig(StrictConfig):
+    """What the configurations of all systems share.
+
+    Attributes:
+      system: name of the system in the registry.
+      image_size: side of the input in pixels.
+      max_length: L, tokens of a text, special ones included.
+      vocabulary_size: number of token ids; the trainer sets it to that of the vocabulary.
+      precision: dtype policy of the towers; embeddings and losses are float32 always.
+    """
+
+    system: str
+    image_size: PositiveInt = 64
+    max_length: int = Field(default=24, ge=3)
+    vocabulary_size: PositiveInt | None = None
+    precision: Literal["float32", "mixed_bfloat16"] = "float32"
 
 
 class VisionLanguageModel(abc.ABC):

@@ -1,0 +1,157 @@
+"""The trainer's input pipeline against bare decoding of the same stored records, in one run.
+
+Photos are re-encoded to JPEG with a shorter side of 256 px, as ClickExampleGen stores them,
+and written to GZIP record files. "Bare decode" only reads the JPEG bytes from memory and
+decodes them at the stored size, in parallel; the pipeline reads, shuffles, parses, decodes,
+crops to 224 px, draws texts, tokenises and batches. The two alternate; medians count.
+
+    python benchmarks/input_pipeline.py --photos PHOTOS [--json RESULT]
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import PIL.Image
+import rich.console
+import rich.table
+import tensorflow as tf
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from vl_models import features as f
+from vl_models.training.examples import InputConfig
+from vl_models.training.input import Feed, make_dataset
+from vl_models.training.records import find_shards
+
+STORED_SIDE, MODEL_SIDE, BATCH, SHARDS = 256, 224, 64, 4
+BAR = 0.8
+
+
+def stored_jpeg(path: Path) -> bytes:
+    """The photo re-encoded with a shorter side of exactly 256 px."""
+    image = PIL.Image.open(path).convert("RGB")
+    scale = STORED_SIDE / min(image.size)
+    image = image.resize([round(side * scale) for side in image.size], PIL.Image.Resampling.BICUBIC)
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=90)
+    return buffer.getvalue()
+
+
+def write_records(photos: list[bytes], folder: Path) -> list[str]:
+    options = tf.io.TFRecordOptions(compression_type="GZIP")
+    for shard in range(SHARDS):
+        path = folder / f"data_tfrecord-{shard:05d}-of-{SHARDS:05d}.gz"
+        with tf.io.TFRecordWriter(str(path), options) as writer:
+            for number in range(shard, len(photos), SHARDS):
+                texts = [b"photo %d query %d" % (number, query) for query in range(5)]
+                feature = {
+                    f.IMAGE_ID: _bytes([b"%d" % number]),
+                    f.IMAGE_ENCODED: _bytes([photos[number]]),
+                    f.QUERY_TEXT: _bytes(texts),
+                    f.SOURCE_TYPE: _bytes([b"click"]),
+                }
+                example = tf.train.Example(features=tf.train.Features(feature=feature))
+                writer.write(example.SerializeToString())
+    return find_shards([str(folder / "*.gz")])
+
+
+def _bytes(values: list[bytes]) -> tf.train.Feature:
+    return tf.train.Feature(bytes_list=tf.train.BytesList(value=values))
+
+
+def tokenize(texts: tf.Tensor) -> dict[str, tf.Tensor]:
+    words = tf.strings.split(texts).to_tensor("", shape=[None, 16])
+    ids = tf.cast(tf.strings.to_hash_bucket_fast(words, 30000), tf.int32)
+    return {"token_ids": ids, "text_mask": words != ""}
+
+
+def bare_decode(photos: list[bytes]) -> tf.data.Dataset:
+    encoded = tf.data.Dataset.from_tensor_slices(photos).repeat()
+
+    def decode(data: tf.Tensor) -> tf.Tensor:
+        # Only the size leaves the map, so that nothing but decoding is measured.
+        return tf.shape(tf.io.decode_jpeg(data, channels=3))[0]
+
+    decoded = encoded.map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return decoded.batch(BATCH).prefetch(2)
+
+
+def images_per_second(batches: object, seconds: float) -> float:
+    count, started = 0, time.perf_counter()
+    while time.perf_counter() - started < seconds:
+        next(batches)  # type: ignore[call-overload]
+        count += BATCH
+    return count / (time.perf_counter() - started)
+
+
+def measure(photos_folder: Path, rounds: int, seconds: float) -> dict[str, float]:
+    photos = [stored_jpeg(path) for path in sorted(photos_folder.rglob("*.jpg"))]
+    if len(photos) < BATCH:
+        raise SystemExit(f"{photos_folder} holds {len(photos)} JPEG files; {BATCH} are needed.")
+    with tempfile.TemporaryDirectory() as folder:
+        shards = write_records(photos, Path(folder))
+        config = InputConfig(image_size=MODEL_SIDE)
+        feed = Feed(batch_size=BATCH, shuffle_buffer=512)
+        results: dict[str, list[float]] = {"bare": [], "pipeline": []}
+        for _ in range(rounds):
+            for name in results:
+                # Made anew, so that the other's background threads are gone.
+                dataset = (
+                    bare_decode(photos)
+                    if name == "bare"
+                    else make_dataset(shards, config, feed, tokenize)
+                )
+                batches = iter(dataset)
+                images_per_second(batches, min(1.5, seconds))  # warm up
+                results[name].append(images_per_second(batches, seconds))
+                del batches, dataset
+    bare, pipeline = (statistics.median(results[name]) for name in ("bare", "pipeline"))
+    return {
+        "photos": len(photos),
+        "mean_stored_bytes": statistics.mean(map(len, photos)),
+        "bare_decode_images_per_second": bare,
+        "pipeline_images_per_second": pipeline,
+        "share": pipeline / bare,
+        "bar": BAR,
+        "cpus": len(os.sched_getaffinity(0)),
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--photos", type=Path, default=os.environ.get("VLSEARCH_PHOTOS"))
+    parser.add_argument("--json", type=Path, help="also write the numbers to this file")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=4.0, help="per measurement")
+    arguments = parser.parse_args()
+    if arguments.photos is None:
+        parser.error("--photos is needed: a folder of JPEG files (or set VLSEARCH_PHOTOS)")
+    result = measure(Path(arguments.photos), arguments.rounds, arguments.seconds)
+    table = rich.table.Table(title=f"Input pipeline, {result['cpus']} CPUs")
+    table.add_column("what")
+    table.add_column("images/s", justify="right")
+    table.add_row("bare decode", f"{result['bare_decode_images_per_second']:.0f}")
+    table.add_row("pipeline", f"{result['pipeline_images_per_second']:.0f}")
+    table.add_row("share (bar 80 %)", f"{result['share']:.0%}")
+    rich.console.Console().print(table)
+    if arguments.json:
+        temporary = arguments.json.with_suffix(".tmp")
+        temporary.write_text(json.dumps(result, indent=1))
+        temporary.replace(arguments.json)
+    return 0 if result["share"] >= BAR else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

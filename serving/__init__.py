@@ -1,0 +1,1 @@
+"""Serving: model server, client, index, release layout. Importing this package loads nothing."""

@@ -1,0 +1,261 @@
+"""The vector index of a release: FAISS in process, behind an interface that others can fill.
+
+Files: `index.faiss`, `items.parquet` (columns id and uri, in row order), `index.json`
+(tower_version, metric, kind, dimension, count, bits, source_prefix).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from serving import files
+from serving.errors import ServingError
+
+KINDS = ("flat", "hnsw")
+METRICS = ("inner_product",)
+_NORM_TOLERANCE = 1e-3
+# Links per node and breadth while building: FAISS's usual choice for vectors of a few hundred
+# dimensions. Breadth while searching can be chosen later, so it is not in the file.
+_HNSW_LINKS = 32
+_HNSW_BUILD_BREADTH = 200
+_REBUILD = "Build the index again with build_index."
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One result: the id and address of the image, and its similarity to the query."""
+
+    id: str
+    uri: str
+    score: float
+
+
+class Index(Protocol):
+    """What a search needs from an index, whether it is in process or a cluster."""
+
+    @property
+    def tower_version(self) -> int | None:
+        """Version of the towers whose embeddings it holds."""
+
+    @property
+    def dimension(self) -> int:
+        """Length of the vectors."""
+
+    def __len__(self) -> int: ...
+
+    def search(self, vectors: np.ndarray, k: int) -> list[list[Hit]]:
+        """For each row of float32 `vectors` [B, D], up to k hits, best first."""
+
+
+def build_index(
+    embeddings: np.ndarray,
+    ids: Sequence[str],
+    uris: Sequence[str],
+    out_dir: str | Path,
+    *,
+    tower_version: int | None = None,
+    kind: str = "flat",
+    metric: str = "inner_product",
+    source_prefix: str | None = None,
+) -> None:
+    """Writes the index of a gallery into `out_dir`, which appears complete or not at all.
+
+    Args:
+        embeddings: float32 [N, D], unit-norm rows.
+        ids: N image ids, unique.
+        uris: N image addresses.
+        tower_version: version of the towers that made the embeddings; None where it is only known
+            when the release is published, which fills it in.
+        kind: "flat" (exact) or "hnsw" (approximate, milliseconds for millions of images).
+        metric: "inner_product", which is the cosine for unit vectors.
+        source_prefix: folder or store that the uris are relative to.
+
+    Raises:
+        ServingError: sizes that differ, rows that are not unit-norm, repeated ids.
+    """
+    import faiss
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    vectors = np.ascontiguousarray(embeddings, dtype=np.float32)
+    _check_items(vectors, ids, uris)
+    if kind not in KINDS:
+        raise ServingError(f"An index is one of {', '.join(KINDS)}. Received: kind={kind!r}.")
+    if metric not in METRICS:
+        raise ServingError(f"The metric is one of {', '.join(METRICS)}. Received: {metric!r}.")
+    count, dimension = vectors.shape
+    if kind == "flat":
+        index: Any = faiss.IndexFlatIP(dimension)
+    else:
+        index = faiss.IndexHNSWFlat(dimension, _HNSW_LINKS, faiss.METRIC_INNER_PRODUCT)
+        index.hnsw.efConstruction = _HNSW_BUILD_BREADTH
+    index.add(vectors)
+
+    target = Path(out_dir)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = files.temporary_name(target)
+    temporary.mkdir()
+    faiss.write_index(index, str(temporary / "index.faiss"))
+    pq.write_table(
+        pa.table({"id": pa.array(ids, pa.string()), "uri": pa.array(uris, pa.string())}),
+        temporary / "items.parquet",
+    )
+    description = {
+        "tower_version": tower_version,
+        "metric": metric,
+        "kind": kind,
+        "dimension": dimension,
+        "count": count,
+        "bits": None,
+        "source_prefix": source_prefix,
+    }
+    (temporary / "index.json").write_text(json.dumps(description, indent=2) + "\n")
+    files.move_tree_into_place(temporary, target)
+
+
+class SearchIndex:
+    """A FAISS index in this process. Safe to search from several threads.
+
+    Args:
+        ef_search: breadth of an HNSW search; more finds more of the true neighbours, slower.
+    """
+
+    def __init__(
+        self,
+        index: Any,
+        ids: Sequence[str],
+        uris: Sequence[str],
+        description: dict[str, Any],
+        ef_search: int = 64,
+    ):
+        self._index = index
+        self._ids = ids
+        self._uris = uris
+        self.description = description
+        self._ef_search = ef_search
+
+    @classmethod
+    def load(cls, folder: str | Path, ef_search: int = 64) -> SearchIndex:
+        """Reads what `build_index` wrote.
+
+        Raises:
+            ServingError: a file that is missing or broken, or files that disagree.
+        """
+        import faiss
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        folder = Path(folder)
+        for name in ("index.json", "index.faiss", "items.parquet"):
+            if not (folder / name).is_file():
+                raise ServingError(
+                    f"{folder} is not an index: it has no {name}. An index folder holds "
+                    f"index.faiss, items.parquet and index.json. {_REBUILD}"
+                )
+        try:
+            description = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+            expected = (description["count"], description["dimension"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise ServingError(f"{folder / 'index.json'} is broken: {error}. {_REBUILD}") from error
+        try:
+            index = faiss.read_index(os.fspath(folder / "index.faiss"))
+        except RuntimeError as error:
+            raise ServingError(
+                f"{folder / 'index.faiss'} is not a readable FAISS index. {_REBUILD}"
+            ) from error
+        try:
+            items = pq.read_table(folder / "items.parquet", columns=["id", "uri"])
+        except (pa.ArrowException, OSError) as error:
+            raise ServingError(
+                f"{folder / 'items.parquet'} is not a readable Parquet file with the columns id "
+                f"and uri: {error}. {_REBUILD}"
+            ) from error
+        if (index.ntotal, index.d) != expected or items.num_rows != index.ntotal:
+            raise ServingError(
+                f"The files of {folder} do not belong together: index.json says {expected[0]} "
+                f"vectors of {expected[1]} dimensions, index.faiss holds {index.ntotal} of "
+                f"{index.d}, items.parquet {items.num_rows} rows. {_REBUILD}"
+            )
+        ids, uris = items.column("id").to_pylist(), items.column("uri").to_pylist()
+        return cls(index, ids, uris, description, ef_search)
+
+    @property
+    def tower_version(self) -> int | None:
+        """Version of the towers whose embeddings it holds; None before publication."""
+        return self.description.get("tower_version")
+
+    @property
+    def dimension(self) -> int:
+        """Length of the vectors."""
+        return self._index.d
+
+    def __len__(self) -> int:
+        return self._index.ntotal
+
+    def search(self, vectors: np.ndarray, k: int) -> list[list[Hit]]:
+        """For each row of `vectors` float32 [B, D], the k most similar items, best first.
+
+        k above the number of items gives all items. An HNSW search may find fewer than k.
+
+        Raises:
+            ServingError: vectors of another dimension, or k below 1.
+        """
+        import faiss
+
+        vectors = np.ascontiguousarray(vectors, dtype=np.float32)
+        if vectors.ndim != 2 or vectors.shape[1] != self.dimension:
+            raise ServingError(
+                f"The index holds vectors of {self.dimension} dimensions, the queries have shape "
+                f"{list(vectors.shape)}: encode them with the towers the index was built with "
+                f"(version {self.tower_version})."
+            )
+        if k < 1:
+            raise ServingError(f"A search returns at least one item. Received: k={k}.")
+        k = min(k, len(self))
+        parameters = None
+        if self.description.get("kind") == "hnsw":
+            # Per call instead of on the index: threads do not see each other's choice.
+            breadth = max(self._ef_search, k)
+            parameters = faiss.SearchParametersHNSW(efSearch=breadth)  # type: ignore[attr-defined]
+        scores, rows = self._index.search(vectors, k, params=parameters)
+        # FAISS fills up with row -1 where it found fewer than k.
+        return [
+            [
+                Hit(self._ids[row], self._uris[row], float(score))
+                for row, score in zip(query_rows, query_scores)
+                if row >= 0
+            ]
+            for query_rows, query_scores in zip(rows.tolist(), scores.tolist())
+        ]
+
+
+def _check_items(vectors: np.ndarray, ids: Sequence[str], uris: Sequence[str]) -> None:
+    if vectors.ndim != 2 or not len(vectors):
+        raise ServingError(
+            "An index needs embeddings [N, D] with at least one row. "
+            f"Received: shape={list(vectors.shape)}."
+        )
+    if not len(vectors) == len(ids) == len(uris):
+        raise ServingError(
+            "Embeddings, ids and uris must be equally many. "
+            f"Received: {len(vectors)} embeddings, {len(ids)} ids, {len(uris)} uris."
+        )
+    norms = np.linalg.norm(vectors, axis=1)
+    # Written so that NaN counts as wrong.
+    wrong = np.flatnonzero(~(np.abs(norms - 1) <= _NORM_TOLERANCE))
+    if len(wrong):
+        raise ServingError(
+            f"{len(wrong)} of {len(vectors)} embeddings are not unit-norm; the first is row "
+            f"{wrong[0]} ({ids[wrong[0]]}) with norm {norms[wrong[0]]:.6g}. Normalise them."
+        )
+    repeated = [item for item, times in Counter(ids).items() if times > 1]
+    if repeated:
+        raise ServingError(f"The ids of an index are unique. Received twice: {repeated[0]!r}.")

@@ -1,0 +1,29 @@
+"""A function that is called every so many seconds in a thread of its own."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+
+class Periodic:
+    """Calls `function` every `seconds`, the first time after that long, until stopped.
+
+    `function` handles its own errors: one that escapes ends the thread.
+    """
+
+    def __init__(self, function: Callable[[], None], seconds: float, name: str):
+        self._function = function
+        self._seconds = seconds
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Returns when the call that is under way has ended."""
+        self._stopped.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopped.wait(self._seconds):
+            self._function()

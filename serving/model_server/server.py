@@ -1,0 +1,254 @@
+"""The embedded model server: options, start, readiness, draining."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import select
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from serving.errors import Code, ServingError, StatusError
+from serving.model_server.core import ServerCore
+from serving.model_server.grpc_service import start_grpc_server
+from serving.model_server.options import ServerOptions, release_options
+from serving.model_server.periodic import Periodic
+from serving.model_server.rest import RestServer
+
+_logger = logging.getLogger(__name__)
+
+
+class ModelServer:
+    """Loads the configured models, then opens the ports: an open port means ready.
+
+    As a context manager it is ready inside the block and stopped after it.
+    """
+
+    def __init__(self, options: ServerOptions):
+        self.options = options
+        self.grpc_port: int | None = None
+        self.rest_port: int | None = None
+        self._core: ServerCore | None = None
+        self._grpc_server: Any = None
+        self._rest_server: RestServer | None = None
+        self._pollers: list[Periodic] = []
+        self._bring_up: threading.Thread | None = None
+        self._failure: Exception | None = None
+        self._settled = threading.Event()
+        self._stopped = False
+        self._lock = threading.Lock()
+
+    def start(self) -> None:
+        """Checks options, ports and configuration and begins loading; returns at once.
+
+        Raises:
+            ServingError: a port that is in use.
+            StatusError: options or a configuration that are refused.
+        """
+        if self.options.port == 0:
+            raise StatusError(
+                Code.INVALID_ARGUMENT,
+                "At least one of server_options.grpc_port or server_options.grpc_socket_path must "
+                "be set.",
+            )
+        _check_ports(self.options)
+        config = self.options.read_config()
+        self._core = ServerCore(self.options.core_options())
+        try:
+            self._core.reload_config(config)
+        except StatusError:
+            self._core.stop()
+            raise
+        if self.options.file_system_poll_wait_seconds > 0:
+            seconds = self.options.file_system_poll_wait_seconds
+            self._pollers.append(Periodic(self._core.source.poll, seconds, "file-system-poll"))
+        self._bring_up = threading.Thread(target=self._open_when_loaded, name="start", daemon=True)
+        self._bring_up.start()
+
+    def wait_until_ready(self, timeout: float | None = None) -> None:
+        """Returns when the ports are open.
+
+        Raises:
+            StatusError: models that could not be loaded.
+            ServingError: not ready after `timeout` seconds, or a port was taken meanwhile.
+        """
+        if not self._settled.wait(timeout):
+            raise ServingError(
+                f"The model server was not ready within {timeout:g} s: its models are still being "
+                "loaded, or a base path holds no version yet (see the log)."
+            )
+        if self._failure is not None:
+            raise self._failure
+
+    def stop(self, grace: float = 30.0) -> None:
+        """Refuses new requests, lets those under way end within `grace` seconds, unloads."""
+        with self._lock:
+            if self._stopped:
+                return
+            self._stopped = True
+        for poller in self._pollers:
+            poller.stop()
+        if self._rest_server is not None:
+            self._rest_server.begin_stop(grace)
+        if self._grpc_server is not None:
+            self._grpc_server.stop(grace).wait()
+        if self._rest_server is not None:
+            self._rest_server.join()
+        if self._core is not None:
+            self._core.stop()
+        if self._bring_up is not None:
+            self._bring_up.join()
+
+    def serve_forever(
+        self, grace: float = 30.0, on_ready: Callable[[ModelServer], None] | None = None
+    ) -> None:
+        """Serves until SIGTERM or SIGINT, then drains and returns. For the main thread.
+
+        Args:
+            grace: seconds that requests under way may still take.
+            on_ready: called once, with this server, when the ports are open.
+
+        Raises:
+            ServingError: as `start` and `wait_until_ready`.
+        """
+        with _termination_signals() as received:
+            try:
+                self.start()
+                while not self._settled.is_set() and not received(0.1):
+                    pass
+                if self._settled.is_set():
+                    self.wait_until_ready()
+                    if on_ready is not None:
+                        on_ready(self)
+                    while not received(None):
+                        pass
+            finally:
+                self.stop(grace)
+
+    def __enter__(self) -> ModelServer:
+        try:
+            self.start()
+            self.wait_until_ready()
+        except BaseException:
+            self.stop(0)
+            raise
+        return self
+
+    def __exit__(self, *unused: object) -> None:
+        self.stop()
+
+    def _open_when_loaded(self) -> None:
+        assert self._core is not None
+        try:
+            self._core.manager.wait_until_ready(self._core.model_names())
+            with self._lock:
+                if not self._stopped:
+                    self._open_ports(self._core)
+        except ServingError as error:
+            self._failure = error
+        finally:
+            self._settled.set()
+
+    def _open_ports(self, core: ServerCore) -> None:
+        options = self.options
+        if options.rest_api_port == options.port and options.port is not None:
+            _logger.error(
+                "server_options.http_port cannot be same as grpc_port. Received: %d. "
+                "The REST interface is not served.",
+                options.port,
+            )
+        elif options.rest_api_port != 0:
+            self._rest_server = RestServer(
+                core,
+                options.host,
+                options.rest_api_port or 0,
+                options.rest_api_num_threads,
+                options.rest_api_enable_cors_support,
+            )
+            self.rest_port = self._rest_server.port
+        self._grpc_server, self.grpc_port = start_grpc_server(
+            core, options.host, options.port or 0, options.grpc_max_threads
+        )
+        if options.model_config_file and options.model_config_file_poll_wait_seconds > 0:
+            seconds = options.model_config_file_poll_wait_seconds
+            self._pollers.append(Periodic(self._follow_config, seconds, "config-poll"))
+        _logger.info(
+            "Serving gRPC on %s:%s, REST on %s", options.host, self.grpc_port, self.rest_port
+        )
+
+    def _follow_config(self) -> None:
+        assert self._core is not None
+        try:
+            self._core.reload_config(self.options.read_config())
+        except StatusError as error:
+            _logger.error("The model configuration stays as it was: %s", error.text)
+
+
+def serve_release(
+    root: str | Path,
+    host: str = "127.0.0.1",
+    port: int | None = 8500,
+    rest_port: int | None = 8501,
+    on_ready: Callable[[ModelServer], None] | None = None,
+) -> None:
+    """Serves the release in `root`, and each one published later, until SIGTERM or SIGINT.
+
+    Args:
+        port, rest_port: 0 is off, None is any free port.
+        on_ready: called with the server when its ports are open.
+
+    Raises:
+        ServingError: no complete release, a port in use, or models that cannot be loaded.
+    """
+    options = release_options(root, host=host, port=port, rest_api_port=rest_port)
+    ModelServer(options).serve_forever(on_ready=on_ready)
+
+
+def _check_ports(options: ServerOptions) -> None:
+    """Fails before models are loaded, which takes long, rather than after."""
+    for kind, flag, port in (
+        ("gRPC", "port", options.port),
+        ("REST", "rest_api_port", options.rest_api_port),
+    ):
+        if not port:
+            continue
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((options.host, port))
+            except OSError as error:
+                raise ServingError(
+                    f"The {kind} port {options.host}:{port} cannot be opened: {error.strerror}. "
+                    f"Stop the process that holds it, or choose another {flag}."
+                ) from error
+
+
+@contextlib.contextmanager
+def _termination_signals() -> Iterator[Callable[[float | None], bool]]:
+    """Yields a function that waits up to so many seconds for SIGTERM or SIGINT.
+
+    A pipe, because a handler may interrupt its own thread inside an Event and dead-lock there.
+    """
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+
+    def note(number: int, frame: object) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.write(writer, b"x")
+
+    def received(seconds: float | None) -> bool:
+        return bool(select.select([reader], [], [], seconds)[0])
+
+    before = {n: signal.signal(n, note) for n in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        os.close(reader)
+        os.close(writer)

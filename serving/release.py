@@ -1,0 +1,365 @@
+"""A release: towers and index that belong together, swapped in as one piece.
+
+Layout of a release root::
+
+    <root>/<model>/<version>/    SavedModel of each tower, with MODEL_CARD.md
+    <root>/index/<version>/      index.faiss, items.parquet, index.json, MODEL_CARD.md
+    <root>/releases/<version>.json   the manifest of every release, for rolling back
+    <root>/models.config         what the model server loads: current and previous version
+    <root>/release.json          the manifest of the current release
+
+`models.config` carries no version labels. TensorFlow Serving applies labels before it loads, and
+refuses a configuration as a whole whose label points at a version that is not loaded yet; it reads
+the file again every few seconds and would refuse it for ever. A query carries the version instead.
+
+This module needs the standard library alone.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from serving import files
+from serving.errors import ServingError
+from serving.model_card import MODEL_CARD, model_card
+
+RELEASE_FILE = "release.json"
+CONFIG_FILE = "models.config"
+INDEX = "index"
+_HISTORY = "releases"
+_LOCK = ".publish.lock"
+_LAYOUT = (
+    "A release root holds release.json, models.config, <model>/<version>/ for each tower and "
+    "index/<version>/"
+)
+_REMEDY = "Publish one with `vlsearch run`, or name the right folder."
+
+
+@dataclass(frozen=True)
+class Release:
+    """The versions that belong together, and where they came from.
+
+    Attributes:
+        version: number of the release.
+        models: version of each tower by name, such as {"text_tower": 3, "image_tower": 3}.
+        index: version of the index, or None for a release without one.
+        previous: the release before it that is still served, for rolling back.
+        metrics: metric value by key, as the evaluator names them.
+        lineage: ids of what produced it (run, artifacts, configuration).
+        data_span: the part of the click log it was trained on.
+        created: time of publication, ISO 8601 in UTC.
+    """
+
+    version: int
+    models: dict[str, int]
+    index: int | None
+    previous: int | None
+    metrics: dict[str, float] = field(default_factory=dict)
+    lineage: dict[str, Any] = field(default_factory=dict)
+    data_span: dict | list | None = None
+    created: str = ""
+
+    @classmethod
+    def load(cls, root: str | Path, version: int | None = None) -> Release:
+        """Reads the current release of `root`, or the one numbered `version`.
+
+        Raises:
+            ServingError: no such release, a broken file, or a folder it names that is missing.
+        """
+        root = Path(root)
+        path = root / RELEASE_FILE if version is None else _history_file(root, version)
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (FileNotFoundError, NotADirectoryError):
+            raise ServingError(
+                f"{root} is not a release root: it has no {path.relative_to(root)}. "
+                f"{_LAYOUT}. {_REMEDY}"
+            ) from None
+        release = cls._parse(text, path)
+        release.check_folders(root)
+        return release
+
+    @classmethod
+    def _parse(cls, text: str, path: Path) -> Release:
+        remedy = f"Put the newest readable file of {_HISTORY}/ in its place."
+        try:
+            content = json.loads(text)
+        except ValueError as error:
+            raise ServingError(f"{path} is not valid JSON: {error}. {remedy}") from error
+        if not isinstance(content, dict):
+            raise ServingError(f"{path} must hold a JSON object. {remedy}")
+        missing = [k for k in ("version", "models", "index", "previous") if k not in content]
+        if missing:
+            raise ServingError(f"{path} lacks the key(s) {', '.join(missing)}. {remedy}")
+        if not isinstance(content["version"], int) or not isinstance(content["models"], dict):
+            raise ServingError(
+                f"{path}: 'version' must be an integer and 'models' an object. {remedy} "
+                f"Received: version={content['version']!r}, models={content['models']!r}."
+            )
+        # Keys of later versions of this format are ignored, so that old readers go on reading.
+        return cls(**{k.name: content[k.name] for k in fields(cls) if k.name in content})
+
+    def check_folders(self, root: Path) -> None:
+        """Raises ServingError if a tower or the index named by the release is not there."""
+        if not self.models:
+            raise ServingError(f"Release {self.version} in {root} names no model. {_REMEDY}")
+        for name, version in self.models.items():
+            folder = root / name / str(version)
+            if not (folder / "saved_model.pb").is_file():
+                raise ServingError(
+                    f"Release folder without a model: release {self.version} in {root} names "
+                    f"{name} version {version}, but {folder} holds no SavedModel "
+                    "(saved_model.pb). Restore that folder, or roll back to an older release."
+                )
+        if self.index is not None and not (root / INDEX / str(self.index)).is_dir():
+            raise ServingError(
+                f"Release folder without an index: release {self.version} in {root} names "
+                f"{root / INDEX / str(self.index)}, which does not exist. Restore that folder, or "
+                "roll back to an older release."
+            )
+
+
+def next_version(root: str | Path) -> int:
+    """One more than the highest version that was ever made public in `root`.
+
+    Folders of a publication that was killed do not count: no server was told of them, and
+    publishing again replaces them.
+    """
+    history = Path(root, _HISTORY).glob("*.json")
+    return max((int(path.stem) for path in history if path.stem.isdigit()), default=0) + 1
+
+
+def publish_release(
+    root: str | Path,
+    version: int,
+    towers: Mapping[str, str | Path],
+    index: str | Path | None,
+    metrics: Mapping[str, float] | None = None,
+    lineage: Mapping[str, Any] | None = None,
+    data_span: dict | list | None = None,
+    model_card: str | None = None,
+    lock_timeout: float = 600.0,
+) -> Release:
+    """Copies towers and index into `root` under one version number and makes them the current ones.
+
+    Killed at any moment, the release before stays current and complete, and publishing again
+    finishes the work. Publishing what is already current changes nothing. Old versions stay.
+
+    Args:
+        towers: SavedModel folder by model name.
+        index: folder written by `serving.index.build_index`; its `tower_version` must be `version`,
+            or null, which is filled in here. None for a release without an index.
+        model_card: Markdown by the author; metrics, data span and checksums are added to it.
+        lock_timeout: seconds to wait for another publisher.
+
+    Raises:
+        ServingError: a source that is no SavedModel or index, or a version that is taken.
+    """
+    root = Path(root)
+    sources = _check_sources(version, towers, index)
+    root.mkdir(parents=True, exist_ok=True)
+    with files.exclusive_lock(root / _LOCK, lock_timeout):
+        for folder in (root, root / _HISTORY, *(root / name for name in sources)):
+            folder.mkdir(exist_ok=True)
+            files.remove_leftovers(folder)
+        current = Release.load(root) if (root / RELEASE_FILE).exists() else None
+        same = {n: _same_content(s, root / n / str(version)) for n, s in sources.items()}
+        if current and current.version == version and all(same.values()):
+            return current
+        _refuse_taken_version(root, version, current, [n for n, same in same.items() if not same])
+        release = Release(
+            version=version,
+            models=dict.fromkeys(towers, version),
+            index=None if index is None else version,
+            previous=current.version if current else None,
+            metrics=dict(metrics or {}),
+            lineage=dict(lineage or {}),
+            data_span=data_span,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+        for name, source in sources.items():
+            if not same[name]:
+                _copy_version(source, root / name / str(version), name, release, model_card)
+        _write_manifest(_history_file(root, version), release)
+        # The server loads the new version first; searchers move to it when release.json does.
+        _write_config(root, release)
+        _write_manifest(root / RELEASE_FILE, release)
+        return release
+
+
+def stage_release(
+    staging_root: str | Path,
+    version: int,
+    towers: Mapping[str, str | Path],
+    index: str | Path | None = None,
+    **details: Any,
+) -> Release:
+    """A copy in the release layout for trying out: what `publish_release` makes of an empty root.
+
+    Args:
+        staging_root: a folder that is empty or does not exist.
+        details: as in `publish_release`.
+
+    Raises:
+        ServingError: as in `publish_release`, or `staging_root` holds something already.
+    """
+    if Path(staging_root).exists() and any(Path(staging_root).iterdir()):
+        raise ServingError(f"A release is staged in an empty folder; {staging_root} is not empty.")
+    return publish_release(staging_root, version, towers, index, **details)
+
+
+def roll_back(root: str | Path, lock_timeout: float = 600.0) -> Release:
+    """Makes the release before the current one current again, and returns it.
+
+    The order is that of publishing, reversed: the older version is still loaded, so searchers move
+    first and the server follows.
+
+    Raises:
+        ServingError: there is no release before it, or its folders are gone.
+    """
+    root = Path(root)
+    Release.load(root)  # A folder that is no release root gets no lock file either.
+    with files.exclusive_lock(root / _LOCK, lock_timeout):
+        current = Release.load(root)
+        if current.previous is None:
+            raise ServingError(
+                f"Release {current.version} in {root} has no release before it to roll back to."
+            )
+        release = Release.load(root, current.previous)
+        if release.previous is not None and not _is_complete(root, release.previous):
+            release = replace(release, previous=None)
+        _write_manifest(root / RELEASE_FILE, release)
+        _write_config(root, release)
+        return release
+
+
+def _is_complete(root: Path, version: int) -> bool:
+    try:
+        Release.load(root, version)
+    except ServingError:
+        return False
+    return True
+
+
+def _history_file(root: Path, version: int) -> Path:
+    return root / _HISTORY / f"{version}.json"
+
+
+def _check_sources(
+    version: int, towers: Mapping[str, str | Path], index: str | Path | None
+) -> dict[str, Path]:
+    if version < 1:
+        raise ServingError(f"A release version is a positive integer. Received: version={version}.")
+    if not towers:
+        raise ServingError("A release needs at least one tower. Received: towers={}.")
+    sources = {name: Path(folder) for name, folder in towers.items()}
+    for name, folder in sources.items():
+        if name in (INDEX, _HISTORY) or not name.replace("_", "").isalnum():
+            raise ServingError(f"{name!r} cannot be the name of a model in a release.")
+        if not (folder / "saved_model.pb").is_file():
+            raise ServingError(
+                f"{folder} is not a SavedModel: it has no saved_model.pb. Export the {name} first."
+            )
+    if index is not None:
+        sources[INDEX] = Path(index)
+        tower_version = _read_index_json(sources[INDEX]).get("tower_version")
+        if tower_version not in (None, version):
+            raise ServingError(
+                f"The index in {index} was built with tower version {tower_version} and cannot be "
+                f"released as version {version}. Build it again with these towers."
+            )
+    return sources
+
+
+def _read_index_json(folder: Path) -> dict[str, Any]:
+    path = folder / "index.json"
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ServingError(
+            f"{folder} is not an index: it has no index.json. Build one with build_index."
+        ) from None
+    except ValueError as error:
+        raise ServingError(f"{path} is not valid JSON: {error}. Build the index again.") from error
+
+
+def _refuse_taken_version(
+    root: Path, version: int, current: Release | None, changed: Iterable[str]
+) -> None:
+    """Versions only grow, and a number that a server may have loaded never changes its content."""
+    remedy = f"Publish it as version {next_version(root)} (next_version gives it)."
+    if _history_file(root, version).exists() and list(changed):
+        raise ServingError(
+            f"Version {version} is already published in {root} with different content "
+            f"({', '.join(changed)}). {remedy}"
+        )
+    if current and version <= current.version:
+        raise ServingError(
+            f"Version {version} is not newer than the current release {current.version} in {root}. "
+            f"{remedy}"
+        )
+
+
+def _content(folder: Path) -> dict[str, Any]:
+    """Checksums without the card, and index.json without the version that publishing fills in."""
+    content: dict[str, Any] = files.checksums(folder)
+    content.pop(MODEL_CARD, None)
+    if "index.json" in content:
+        content["index.json"] = _read_index_json(folder) | {"tower_version": None}
+    return content
+
+
+def _same_content(source: Path, target: Path) -> bool:
+    return target.is_dir() and _content(source) == _content(target)
+
+
+def _copy_version(
+    source: Path, target: Path, name: str, release: Release, card: str | None
+) -> None:
+    temporary = files.temporary_name(target)
+    shutil.copytree(source, temporary)
+    if name == INDEX:
+        content = _read_index_json(temporary) | {"tower_version": release.version}
+        (temporary / "index.json").write_text(json.dumps(content, indent=2) + "\n")
+    text = model_card(
+        name,
+        release.version,
+        card,
+        release.metrics,
+        release.data_span,
+        release.lineage,
+        files.checksums(temporary),
+    )
+    (temporary / MODEL_CARD).write_text(text, encoding="utf-8")
+    files.move_tree_into_place(temporary, target)
+
+
+def _write_manifest(path: Path, release: Release) -> None:
+    files.write_atomically(path, json.dumps(asdict(release), indent=2, sort_keys=True) + "\n")
+
+
+def _write_config(root: Path, release: Release) -> None:
+    """models.config (text proto ModelServerConfig): pins the current and the previous version."""
+    pinned = {name: {version} for name, version in release.models.items()}
+    if release.previous is not None:
+        for name, version in Release.load(root, release.previous).models.items():
+            pinned[name] = pinned.get(name, set()) | {version}
+    entries = []
+    for name, versions in pinned.items():
+        specific = " ".join(f"versions: {version}" for version in sorted(versions))
+        # json.dumps quotes as text proto does.
+        entries.append(
+            "  config {\n"
+            f"    name: {json.dumps(name)}\n"
+            f"    base_path: {json.dumps(str((root / name).resolve()))}\n"
+            '    model_platform: "tensorflow"\n'
+            f"    model_version_policy {{ specific {{ {specific} }} }}\n"
+            "  }\n"
+        )
+    files.write_atomically(root / CONFIG_FILE, "model_config_list {\n" + "".join(entries) + "}\n")

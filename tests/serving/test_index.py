@@ -1,0 +1,153 @@
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from serving.errors import ServingError
+from serving.index import SearchIndex, build_index
+
+COUNT, DIMENSION = 500, 16
+
+
+def _unit(count, seed, dimension=DIMENSION):
+    vectors = np.random.default_rng(seed).normal(size=(count, dimension)).astype(np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+@pytest.fixture(scope="module")
+def gallery():
+    return _unit(COUNT, 0)
+
+
+def _build(gallery, folder, **options):
+    ids = [f"id{i}" for i in range(len(gallery))]
+    build_index(gallery, ids, [f"uri/{i}" for i in ids], folder, tower_version=3, **options)
+    return folder
+
+
+@pytest.fixture
+def folder(gallery, tmp_path):
+    return _build(gallery, tmp_path / "index", source_prefix="gs://bucket")
+
+
+def test_flat_equals_brute_force(gallery, folder):
+    queries = _unit(20, 1)
+    similarity = queries @ gallery.T
+    order = np.argsort(-similarity, axis=1)[:, :10]
+    for row, hits in enumerate(SearchIndex.load(folder).search(queries, 10)):
+        assert [hit.id for hit in hits] == [f"id{i}" for i in order[row]]
+        assert hits[0].uri == f"uri/{hits[0].id}"
+        np.testing.assert_allclose([h.score for h in hits], similarity[row, order[row]], atol=1e-6)
+
+
+def test_hnsw_finds_nearly_all_and_more_with_more_breadth(gallery, tmp_path):
+    folder = _build(gallery, tmp_path / "hnsw", kind="hnsw")
+    queries = _unit(100, 2)
+    true = np.argsort(-(queries @ gallery.T), axis=1)[:, :10]
+
+    def recall(ef_search):
+        found = SearchIndex.load(folder, ef_search=ef_search).search(queries, 10)
+        return np.mean(
+            [
+                len({h.id for h in hits} & {f"id{i}" for i in row}) / 10
+                for hits, row in zip(found, true)
+            ]
+        )
+
+    assert recall(200) > 0.99
+    assert recall(10) <= recall(200)
+
+
+@pytest.mark.parametrize("kind", ["flat", "hnsw"])
+def test_an_item_finds_itself_and_k_is_clipped(gallery, tmp_path, kind):
+    index = SearchIndex.load(_build(gallery[:7], tmp_path / kind, kind=kind))
+    (hits,) = index.search(gallery[3:4], 100)
+    assert len(hits) == len(index) == 7
+    assert hits[0].id == "id3"
+    assert hits[0].score == pytest.approx(1)
+    assert [h.score for h in hits] == sorted((h.score for h in hits), reverse=True)
+
+
+def test_description(folder):
+    assert json.loads((folder / "index.json").read_text()) == {
+        "tower_version": 3,
+        "metric": "inner_product",
+        "kind": "flat",
+        "dimension": DIMENSION,
+        "count": COUNT,
+        "bits": None,
+        "source_prefix": "gs://bucket",
+    }
+    assert SearchIndex.load(folder).tower_version == 3
+    assert list(folder.parent.iterdir()) == [folder]
+
+
+def test_building_again_replaces(gallery, folder):
+    _build(gallery[:5], folder)
+    assert len(SearchIndex.load(folder)) == 5
+    assert list(folder.parent.iterdir()) == [folder]
+
+
+def test_dimension_mismatch_names_both(folder):
+    with pytest.raises(ServingError, match=r"16 dimensions, the queries have shape \[2, 5\]"):
+        SearchIndex.load(folder).search(np.ones((2, 5), np.float32), 1)
+
+
+def test_k_below_one(folder):
+    with pytest.raises(ServingError, match="Received: k=0"):
+        SearchIndex.load(folder).search(_unit(1, 0), 0)
+
+
+@pytest.mark.parametrize("name", ["index.json", "index.faiss", "items.parquet"])
+def test_missing_file(folder, name):
+    (folder / name).unlink()
+    with pytest.raises(ServingError, match=f"is not an index: it has no {name}"):
+        SearchIndex.load(folder)
+
+
+@pytest.mark.parametrize("name", ["index.json", "index.faiss", "items.parquet"])
+def test_broken_file(folder, name):
+    (folder / name).write_bytes(b"garbage")
+    with pytest.raises(ServingError, match=f"{name} is .*build_index"):
+        SearchIndex.load(folder)
+
+
+def test_truncated_faiss_file(folder):
+    content = (folder / "index.faiss").read_bytes()
+    (folder / "index.faiss").write_bytes(content[: len(content) // 2])
+    with pytest.raises(ServingError, match="not a readable FAISS index"):
+        SearchIndex.load(folder)
+
+
+def test_files_of_different_indexes(folder):
+    pq.write_table(pa.table({"id": ["a"], "uri": ["b"]}), folder / "items.parquet")
+    with pytest.raises(
+        ServingError, match=r"do not belong together: .* 500 .* items.parquet 1 row"
+    ):
+        SearchIndex.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (lambda v, i: (v * 2, i), "500 of 500 embeddings are not unit-norm; the first is row 0"),
+        (lambda v, i: (np.where(np.arange(COUNT)[:, None] == 4, np.nan, v), i), r"row 4 \(id4\)"),
+        (lambda v, i: (v, i[:-1]), "500 embeddings, 499 ids, 500 uris"),
+        (lambda v, i: (v, [*i[:-1], "id0"]), "Received twice: 'id0'"),
+        (lambda v, i: (v[:0], []), r"shape=\[0, 16\]"),
+    ],
+)
+def test_wrong_items(gallery, tmp_path, change, text):
+    ids = [f"id{i}" for i in range(COUNT)]
+    vectors, ids_given = change(gallery, ids)
+    with pytest.raises(ServingError, match=text):
+        build_index(vectors, ids_given, ids, tmp_path / "index", tower_version=1)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("option", [{"kind": "ivf"}, {"metric": "l2"}])
+def test_unknown_kind_or_metric(gallery, tmp_path, option):
+    with pytest.raises(ServingError, match=repr(next(iter(option.values())))):
+        _build(gallery, tmp_path / "index", **option)

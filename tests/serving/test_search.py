@@ -1,0 +1,66 @@
+import pytest
+
+from serving.client import PredictClient
+from serving.errors import ServingError, StatusError
+from serving.model_server.options import release_options
+from serving.model_server.server import ModelServer
+from serving.release import publish_release, roll_back
+from serving.search import SearchService, embedded_server
+
+
+def test_search_through_an_embedded_server(release_root, words):
+    with embedded_server(release_root) as client:
+        service = SearchService(release_root, client)
+        results = service.search(["猫", "RED shoe"], 3)
+        assert [hits[0].id for hits in results] == ["猫", "red shoe"]
+        assert results[0][0].uri == "version-1/猫"
+        assert results[0][0].score == pytest.approx(1)
+        assert [len(hits) for hits in results] == [3, 3]
+        assert len(service.search(["猫"], 1000)[0]) == len(words)
+        assert service.search([], 3) == []
+
+
+def test_new_release_waits_until_it_is_served(release_root, publish):
+    """This server does not follow: release 2 is never loaded, and release 1 goes on answering."""
+    options = release_options(release_root, port=None, rest_api_port=0)
+    frozen = type(options)(**{**vars(options), "model_config_file_poll_wait_seconds": 0})
+    with ModelServer(frozen) as server, PredictClient(f"127.0.0.1:{server.grpc_port}") as client:
+        service = SearchService(release_root, client)
+        publish(release_root, 2)
+        assert service.search(["猫"], 1)[0][0].uri == "version-1/猫"
+        # A service that starts now uses the release before, too.
+        assert SearchService(release_root, client).release.version == 1
+        publish(release_root, 3)
+        assert service.search(["猫"], 1)[0][0].uri == "version-1/猫"
+        with pytest.raises(ServingError, match=r"serves neither release 3 .* nor the one before"):
+            SearchService(release_root, client)
+        roll_back(release_root)
+        roll_back(release_root)
+        assert service.search(["猫"], 1)[0][0].uri == "version-1/猫"
+        assert service.release.previous is None
+
+
+def test_release_that_cannot_be_searched(tmp_path, release_parts):
+    towers, _ = release_parts(1)
+    publish_release(tmp_path, 1, towers, None)
+    with (
+        PredictClient("127.0.0.1:1") as client,
+        pytest.raises(ServingError, match=r"Release 1 of .* cannot be searched: it needs"),
+    ):
+        SearchService(tmp_path, client)
+
+
+def test_no_server(release_root):
+    with (
+        PredictClient("127.0.0.1:1") as client,
+        pytest.raises(StatusError, match=r"No model server answers at 127\.0\.0\.1:1"),
+    ):
+        SearchService(release_root, client)
+
+
+def test_no_release(tmp_path):
+    with (
+        pytest.raises(ServingError, match="is not a release root"),
+        embedded_server(tmp_path),
+    ):
+        pass

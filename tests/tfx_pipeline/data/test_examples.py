@@ -1,0 +1,250 @@
+"""The Beam graph end to end, without TFX: real files in, real files out."""
+
+import base64
+import hashlib
+import io
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tfx_pipeline.data.config import PropensityConfig, SplitConfig
+from vl_models.errors import UserError
+
+ALL_TRAIN = SplitConfig(train=1, val=0, test=0)
+
+
+def row(query, image_id, clicked=1, **more):
+    return {"query": query, "image_id": image_id, "clicked": clicked} | more
+
+
+def test_aggregation_in_closed_form(tmp_path, write_log, build):
+    rows = [
+        row("Red  Shoe", "a", position=1, language="en"),
+        row("red shoe", "a.jpg", position=2),  # the same image, written with its suffix
+        row("ｒｅｄ shoe", "b", position=4),
+        row("red shoe", "b", clicked=0, position=1),
+        row("红鞋", "a", position=20),
+        row("green", "c", clicked=0, position=1),
+    ]
+    files = [write_log(tmp_path / "log.jsonl", rows)]
+    propensity = PropensityConfig(mode="given", eta=1.0, clip=10)
+    run = build(files, splits=ALL_TRAIN, propensity=propensity, source_name="shop")
+    found = {(r["query"], r["image_id"]): (r["clicks"], r["weight"]) for r in run.relevance}
+    assert found == {
+        ("red shoe", "a"): (2, 1 + 2),
+        ("red shoe", "b"): (1, 4),
+        ("红鞋", "a"): (1, 10),  # 1 / (1 / 20), clipped
+    }
+    assert set(run.examples["train"]) == {"a", "b"}  # c was shown, not clicked
+    assert not run.examples["val"] and not run.examples["test"]
+    example = run.examples["train"]["a"]
+    assert [q.decode() for q in example["query/text"]] == ["red shoe", "红鞋"]
+    assert example["query/clicks"] == [2, 1]
+    assert example["query/weight"] == [3, 10]
+    assert example["query/clicks_total"] == [3, 1]
+    assert example["query/language"] == [b"en", b"zh"]
+    assert example["query/correlation"] == [b"strong", b"strong"]
+    assert example["image/clicks_total"] == [3]
+    assert example["source/type"] == [b"click"]
+    assert example["source/name"] == [b"shop"]
+    assert Image.open(io.BytesIO(example["image/encoded"][0])).size == (21, 16)
+    assert set(run.gallery) == {"a", "b", "c", "d", "e", "f"}
+    assert run.gallery["a"]["image/encoded"] == example["image/encoded"]
+    assert run.gallery["a"]["image/uri"][0].decode().endswith("/images/a.jpg")
+    assert run.rejected == []
+
+
+def test_aggregated_rows_equal_single_rows(tmp_path, write_log, build):
+    single = [row("q", "a"), row("q", "a"), row("q", "a", 0), row("r", "b")]
+    summed = [
+        {"query": "q", "image_id": "a", "clicks": 2, "impressions": 3},
+        {"query": "r", "image_id": "b", "clicks": 1, "impressions": 1},
+    ]
+    runs = [
+        build([write_log(tmp_path / f"{i}.csv", rows)], splits=ALL_TRAIN)
+        for i, rows in enumerate((single, summed))
+    ]
+    assert runs[0].relevance == runs[1].relevance
+    assert runs[0].examples == runs[1].examples
+
+
+def digests(run):
+    return {
+        str(path.relative_to(run.root)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(run.root.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_order_of_rows_and_files_changes_no_byte(tmp_path, write_log, build):
+    rows = [
+        row(f"query {i % 7}", "abcdef"[i % 6], position=1 + i % 3, label=i % 6) for i in range(60)
+    ]
+    one = [write_log(tmp_path / "log.parquet", rows)]
+    several = [
+        write_log(tmp_path / "2/b.jsonl", rows[::-2]),
+        write_log(tmp_path / "2/a.csv", rows[-2::-2]),
+    ]
+    first, second = build(one), build(several)
+    assert digests(first) == digests(second)
+    assert len([name for name in digests(first) if "Split-" in name]) == 6
+
+
+def test_labels_are_collected_by_image(tmp_path, write_log, build):
+    rows = [
+        row("q", "a", label=2, label_text="shoe"),
+        row("r", "a", label=1, label_text="red"),
+        row("s", "a", 0, label=2, label_text="shoe"),
+        row("s", "b"),
+    ]
+    run = build([write_log(tmp_path / "log.jsonl", rows)], splits=ALL_TRAIN)
+    assert run.examples["train"]["a"]["label/id"] == [1, 2]
+    assert run.examples["train"]["a"]["label/text"] == [b"red", b"shoe"]
+    assert run.gallery["b"]["label/id"] == []
+
+
+def test_given_splits_and_pairs_seen_earlier(tmp_path, write_log, build):
+    rows = [
+        row("q", "a", split="train"),
+        row("q", "a", split="test"),  # a test pair that training has seen is dropped
+        row("q", "b", split="test"),
+        row("r", "c", split="val"),
+        row("r", "d", split=None),
+    ]
+    run = build([write_log(tmp_path / "log.parquet", rows)], splits=SplitConfig(policy="given"))
+    assert {(r["query"], r["image_id"]): r["split"] for r in run.relevance} == {
+        ("q", "a"): "train",
+        ("q", "b"): "test",
+        ("r", "c"): "val",
+    }
+    assert run.summary["counters"]["pairs_dropped_seen_in_earlier_split"] == 1
+    assert run.summary["counters"]["rows_without_split"] == 1
+    assert set(run.examples["test"]) == {"b"}
+    assert run.examples["test"]["b"]["query/clicks_total"] == [1]
+
+
+def test_splits_by_time_fractions(tmp_path, write_log, build):
+    rows = [row(f"q{d}", "a", timestamp=f"2026-01-{d:02d}T12:00:00") for d in range(1, 11)]
+    rows.append(row("q1", "a", timestamp="2026-01-10T13:00:00"))  # seen in train
+    splits = SplitConfig(policy="by_time", train=0.6, val=0.2, test=0.2)
+    run = build([write_log(tmp_path / "log.csv", rows)], splits=splits)
+    found = {r["query"]: r["split"] for r in run.relevance}
+    assert [found[f"q{d}"] for d in range(1, 11)] == ["train"] * 7 + ["val"] * 2 + ["test"]
+
+
+def test_estimated_propensities_are_reported(tmp_path, write_log, build):
+    rows = [
+        {"query": q, "image_id": i, "clicks": clicks, "impressions": 1000, "position": position}
+        for q in ("q", "r")
+        for i in "ab"
+        for position, clicks in ((1, 400), (2, 200))
+    ]
+    run = build(
+        [write_log(tmp_path / "log.parquet", rows)],
+        splits=ALL_TRAIN,
+        propensity=PropensityConfig(mode="estimated"),
+    )
+    assert run.summary["propensities"] == pytest.approx([1, 0.5], rel=0.01)
+    assert [r["weight"] for r in run.relevance] == pytest.approx([800] * 4, rel=0.01)
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
+def test_image_bytes_in_the_row(tmp_path, write_log, build, store, suffix):
+    data = (store / "a.jpg").read_bytes()
+    value = base64.b64encode(data).decode() if suffix == "jsonl" else data
+    rows = [row("q", "x", image_bytes=value), row("r", "x", image_bytes=value), row("q", "y")]
+    log = write_log(tmp_path / f"log.{suffix}", rows)
+    run = build([log], root=None, splits=ALL_TRAIN, max_rejected_fraction=0.5)
+    assert set(run.gallery) == {"x"}
+    assert run.gallery["x"]["image/uri"] == [f"{log}#row=1".encode()]
+    assert [q.decode() for q in run.examples["train"]["x"]["query/text"]] == ["q", "r"]
+    [bad] = run.rejected
+    assert bad["reason"] == "image_missing"
+    assert (
+        bad["message"] == "image 'y': image id 'y' has no image file and its rows have no image_uri"
+    )
+    assert not list(run.root.rglob(".spilled"))
+    assert set(bad["content"]) == {"file", "image_id"}
+
+
+def test_image_uris(tmp_path, write_log, build, store):
+    rows = [
+        row("q", "1", image_uri=f"file://{store}/a.jpg"),
+        row("q", "2", image_uri=str(store / "b.jpg")),
+    ]
+    run = build([write_log(tmp_path / "log.csv", rows)], root=None, splits=ALL_TRAIN)
+    assert set(run.gallery) == {"1", "2"}
+    assert run.gallery["1"]["image/uri"] == [str(store / "a.jpg").encode()]
+
+
+def test_bad_images_are_reported_once_with_the_rows_behind_them(tmp_path, write_log, build, store):
+    (store / "empty.jpg").touch()
+    (store / "text.jpg").write_text("no image")
+    (store / "cut.jpg").write_bytes((store / "a.jpg").read_bytes()[:600])
+    (store / "unlogged.jpg").touch()
+    rows = [row(f"q{i}", "a") for i in range(20)]
+    rows += [row("q0", "empty"), row("q1", "empty"), row("q0", "text"), row("q0", "cut")]
+    rows += [row("q0", "gone")]
+    log = write_log(tmp_path / "log.csv", rows)
+    run = build([log], splits=ALL_TRAIN, max_rejected_fraction=0.5)
+    found = {r["content"]["image_id"]: (r["reason"], r["rows"], r["row"]) for r in run.rejected}
+    assert found == {
+        "empty": ("image_empty", 2, 21),
+        "text": ("image_undecodable", 1, 23),
+        "cut": ("image_truncated", 1, 24),
+        "gone": ("image_missing", 1, 25),
+        "unlogged": ("image_empty", 0, 0),
+    }
+    [message] = [r["message"] for r in run.rejected if r["reason"] == "image_missing"]
+    assert message == f"image 'gone': image id 'gone' has no image file in {store}"
+    # Their clicks are in no total.
+    assert {r["image_id"] for r in run.relevance} == {"a"}
+    totals = run.examples["train"]["a"]
+    assert totals["query/clicks_total"] == [1] * 20
+    assert set(run.gallery) == {"a", "b", "c", "d", "e", "f"}
+    assert run.summary["rejected"]["image_empty"] == 2
+
+
+def test_too_many_rejected_rows_fail_with_the_commonest_reasons(tmp_path, write_log, build):
+    rows = [row("q", "a")] * 7 + [row("", "a")] * 2 + [row("q", "gone")]
+    log = write_log(tmp_path / "log.csv", rows)
+    with pytest.raises(UserError) as error:
+        build([log])
+    root = tmp_path / "images"
+    assert str(error.value) == (
+        "3 of 10 rows (30.0%) were rejected, more than max_rejected_fraction=0.01 allows. "
+        f"missing_query: 2 rows, e.g. {log}, row 8 (query is missing or empty); "
+        f"image_missing: 1 rows, e.g. {log}, row 10 (image 'gone': image id 'gone' has no image "
+        f"file in {root}). Correct the input, or raise max_rejected_fraction if these rows may "
+        "be lost."
+    )
+
+
+def test_a_broken_file_fails_the_run_with_its_name(tmp_path, write_log, build):
+    good = write_log(tmp_path / "good.csv", [row("q", "a")])
+    broken = write_log(tmp_path / "broken.parquet", [row("q", "a")] * 1000)
+    data = Path(broken).read_bytes()
+    Path(broken).write_bytes(data[: len(data) // 2])
+    with pytest.raises(UserError, match=rf"^{broken}: cannot be read to its end as Parquet"):
+        build([good, broken])
+
+
+@pytest.mark.parametrize("content", ["", "query,image_id,clicked\n"])
+def test_an_empty_log_is_refused(tmp_path, build, content):
+    (tmp_path / "log.csv").write_text(content)
+    with pytest.raises(UserError, match=r"^The click log is empty: its files hold no rows\.$"):
+        build([tmp_path / "log.csv"])
+
+
+def test_a_log_without_clicks_is_refused(tmp_path, write_log, build):
+    with pytest.raises(UserError, match="1 rows, but no accepted row with a click"):
+        build([write_log(tmp_path / "log.csv", [row("q", "a", 0)])])
+
+
+def test_unknown_columns_are_reported_once(tmp_path, write_log, build, caplog):
+    logs = [write_log(tmp_path / f"{i}.csv", [row("q", "a", country="de")]) for i in range(2)]
+    with caplog.at_level("WARNING"):
+        run = build(logs)
+    assert run.summary["unknown_columns"] == {"country": logs[0]}
+    assert caplog.text.count("Columns ignored, unknown to the contract: country") == 1

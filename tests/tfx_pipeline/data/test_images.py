@@ -1,0 +1,218 @@
+import io
+import struct
+import time
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tfx_pipeline.data.config import ImageConfig
+from tfx_pipeline.data.images import (
+    ImageProblem,
+    encode_image,
+    list_folder,
+    load_bytes,
+    resolve_uri,
+    strip_suffix,
+)
+from vl_models.errors import UserError
+
+CONFIG = ImageConfig(shorter_side=32)
+
+
+def saved(image, kind="JPEG", **options):
+    stream = io.BytesIO()
+    image.save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def noise(width, height, mode="RGB"):
+    shape = (height, width, len(mode)) if mode != "L" else (height, width)
+    return Image.fromarray(np.random.default_rng(0).integers(0, 256, shape, np.uint8), mode)
+
+
+def decoded(data):
+    return Image.open(io.BytesIO(data))
+
+
+def png_with_header(width, height):
+    """A PNG that claims a size and has no pixels."""
+
+    def chunk(kind, data):
+        body = kind + data
+        return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [((100, 64), (50, 32)), ((64, 100), (32, 50)), ((33, 32), (33, 32)), ((20, 10), (20, 10))],
+)
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_the_shorter_side_is_as_configured_and_never_enlarged(size, expected, kind):
+    assert decoded(encode_image(saved(noise(*size), kind), CONFIG)).size == expected
+
+
+def test_a_big_jpeg_shrinks_to_the_average_of_its_pixels():
+    # The decoder's own scaling is used on the way: it must not shift or darken the image.
+    ramp = np.tile(np.linspace(0, 255, 800).astype(np.uint8), (600, 1))
+    image = Image.fromarray(np.stack([ramp] * 3, -1))
+    small = np.asarray(decoded(encode_image(saved(image, quality=95), CONFIG)), np.float32)
+    expected = np.tile(np.linspace(0, 255, 43), (32, 1))
+    assert np.abs(small[..., 0] - expected)[:, 2:-2].max() < 6
+
+
+def test_transparency_is_laid_over_white():
+    image = Image.new("RGBA", (40, 40), (255, 0, 0, 0))
+    small = np.asarray(decoded(encode_image(saved(image, "PNG"), CONFIG)).convert("RGB"))
+    assert (small == 255).all()
+
+
+def test_lossless_flat_images_stay_png_and_photographs_become_jpeg():
+    flat = Image.new("RGB", (64, 64), (10, 200, 30))
+    assert decoded(encode_image(saved(flat, "PNG"), CONFIG)).format == "PNG"
+    assert decoded(encode_image(saved(noise(64, 64), "PNG"), CONFIG)).format == "JPEG"
+    assert decoded(encode_image(saved(flat, "JPEG"), CONFIG)).format == "JPEG"
+
+
+@pytest.mark.parametrize("mode", ["L", "CMYK"])
+def test_every_jpeg_becomes_rgb(mode):
+    assert decoded(encode_image(saved(noise(40, 40, mode)), CONFIG)).mode == "RGB"
+
+
+def test_exif_orientation_is_applied_and_metadata_dropped():
+    image = Image.new("RGB", (80, 40), "white")
+    image.paste((255, 0, 0), (0, 0, 40, 40))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by 90 degrees clockwise: the left half is then the top
+    result = decoded(encode_image(saved(image, exif=exif), CONFIG))
+    assert result.size == (32, 64)
+    pixels = np.asarray(result).astype(int)
+    assert pixels[:28, :, 1].max() < 60
+    assert pixels[36:, :, 1].min() > 200
+    assert not result.getexif()
+
+
+@pytest.mark.parametrize(
+    ("data", "reason", "message"),
+    [
+        (b"", "image_empty", "the image has 0 bytes"),
+        (
+            b"just some text",
+            "image_undecodable",
+            "not an image of the formats JPEG, PNG, WEBP, GIF, BMP, TIFF",
+        ),
+        (
+            png_with_header(10_000, 10_000),
+            "image_too_large",
+            "10000 x 10000 pixels by its header, more than 50,000,000 (images.max_pixels); "
+            "it was not decoded",
+        ),
+        (
+            png_with_header(20_000, 20_000),
+            "image_too_large",
+            "too many pixels by its header, more than 50,000,000 (images.max_pixels); "
+            "it was not decoded",
+        ),
+    ],
+)
+def test_bad_images_have_reason_and_message(data, reason, message):
+    with pytest.raises(ImageProblem) as problem:
+        encode_image(data, CONFIG)
+    assert (str(problem.value.reason), str(problem.value)) == (reason, message)
+
+
+def test_a_real_bomb_is_refused_without_decoding():
+    rows = zlib.compressobj(9)
+    body = b"".join(rows.compress(bytes(1 + 8_000 * 3)) for _ in range(8_000)) + rows.flush()
+
+    def chunk(kind, data):
+        crc = struct.pack(">I", zlib.crc32(kind + data))
+        return struct.pack(">I", len(data)) + kind + data + crc
+
+    header = struct.pack(">IIBBBBB", 8_000, 8_000, 8, 2, 0, 0, 0)
+    bomb = (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
+    )
+    assert len(bomb) < 300_000
+    started = time.perf_counter()
+    with pytest.raises(ImageProblem, match="it was not decoded"):
+        encode_image(bomb, CONFIG)
+    assert time.perf_counter() - started < 0.1
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_an_image_cut_in_half_is_truncated(kind):
+    data = saved(noise(200, 200), kind)
+    with pytest.raises(ImageProblem) as problem:
+        encode_image(data[: len(data) // 2], CONFIG)
+    assert problem.value.reason == "image_truncated"
+
+
+def test_program_starting_formats_are_not_opened():
+    with pytest.raises(ImageProblem) as problem:
+        encode_image(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n", CONFIG)
+    assert problem.value.reason == "image_undecodable"
+
+
+def test_loading_checks_presence_size_and_scheme(tmp_path):
+    path = tmp_path / "a.jpg"
+    path.write_bytes(bytes(100))
+    assert load_bytes(str(path), 100) == bytes(100)
+    cases = [
+        (str(path), 99, "image_too_large", "more than 99 bytes"),
+        (str(tmp_path / "b.jpg"), 99, "image_missing", "cannot be opened (No such file"),
+        (str(tmp_path), 99, "image_missing", "cannot be opened (Is a directory"),
+        ("https://example.org/a.jpg", 99, "image_missing", "not fetched over HTTP"),
+    ]
+    for place, bound, reason, message in cases:
+        with pytest.raises(ImageProblem) as problem:
+            load_bytes(place, bound)
+        assert problem.value.reason == reason
+        assert message in str(problem.value)
+
+
+def test_uris_resolve_to_places():
+    assert resolve_uri("file:///a%20b.jpg", "/root") == "/a b.jpg"
+    assert resolve_uri("/abs/a.jpg", "/root") == "/abs/a.jpg"
+    assert resolve_uri("sub/a.jpg", "/root/") == "/root/sub/a.jpg"
+    assert resolve_uri("gs://bucket/a.jpg", "/root") == "gs://bucket/a.jpg"
+
+
+def test_only_image_suffixes_are_stripped():
+    assert [strip_suffix(i) for i in ("a.JPG", "v1.2", "b.x.png", ".png", "a")] == [
+        "a",
+        "v1.2",
+        "b.x",
+        ".png",
+        "a",
+    ]
+
+
+def test_a_folder_is_listed_at_any_depth(tmp_path):
+    for name in ("b.jpg", "sub/a.png", "notes.txt", ".hidden.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    root = str(tmp_path)
+    assert list(list_folder(ImageConfig(root=root))) == [
+        ("b", f"{root}/b.jpg"),
+        ("sub/a", f"{root}/sub/a.png"),
+    ]
+    names = [image_id for image_id, _ in list_folder(ImageConfig(root=root, ids="name"))]
+    assert names == ["b.jpg", "sub/a.png"]
+
+
+def test_two_files_of_one_id_are_refused(tmp_path):
+    (tmp_path / "a.jpg").touch()
+    (tmp_path / "a.png").touch()
+    with pytest.raises(UserError) as error:
+        list(list_folder(ImageConfig(root=str(tmp_path))))
+    assert str(error.value) == (
+        f"{tmp_path}/a.png and {tmp_path}/a.jpg: two images share the id 'a'. Rename one, or set "
+        "`images.ids: name` to keep the suffix in the ids."
+    )
+    with pytest.raises(UserError, match="no such image folder"):
+        list(list_folder(ImageConfig(root=str(tmp_path / "gone"))))

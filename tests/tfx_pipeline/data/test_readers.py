@@ -1,0 +1,218 @@
+import base64
+import gzip
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tfx_pipeline.data.contract import COLUMNS
+from tfx_pipeline.data.readers import detect_format, read_batches
+from tfx_pipeline.data.validate import validate
+from vl_models.errors import UserError
+
+ROWS = [
+    {"query": "red, shoe", "image_id": "a", "clicked": 1, "position": 3, "language": "en"},
+    {"query": "红鞋", "image_id": "b", "clicked": 0, "position": 1, "language": "zh"},
+    {"query": ' "quoted" ', "image_id": "7", "clicked": 1, "position": 2, "language": "en"},
+    {"query": "", "image_id": "c", "clicked": 1, "position": 1, "language": "en"},
+    {"query": "x", "image_id": "d", "clicked": -1, "position": 1, "language": "en"},
+]
+
+
+def read(path):
+    clean, rejected = [], []
+    for batch in read_batches(str(path)):
+        table, bad = validate(batch)
+        clean.append(table)
+        rejected.extend(bad)
+    return pa.concat_tables(clean), rejected
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "jsonl", "csv", "tfrecord"])
+def test_all_formats_read_the_same_rows(tmp_path, write_log, suffix):
+    path = tmp_path / f"log.{suffix}"
+    write_log(path, ROWS)
+    clean, rejected = read(path)
+    assert clean.select(
+        ["query", "image_id", "clicks", "position", "language", "row"]
+    ).to_pylist() == [
+        {
+            "query": "red, shoe",
+            "image_id": "a",
+            "clicks": 1,
+            "position": 3,
+            "language": "en",
+            "row": 1,
+        },
+        {"query": "红鞋", "image_id": "b", "clicks": 0, "position": 1, "language": "zh", "row": 2},
+        {
+            "query": '"quoted"',
+            "image_id": "7",
+            "clicks": 1,
+            "position": 2,
+            "language": "en",
+            "row": 3,
+        },
+    ]
+    assert [(r.source, r.row, r.reason, r.message) for r in rejected] == [
+        (str(path), 4, "missing_query", "query is missing or empty"),
+        (str(path), 5, "negative_count", "clicked is negative: -1"),
+    ]
+
+
+def test_numbers_as_ids_read_like_texts(tmp_path, write_log):
+    path = tmp_path / "log.parquet"
+    write_log(path, [{"query": "q", "image_id": 12345, "clicked": True}])
+    clean, rejected = read(path)
+    assert clean["image_id"].to_pylist() == ["12345"]
+    assert clean["clicks"].to_pylist() == [1]
+    assert rejected == []
+
+
+def test_a_mixed_jsonl_column_is_judged_row_by_row(tmp_path, write_log):
+    path = tmp_path / "log.jsonl"
+    rows = [
+        {"query": "q", "image_id": i, "clicked": c} for i, c in ((1, 1), ("x", "no"), ("y", 1.0))
+    ]
+    write_log(path, rows)
+    clean, rejected = read(path)
+    assert clean["image_id"].to_pylist() == ["1", "y"]
+    [bad] = rejected
+    assert bad.reason == "bad_number"
+    assert bad.message == "clicked is not a whole number: 'no'"
+
+
+def test_parquet_cut_in_half_names_the_file_and_the_remedy(tmp_path, write_log):
+    path = tmp_path / "log.parquet"
+    write_log(path, ROWS * 100)
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    with pytest.raises(UserError) as error:
+        list(read_batches(str(path)))
+    text = str(error.value)
+    assert text.startswith(f"{path}: cannot be read to its end as Parquet (")
+    assert text.endswith(
+        "The file is incomplete or damaged: write it again, or take it out of the input."
+    )
+
+
+def test_parquet_with_a_damaged_page_names_the_file(tmp_path):
+    path = tmp_path / "log.parquet"
+    values = [f"query {i}" for i in range(50_000)]
+    table = pa.table({"query": values, "image_id": values, "clicked": [1] * 50_000})
+    pq.write_table(table, path, use_dictionary=False, compression="zstd")
+    data = bytearray(path.read_bytes())
+    data[1000:20000] = bytes(19000)
+    path.write_bytes(data)
+    with pytest.raises(UserError, match="cannot be read to its end as Parquet"):
+        list(read_batches(str(path)))
+
+
+@pytest.mark.parametrize("cut", [True, False])
+def test_broken_tfrecord_names_the_file(tmp_path, write_log, cut):
+    path = tmp_path / "log.tfrecord"
+    write_log(path, ROWS)
+    data = bytearray(path.read_bytes())
+    if cut:
+        data = data[:-10]
+    else:
+        data[40] ^= 0xFF
+    path.write_bytes(data)
+    with pytest.raises(UserError, match=f"^{path}: cannot be read to its end as TFRecord"):
+        list(read_batches(str(path)))
+
+
+def test_a_cut_gzip_names_the_file(tmp_path):
+    path = tmp_path / "log.jsonl.gz"
+    data = gzip.compress(b'{"query": "q", "image_id": "a", "clicked": 1}\n' * 100_000)
+    path.write_bytes(data[: len(data) // 2])
+    with pytest.raises(UserError, match=f"^{path}: cannot be read to its end as JSON lines"):
+        list(read_batches(str(path)))
+
+
+def test_csv_without_a_required_column_names_file_and_column(tmp_path):
+    path = tmp_path / "log.csv"
+    path.write_text("query,image,clicked\nq,a,1\n")
+    with pytest.raises(UserError) as error:
+        list(read_batches(str(path)))
+    assert str(error.value) == (
+        f"{path}: column image_id is missing. Columns found: query, image, clicked. "
+        "Rename the columns of the log or add them."
+    )
+
+
+def test_a_log_without_any_click_column_is_refused(tmp_path, write_log):
+    path = tmp_path / "log.parquet"
+    write_log(path, [{"query": "q", "image_id": "a"}])
+    with pytest.raises(UserError, match=r"column clicked \(or clicks\) is missing"):
+        list(read_batches(str(path)))
+
+
+def test_csv_row_with_broken_utf8_is_rejected_with_reason(tmp_path):
+    path = tmp_path / "log.csv"
+    path.write_bytes(b"query,image_id,clicked\nok,a,1\nbad \xff\xfe,b,1\n")
+    clean, [bad] = read(path)
+    assert clean["query"].to_pylist() == ["ok"]
+    assert (bad.row, bad.reason) == (2, "invalid_utf8")
+    assert bad.message == "query is not valid UTF-8 (byte 4)"
+    assert "bad \\\\xff\\\\xfe" in bad.content
+
+
+def test_parquet_row_with_broken_utf8_is_rejected_with_reason(tmp_path):
+    path = tmp_path / "log.parquet"
+    raw = pa.array([b"ok", b"\xff\xfe"], pa.binary())
+    broken = pa.StringArray.from_buffers(2, *raw.buffers()[1:])
+    pq.write_table(pa.table({"query": broken, "image_id": ["a", "b"], "clicked": [1, 1]}), path)
+    clean, [bad] = read(path)
+    assert clean["query"].to_pylist() == ["ok"]
+    assert (bad.row, bad.reason) == (2, "invalid_utf8")
+    assert bad.to_json().count("\\\\xff") == 1
+
+
+def test_jsonl_rows_that_are_no_objects_are_rejected(tmp_path):
+    path = tmp_path / "log.jsonl"
+    path.write_bytes(
+        b'{"query": "q", "image_id": "a", "clicked": 1}\n\n[1]\n{"query"\n'
+        b'{"query": "\xff", "image_id": "a", "clicked": 1}\n'
+    )
+    clean, rejected = read(path)
+    assert clean["row"].to_pylist() == [1]
+    assert [(r.row, str(r.reason)) for r in rejected] == [
+        (3, "malformed_row"),
+        (4, "malformed_row"),
+        (5, "invalid_utf8"),
+    ]
+
+
+def test_csv_rows_with_a_wrong_number_of_fields_are_rejected(tmp_path):
+    path = tmp_path / "log.csv"
+    path.write_text("query,image_id,clicked\nq,a,1\nq,a\nq,b,1\n")
+    clean, [bad] = read(path)
+    assert clean["row"].to_pylist() == [1, 3]
+    assert (bad.row, bad.message) == (2, "2 fields where the header has 3")
+
+
+def test_unknown_columns_are_named(tmp_path, write_log):
+    path = tmp_path / "log.parquet"
+    write_log(path, [{"query": "q", "image_id": "a", "clicked": 1, "country": "de"}])
+    [batch] = read_batches(str(path))
+    assert batch.unknown == ("country",)
+    assert set(batch.columns) <= set(COLUMNS)
+
+
+def test_image_bytes_are_base64_in_text_formats(tmp_path, write_log):
+    path = tmp_path / "log.jsonl"
+    row = {"query": "q", "image_id": "a", "clicked": 1}
+    write_log(path, [row | {"image_bytes": base64.b64encode(b"\x00\xff").decode()}])
+    [batch] = read_batches(str(path))
+    assert batch.columns["image_bytes"].to_pylist() == [b"\x00\xff"]
+
+
+def test_an_unknown_suffix_names_the_known_ones():
+    with pytest.raises(UserError, match=r"log\.txt: cannot tell the log's format from its name"):
+        detect_format("log.txt")
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"gone\.csv: cannot be opened"):
+        list(read_batches(str(tmp_path / "gone.csv")))

@@ -1,0 +1,44 @@
+import time
+
+import numpy as np
+import pytest
+
+from tfx_pipeline.evaluation.config import EvaluationConfig
+from tfx_pipeline.evaluation.measures import per_query_measures, summarise
+from vl_models.metrics.judgements import Judgements
+from vl_models.metrics.ranking import rank_embeddings, rank_scores
+
+
+def test_summary_of_a_slice_is_that_of_its_queries_alone():
+    generator = np.random.default_rng(0)
+    scores = generator.normal(size=(20, 30))
+    query, item = np.repeat(np.arange(20), 3), generator.integers(30, size=60)
+    config = EvaluationConfig(bootstrap={"samples": 30})
+    whole = rank_scores(scores, Judgements.from_pairs(query, item, 20))
+    mask = np.arange(20) % 2 == 0
+    part = rank_scores(
+        scores[mask], Judgements.from_pairs(query[mask[query]] // 2, item[mask[query]], 10)
+    )
+    assert summarise(whole, per_query_measures(whole, config), config, mask) == summarise(
+        part, per_query_measures(part, config), config
+    )
+
+
+@pytest.mark.slow
+def test_five_thousand_queries_on_twenty_thousand_images_in_seconds():
+    generator = np.random.default_rng(0)
+    queries, items = (
+        generator.normal(size=(rows, 256)).astype(np.float32) for rows in (5000, 20000)
+    )
+    for vectors in (queries, items):
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    query, item = np.repeat(np.arange(5000), 4), generator.integers(20000, size=20000)
+    config = EvaluationConfig()
+    start = time.monotonic()
+    for sides, judgements in (
+        ((queries, items), Judgements.from_pairs(query, item, 5000)),
+        ((items, queries), Judgements.from_pairs(item, query, 20000)),
+    ):
+        ranking = rank_embeddings(*sides, judgements)
+        summarise(ranking, per_query_measures(ranking, config), config)
+    assert time.monotonic() - start < 20

@@ -1,0 +1,53 @@
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tfx_pipeline.evaluation.relevance import read_relevance
+from vl_models.errors import UserError
+
+
+def test_queries_of_the_split_with_all_their_clicks(store):
+    relevance = read_relevance(store["relevance_path"], ["test"])
+    assert relevance.queries == ["red", "绿色", "sun"]  # no "sea": never clicked in test
+    assert relevance.languages == ["en", "zh", "en"]
+    assert relevance.clicks.tolist() == [107, 7, 1]
+    assert relevance.pair_query.tolist() == [0, 1, 0, 2, 0, 1]
+    assert relevance.pair_image.tolist() == ["red", "green", "yellow", "yellow", "pink", "gone"]
+    assert relevance.pair_counted.tolist() == [True, True, False, True, True, True]
+
+
+def test_several_splits(store):
+    relevance = read_relevance(store["relevance_path"], ["test", "train"])
+    assert "sea" in relevance.queries
+    assert relevance.pair_counted.all()
+
+
+def test_select_keeps_the_queries(store):
+    relevance = read_relevance(store["relevance_path"], ["test"])
+    one = relevance.select(np.arange(6) == 3)
+    assert one.pair_image.tolist() == ["yellow"]
+    assert one.queries == relevance.queries
+
+
+def test_split_without_rows(store):
+    with pytest.raises(UserError) as error:
+        read_relevance(store["relevance_path"], ["val"])
+    assert str(error.value) == (
+        f"{store['relevance_path']}: no row belongs to the evaluated split(s) val. "
+        "Received: splits=['test', 'train']"
+    )
+
+
+def test_missing_file_and_column(tmp_path):
+    with pytest.raises(UserError, match="There is no relevance file"):
+        read_relevance(tmp_path / "relevance.parquet", ["test"])
+    pq.write_table(pa.table({"query": ["a"], "image_id": ["b"]}), tmp_path / "short.parquet")
+    with pytest.raises(UserError, match=r"missing column\(s\) clicks, weight, split, language"):
+        read_relevance(tmp_path / "short.parquet", ["test"])
+
+
+def test_null_value(make, tmp_path):
+    make.relevance(tmp_path / "null.parquet", [*make.clicks, ("red", None, 1, 1.0, "test", "en")])
+    with pytest.raises(UserError, match=r"column image_id has 1 null value\(s\)"):
+        read_relevance(tmp_path / "null.parquet", ["test"])

@@ -1,0 +1,64 @@
+"""A small evaluation, built by hand."""
+
+import dataclasses
+import io
+import math
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from PIL import Image
+
+from tfx_pipeline.evaluation.blessing import bless
+from tfx_pipeline.evaluation.config import EvaluationConfig
+from tfx_pipeline.evaluation.metric_keys import metric_keys
+from tfx_pipeline.evaluation.result import EmbeddingSample, Evaluation, Example, Hit
+from vl_models.metrics.bootstrap import Difference, Interval
+
+QUERY = "<script>alert('x')</script> & 红裙子"
+
+
+def photo(seed, size=(90, 60)):
+    pixels = np.random.default_rng(seed).integers(256, size=(*size[::-1], 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def evaluation():
+    config = EvaluationConfig(
+        ks=[1, 10],
+        slices=["language"],
+        report={"projection": "pca"},
+        thresholds={"recall@10": {"min": 0.5}, "recall@1": {"min": 0.1}},
+    )
+    metrics = dict.fromkeys(metric_keys(config, ["language=en", "language=zh"]), 0.25)
+    metrics.update({"recall@10": 0.4, "median_rank": 1234.5, "auc": math.nan})
+    generator = np.random.default_rng(0)
+    example = Example(
+        query=QUERY,
+        language="zh",
+        rank=1200,
+        hits=(Hit("a", 0.9, ""), Hit("b", 0.8, "known"), Hit("broken", 0.7, "")),
+        wanted=Hit("d", -0.25, "correct"),
+    )
+    return Evaluation(
+        config=config,
+        metrics=metrics,
+        intervals={"recall@10": Interval(0.35, 0.45)},
+        baseline={"recall@10": 0.45, "median_rank": 1300.0, "modality_gap": 0.5},
+        differences={"recall@1": Difference(0.05, 0.01, 0.09)},
+        blessing=bless(metrics, config, {}),
+        per_query=pa.table(
+            {
+                "direction": ["text_to_image"] * 3 + ["image_to_text"],
+                "language": ["en", "zh", "en", None],
+            }
+        ),
+        counts={"queries": 3, "pairs": 4, "gallery_images": 20000, "pairs_without_image": 2},
+        sample=EmbeddingSample(generator.normal(size=(30, 8)), generator.normal(size=(20, 8))),
+        examples=(example,),
+        failures=(dataclasses.replace(example, query="second query"),),
+        thumbnails={"a": photo(1), "b": photo(2), "d": photo(3), "broken": b"no image"},
+    )

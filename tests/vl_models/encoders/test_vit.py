@@ -1,0 +1,45 @@
+import numpy as np
+import pytest
+
+from tests.harness import run_layer_test
+from vl_models.encoders.vit import ViTEncoder
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3)).astype(np.uint8)
+SIZES = {"patch_size": 8, "width": 8, "depth": 2, "heads": 2}
+
+
+@pytest.mark.parametrize(("pooling", "tokens"), [("cls", 5), ("mean", 4)])
+def test_layer_contract(pooling, tokens, tmp_path):
+    run_layer_test(
+        ViTEncoder,
+        {**SIZES, "pooling": pooling},
+        [IMAGES],
+        folder=tmp_path,
+        output_shape={"tokens": (2, tokens, 8), "pooled": (2, 8)},
+    )
+
+
+def test_pooled_output_is_the_normalised_class_token():
+    encoder = ViTEncoder(**SIZES)
+    outputs = encoder(IMAGES)
+    np.testing.assert_array_equal(outputs["pooled"], encoder.norm_after(outputs["tokens"][:, 0]))
+
+
+def test_rows_do_not_influence_each_other():
+    encoder = ViTEncoder(**SIZES)
+    np.testing.assert_allclose(
+        encoder(IMAGES)["pooled"][1:], encoder(IMAGES[1:])["pooled"], atol=1e-6
+    )
+
+
+def test_equal_patches_at_other_places_differ_by_their_positions():
+    image = np.zeros((1, 16, 16, 3), np.uint8)
+    image[:, :8, :8] = 255
+    encoder = ViTEncoder(**SIZES)
+    moved = np.roll(image, 8, axis=2)
+    assert np.abs(encoder(image)["pooled"] - encoder(moved)["pooled"]).max() > 1e-4
+
+
+def test_pooling_must_be_known():
+    with pytest.raises(ValueError, match="Received: pooling='max'"):
+        ViTEncoder(**SIZES, pooling="max")

@@ -1,0 +1,140 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.harness import run_model_test, two_replicas
+from vl_models.models.clip import CLIP, CLIPConfig
+from vl_models.models.registry import build_model, model_config_from_dict
+from vl_models.text.vocabulary import SPECIAL_TOKENS
+from vl_models.text.wordpiece import WordPieceTokenizer
+
+VOCABULARY = [*SPECIAL_TOKENS, "red", "cat", "dog", "run", "##ning", "猫"]
+TOKENIZER = WordPieceTokenizer(VOCABULARY, max_length=8)
+TINY = {
+    "system": "clip",
+    "embedding_dim": 8,
+    "image": {"kind": "vit", "patch_size": 8, "width": 16, "depth": 2, "heads": 2},
+    "text": {"kind": "transformer", "width": 16, "depth": 2, "heads": 2},
+    "image_size": 16,
+    "max_length": 8,
+    "vocabulary_size": len(VOCABULARY),
+}
+
+
+def make_config(**changes):
+    return CLIPConfig.model_validate({**TINY, **changes})
+
+
+def make_batch(rows=4, texts_per_image=1):
+    random = np.random.default_rng(7)
+    texts = rows * texts_per_image
+    tokens = TOKENIZER.tokenize(
+        tf.constant([" ".join(random.choice(["red", "cat", "dog", "猫"], 3)) for _ in range(texts)])
+    )
+    return {
+        "image": tf.constant(random.integers(0, 256, (rows, 16, 16, 3)), tf.uint8),
+        **tokens,
+        "image_key": tf.range(rows, dtype=tf.int64),
+        "query_key": tf.constant(random.integers(0, 3, texts), tf.int64),
+        "clicked_query_keys": tf.constant(random.integers(-1, 3, (rows, 2)), tf.int64),
+        "query_weight": tf.constant(random.uniform(0.5, 2.0, texts), tf.float32),
+        "image_log_q": tf.constant(np.log(random.uniform(0.1, 0.4, rows)), tf.float32),
+    }
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {
+            "image": {"kind": "cnn", "widths": [8, 16], "blocks": [1, 1]},
+            "positives": "hide",
+            "correct_sampling": True,
+            "weigh_queries": True,
+            "label_smoothing": 0.1,
+        },
+    ],
+    ids=["vit", "cnn_with_every_option"],
+)
+def test_clip_satisfies_the_model_contract(changes, tmp_path):
+    config = make_config(**changes)
+    batch = make_batch(texts_per_image=2)
+    run_model_test(lambda: build_model(config), batch, dim=8, tokenizer=TOKENIZER, folder=tmp_path)
+
+
+def test_mixed_precision_embeds_close_to_float32_and_loses_in_float32():
+    single = build_model(make_config())
+    mixed = build_model(make_config(precision="mixed_bfloat16"))
+    for source, target in zip(single.variables, mixed.variables, strict=True):
+        target.assign(source)
+    batch = make_batch()
+    outputs = mixed.forward(batch, training=True)
+    assert mixed.losses(batch, outputs)["contrastive"].dtype == tf.float32
+    assert outputs["image_embedding"].dtype == tf.float32
+    np.testing.assert_allclose(
+        outputs["image_embedding"], single.forward(batch, True)["image_embedding"], atol=0.05
+    )
+
+
+def test_one_modality_alone_is_encoded_and_has_no_loss():
+    model = build_model(make_config())
+    batch = make_batch()
+    images = {"image": batch["image"]}
+    outputs = model.forward(images, training=True)
+    assert set(outputs) == {"image_embedding"}
+    assert model.losses(images, outputs) == {}
+    texts = {key: batch[key] for key in ("token_ids", "text_mask")}
+    assert set(model.forward(texts, training=True)) == {"text_embedding"}
+
+
+def test_known_clicks_change_the_loss_unless_pairs_are_asked_for():
+    batch = make_batch()
+    losses = {}
+    for positives in ("pairs", "uniform", "hide"):
+        keras.utils.set_random_seed(0)
+        model = build_model(make_config(positives=positives))
+        losses[positives] = float(model.losses(batch, model.forward(batch, False))["contrastive"])
+    assert len({round(loss, 5) for loss in losses.values()}) == 3
+    assert losses["hide"] < losses["pairs"]
+
+
+def test_temperature_starts_at_its_configuration_and_is_clamped_after_the_update():
+    model = build_model(make_config())
+    np.testing.assert_allclose(model.scalars()["temperature"], 0.07, rtol=1e-6)
+    model.temperature.log_scale.assign(9.0)
+    model.after_update()
+    np.testing.assert_allclose(model.scalars()["temperature"], 0.01, rtol=1e-6)
+
+
+def test_temperature_is_clamped_on_every_replica_from_replica_context():
+    strategy = two_replicas()
+    with strategy.scope():
+        model = build_model(make_config())
+    model.temperature.log_scale.assign(9.0)
+    tf.function(lambda: strategy.run(model.after_update))()
+    scales = strategy.experimental_local_results(model.temperature.log_scale.value)
+    np.testing.assert_allclose([scale.numpy() for scale in scales], np.log(100.0), rtol=1e-6)
+
+
+def test_variable_paths_are_public():
+    paths = {variable.path for variable in build_model(make_config()).variables}
+    assert {
+        "image_encoder/patch_embedding/kernel",
+        "image_encoder/block_1/attention/qkv/kernel",
+        "image_projection/kernel",
+        "text_encoder/token_embedding",
+        "text_encoder/block_0/mlp_output/bias",
+        "text_projection/kernel",
+        "temperature/log_scale",
+    } <= paths
+
+
+def test_model_needs_the_vocabulary_size():
+    with pytest.raises(ValueError, match="vocabulary_size"):
+        CLIP(make_config(vocabulary_size=None))
+
+
+def test_config_survives_plain_values():
+    config = make_config(positives="hide")
+    assert model_config_from_dict(config.model_dump(mode="json")) == config

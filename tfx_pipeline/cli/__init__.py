@@ -1,0 +1,1 @@
+"""The command line: thin, and it imports nothing heavy before a command runs."""

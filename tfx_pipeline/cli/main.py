@@ -1,0 +1,75 @@
+"""`vlsearch`: the commands, and one place where errors become readable."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from tfx_pipeline.cli import data, evaluate, query, run, serve, train
+
+app = typer.Typer(
+    name="vlsearch",
+    help="Vision-language search: from a click log to TF Serving queries.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+app.add_typer(data.app, name="data")
+app.command("run")(run.run)
+app.command("train")(train.train)
+app.command("evaluate")(evaluate.evaluate)
+app.command("serve")(serve.serve)
+app.command("query")(query.query)
+
+
+@app.callback()
+def options(
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show tracebacks and the libraries' log messages.")
+    ] = False,
+) -> None:
+    """Vision-language search: from a click log to TF Serving queries."""
+    if debug:
+        os.environ["VLSEARCH_DEBUG"] = "1"
+    else:
+        # Before TensorFlow is imported; its C++ side reads the variable then.
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
+@app.command()
+def version() -> None:
+    """Print the version of vlsearch and of the libraries that matter."""
+    from importlib import metadata
+
+    for package in ("vlsearch", "tensorflow", "keras", "tfx", "apache-beam"):
+        typer.echo(f"{package} {metadata.version(package)}")
+
+
+def main() -> None:
+    """Run the command line: wrong input is one paragraph and exit code 2.
+
+    Exit codes: 0 done; 1 something unexpected, or a run that released nothing; 2 wrong input.
+    """
+    from serving.errors import ServingError
+    from vl_models.errors import UserError
+
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:
+        if os.environ.get("VLSEARCH_DEBUG"):
+            raise
+        wrong_input = isinstance(error, UserError | ServingError)
+        text = str(error) if wrong_input else f"{type(error).__name__}: {error}"
+        console = Console(stderr=True)
+        console.print("Error:", style="bold red", end=" ")
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+        if not wrong_input:
+            console.print("This was not expected; `vlsearch --debug …` shows where it happened.")
+        sys.exit(2 if wrong_input else 1)

@@ -1,0 +1,72 @@
+"""`vlsearch query`: asks a server for images."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from serving.index import Hit
+    from serving.search import SearchService
+
+
+def query(
+    text: Annotated[str, typer.Argument(help="What to look for, in any language.")],
+    k: Annotated[int, typer.Option("-k", min=1, help="Number of images.")] = 8,
+    server: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT", help="A running model server; without it one is started."
+        ),
+    ] = None,
+    release: Annotated[
+        Path, typer.Option(metavar="ROOT", help="Release root, the folder with release.json.")
+    ] = Path("build/demo/serving"),
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also write a contact sheet.")
+    ] = None,
+) -> None:
+    """Search: the query goes over gRPC to the text tower, its vector to the index."""
+    from rich.console import Console
+    from rich.table import Table
+
+    with _search_service(server, release) as service:
+        hits = service.search([text], k)[0]
+    table = Table(title=text)
+    for column in ("rank", "score", "image", "uri"):
+        table.add_column(column, justify="right" if column in ("rank", "score") else "left")
+    for rank, hit in enumerate(hits, start=1):
+        table.add_row(str(rank), f"{hit.score:.4f}", hit.id, hit.uri)
+    Console().print(table)
+    if html is not None:
+        _write_contact_sheet(html, text, hits)
+        Console().print(f"Contact sheet: {html}")
+
+
+@contextlib.contextmanager
+def _search_service(server: str | None, release: Path) -> Iterator[SearchService]:
+    """A search service over a running server, or over one started for this query."""
+    from serving.search import SearchService, embedded_server
+
+    if server is None:
+        with embedded_server(release) as client:
+            yield SearchService(release, client)
+        return
+    from serving.client import PredictClient
+
+    with PredictClient(server) as client:
+        yield SearchService(release, client)
+
+
+def _write_contact_sheet(path: Path, text: str, hits: Sequence[Hit]) -> None:
+    """One self-contained page with the images that were found."""
+    from tfx_pipeline.report.contact_sheet import render_contact_sheet
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(render_contact_sheet(text, hits), encoding="utf-8")
+    temporary.replace(path)

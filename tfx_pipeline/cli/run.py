@@ -1,0 +1,64 @@
+"""`vlsearch run`: the whole pipeline on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def run(
+    config: Annotated[Path, typer.Option("--config", "-c", help="Experiment, a YAML file.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Override, e.g. train.steps=100."),
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="Data folder (data.folder).")] = None,
+    output: Annotated[Path | None, typer.Option(help="Output folder (output).")] = None,
+) -> None:
+    """Run the pipeline: click log → Examples → towers → evaluation → index → release.
+
+    Finished steps of earlier runs are reused; a killed run is continued by running it again.
+    Exits with code 1 if the candidate was not good enough to be released.
+    """
+    from rich.console import Console
+
+    from tfx_pipeline.cli.logs import log_to_file
+    from tfx_pipeline.config import ExperimentConfig
+
+    given = list(overrides or [])
+    given += [f"data.folder={data}"] if data is not None else []
+    given += [f"output={output}"] if output is not None else []
+    experiment = ExperimentConfig.load(config, given)
+
+    console = Console()
+    log_file = Path(experiment.output, "pipeline", "run.log")
+    log_to_file(log_file)
+
+    from tfx_pipeline.submission import submit
+
+    submission = submit(experiment)
+    console.print(
+        f"[bold]{experiment.name}[/]: {len(submission.files.files)} log files of "
+        f"{experiment.data.folder}; messages go to {log_file}"
+    )
+    from tfx_pipeline.runners.local import StepReport, run_local
+
+    def progress(step: StepReport) -> None:
+        place = f"[{step.number:>2}/{step.total}] {step.name:<20}"
+        if step.seconds is None:
+            if console.is_terminal:
+                console.print(place, end="\r", markup=False, highlight=False)
+            return
+        how = "cached" if step.cached else f"{step.seconds:6.1f} s"
+        console.print(f"{place} {how}", markup=False, highlight=False)
+
+    result = run_local(submission, progress)
+    console.print(f"Report:  {result.report_file}\nMetrics: {result.metrics_file}")
+    if result.released_version is None:
+        console.print(f"[bold red]Not released[/]: {result.reasons}", highlight=False)
+        raise typer.Exit(1)
+    console.print(
+        f"[bold green]Released[/] version {result.released_version} to {submission.serving_root}"
+    )

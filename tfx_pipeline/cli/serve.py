@@ -1,0 +1,24 @@
+"""`vlsearch serve`: the embedded model server over a release root."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def serve(
+    root: Annotated[Path, typer.Argument(help="Release root, the folder with release.json.")],
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="gRPC port.")] = 8500,
+    rest_port: Annotated[int, typer.Option(help="REST port; 0 turns REST off.")] = 8501,
+) -> None:
+    """Serve a release with TF Serving's gRPC and REST API, and follow new releases.
+
+    The embedded server is TF Serving's local twin: the same requests and the same
+    models.config work with both. Use TF Serving itself in production.
+    """
+    from serving.model_server.server import serve_release
+
+    serve_release(root, host=host, port=port, rest_port=rest_port)

@@ -1,0 +1,39 @@
+"""`vlsearch train`: train towers from a data folder, without the pipeline around it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def train(
+    config: Annotated[Path, typer.Option("--config", "-c", help="Experiment, a YAML file.")],
+    run: Annotated[Path, typer.Option("--run", help="Run folder; an interrupted run goes on.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Override, e.g. train.steps=100."),
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="Data folder (data.folder).")] = None,
+) -> None:
+    """Train towers: Examples (cached in the run folder) → vocabulary → towers/.
+
+    The Examples are made by the same code as in the pipeline. SIGTERM or Ctrl-C stops after
+    the current step with a checkpoint; running the same command again continues exactly.
+    """
+    from tfx_pipeline.config import ExperimentConfig
+
+    given = [*(overrides or []), *([f"data.folder={data}"] if data is not None else [])]
+    experiment = ExperimentConfig.load(config, given)
+
+    import typer as terminal
+
+    from tfx_pipeline.cli.logs import log_to_file
+    from tfx_pipeline.training_run import TrainingRun
+
+    log_to_file(run / "run.log")
+    folder = TrainingRun(run)
+    folder.prepare(experiment)
+    folder.train(experiment)
+    terminal.echo(f"Towers: {folder.towers}\nEvaluate them: vlsearch evaluate --run {run}")

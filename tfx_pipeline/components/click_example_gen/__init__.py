@@ -1,0 +1,1 @@
+"""ClickExampleGen: from a click log and an image store to tf.Examples."""

@@ -1,0 +1,64 @@
+"""Executor of ClickExampleGen: runs the Beam graph of tfx_pipeline/data/examples.py."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from tfx import types
+from tfx.components.util import examples_utils
+from tfx.dsl.components.base import base_beam_executor
+from tfx.proto import example_gen_pb2
+from tfx.types import artifact_utils
+
+from tfx_pipeline.data.beam_options import default_beam_args
+from tfx_pipeline.data.config import ExampleGenConfig
+from tfx_pipeline.data.examples import OutputDirs, build_examples, finish_run
+from vl_models.features import SPLITS
+
+
+class Executor(base_beam_executor.BaseBeamExecutor):
+    """Writes Examples, gallery, relevance and rejected rows."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Run on the resolved files.
+
+        Args:
+          input_dict: empty.
+          output_dict: examples, gallery, relevance, rejected.
+          exec_properties: `config`, `files` (JSON), `input_fingerprint`, `spans`.
+
+        Raises:
+          UserError: the input cannot be read, holds nothing, or too much of it is rejected.
+        """
+        self._log_startup(input_dict, output_dict, exec_properties)
+        config = ExampleGenConfig.model_validate_json(exec_properties["config"])
+        outputs = {
+            name: artifact_utils.get_single_instance(output_dict[name])
+            for name in ("examples", "gallery", "relevance", "rejected")
+        }
+        dirs = OutputDirs(**{name: artifact.uri for name, artifact in outputs.items()})
+        if not self._beam_pipeline_args:
+            self._beam_pipeline_args = [*default_beam_args()]
+        pipeline = self._make_beam_pipeline()
+        build_examples(pipeline, config, json.loads(exec_properties["files"]), dirs)
+        pipeline.run().wait_until_finish()
+        summary = finish_run(config, dirs)
+
+        examples = outputs["examples"]
+        examples.splits = list(SPLITS)
+        payload = example_gen_pb2.PayloadFormat.Value("FORMAT_TF_EXAMPLE")  # type: ignore[attr-defined]
+        examples_utils.set_payload_format(examples, payload)
+        examples.set_string_custom_property("file_format", "tfrecords_gzip")
+        examples.set_string_custom_property(
+            "input_fingerprint", exec_properties["input_fingerprint"]
+        )
+        examples.set_string_custom_property("spans", exec_properties["spans"])
+        outputs["gallery"].set_int_custom_property("images", summary["counters"]["images"])
+        outputs["relevance"].set_int_custom_property("pairs", summary["counters"]["pairs"])
+        outputs["rejected"].set_int_custom_property("rows", sum(summary["rejected"].values()))

@@ -1,0 +1,1 @@
+"""Click logs, caption sets and image stores: contracts, readers, Examples, demo data."""

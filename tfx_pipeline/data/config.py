@@ -1,0 +1,93 @@
+"""Configuration of Example building; ClickExampleGen carries it as one JSON string."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from vl_models.strict_config import StrictConfig
+
+LogFormat = Literal["auto", "parquet", "jsonl", "csv", "tfrecord"]
+SplitPolicy = Literal["by_query", "by_pair", "by_image", "by_time", "given"]
+
+
+class SplitConfig(StrictConfig):
+    """How pairs are divided into train, val and test.
+
+    `by_query`, `by_pair` and `by_image` hash their key with the seed: adding rows moves no
+    key. `by_time` cuts the log at two times, or by fractions of the rows at day boundaries.
+    `given` reads the `split` column. Under `by_time` and `given` a pair clicked in several
+    splits stays in the earliest of train, val, test and is dropped from the others.
+    """
+
+    policy: SplitPolicy = "by_query"
+    train: float = Field(default=0.9, ge=0, le=1)
+    val: float = Field(default=0.05, ge=0, le=1)
+    test: float = Field(default=0.05, ge=0, le=1)
+    seed: int = 0
+    val_from: datetime.datetime | None = None  # by_time: first moment of val (UTC)
+    test_from: datetime.datetime | None = None  # by_time: first moment of test (UTC)
+
+    @model_validator(mode="after")
+    def _check(self) -> SplitConfig:
+        total = self.train + self.val + self.test
+        if abs(total - 1) > 1e-6:
+            raise ValueError(f"split fractions must add up to 1. Received: {total:g}")
+        if (self.val_from is None) != (self.test_from is None):
+            raise ValueError("val_from and test_from go together: give both or neither")
+        if self.val_from and self.test_from and self.val_from > self.test_from:
+            raise ValueError("val_from must not be later than test_from")
+        return self
+
+
+class PropensityConfig(StrictConfig):
+    """Examination propensities by position, for the position-debiased weight.
+
+    `none`: a click weighs 1. `given`: `values` by position (the last one holds for all
+    positions beyond), or 1 / position ** eta. `estimated`: from the log, see propensity.py.
+    """
+
+    mode: Literal["none", "given", "estimated"] = "none"
+    eta: float = Field(default=1.0, ge=0)
+    values: tuple[float, ...] = ()
+    clip: float = Field(default=10.0, ge=1)  # the largest weight of one click
+    max_positions: int = Field(default=50, ge=1)
+
+    @model_validator(mode="after")
+    def _check(self) -> PropensityConfig:
+        if any(not 0 < value <= 1 for value in self.values):
+            raise ValueError(f"propensities must be in (0, 1]. Received: {list(self.values)}")
+        return self
+
+
+class ImageConfig(StrictConfig):
+    """Where images come from and how they are checked and re-encoded.
+
+    `root` is the image folder (local or an object store URI); without it, rows must carry
+    `image_uri` or `image_bytes`. `ids`: whether ids of a folder's files are their relative
+    names with (`name`) or without (`stem`) the image extension; under `stem` a log may
+    write either form.
+    """
+
+    root: str | None = None
+    ids: Literal["stem", "name"] = "stem"
+    shorter_side: int = Field(default=256, ge=8)
+    quality: int = Field(default=90, ge=1, le=100)
+    max_pixels: int = Field(default=50_000_000, ge=1)
+    max_bytes: int = Field(default=50_000_000, ge=1)
+
+
+class ExampleGenConfig(StrictConfig):
+    """Everything that decides what ClickExampleGen writes, apart from the input itself."""
+
+    kind: Literal["clicks", "captions"] = "clicks"
+    source_name: str = "clicks"
+    format: LogFormat = "auto"
+    splits: SplitConfig = SplitConfig()
+    propensity: PropensityConfig = PropensityConfig()
+    images: ImageConfig = ImageConfig()
+    correlation: Literal["strong", "weak"] = "strong"
+    shards: int = Field(default=8, ge=1, le=10_000)
+    max_rejected_fraction: float = Field(default=0.01, ge=0, le=1)

@@ -1,0 +1,103 @@
+"""The row contract: columns of a click log, reasons for rejection, the clean table."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import json
+from typing import Any
+
+import pyarrow as pa
+
+REQUIRED_COLUMNS = ("query", "image_id")
+CLICK_COLUMNS = ("clicked", "clicks")  # one of them is required
+OPTIONAL_COLUMNS = (
+    "impressions",
+    "image_uri",
+    "image_bytes",
+    "position",
+    "session_id",
+    "timestamp",
+    "language",
+    "label",
+    "label_text",
+    "split",
+)
+COLUMNS = REQUIRED_COLUMNS + CLICK_COLUMNS + OPTIONAL_COLUMNS
+
+CLEAN_SCHEMA = pa.schema(
+    [
+        ("query", pa.string()),  # as logged
+        ("image_id", pa.string()),
+        ("clicks", pa.int64()),
+        ("position", pa.int32()),  # 1 = top of the page, 0 = unknown
+        ("impressions", pa.int64()),
+        ("split", pa.string()),  # null unless the split policy is `given`
+        ("time", pa.timestamp("us", tz="UTC")),  # null unless the split policy is `by_time`
+        ("language", pa.string()),
+        ("label", pa.int64()),
+        ("label_text", pa.string()),
+        ("image_uri", pa.string()),
+        ("row", pa.int64()),  # 1-based within its file
+    ]
+)
+
+
+class Reason(enum.StrEnum):
+    """Why a row, or all rows of an image, are rejected."""
+
+    MISSING_QUERY = "missing_query"
+    MISSING_IMAGE_ID = "missing_image_id"
+    INVALID_UTF8 = "invalid_utf8"
+    MALFORMED_ROW = "malformed_row"
+    NEGATIVE_COUNT = "negative_count"
+    BAD_NUMBER = "bad_number"
+    BAD_POSITION = "bad_position"
+    BAD_TIMESTAMP = "bad_timestamp"
+    BAD_SPLIT = "bad_split"
+    IMAGE_MISSING = "image_missing"
+    IMAGE_EMPTY = "image_empty"
+    IMAGE_UNDECODABLE = "image_undecodable"
+    IMAGE_TRUNCATED = "image_truncated"
+    IMAGE_TOO_LARGE = "image_too_large"
+
+
+@dataclasses.dataclass(frozen=True, order=True)
+class Rejected:
+    """One rejected row, or one rejected image with the count of rows behind it.
+
+    Attributes:
+      source: log file (rows) or image URI (images).
+      row: 1-based number in the log file; for an image, of its first row (0 if it has none).
+      reason: why.
+      message: why, for a person.
+      rows: how many rows of the log are lost by it.
+      content: the row as JSON text, without image bytes.
+    """
+
+    source: str
+    row: int
+    reason: str
+    message: str
+    rows: int = 1
+    content: str = "{}"
+
+    def to_json(self) -> str:
+        """One line of `rejected-*.jsonl`."""
+        record: dict[str, Any] = dataclasses.asdict(self)
+        record["content"] = json.loads(self.content)
+        return json.dumps(record, ensure_ascii=False, sort_keys=True)
+
+
+def content_json(row: dict[str, Any]) -> str:
+    """A row as JSON text: image bytes left out, undecodable bytes shown with escapes."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, bytes):
+            return value.decode("utf-8", "backslashreplace")
+        if isinstance(value, str):
+            return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        return value if isinstance(value, bool | int | float | None) else str(value)
+
+    kept = {k: plain(v) for k, v in row.items() if k != "image_bytes" and v is not None}
+    return json.dumps(kept, ensure_ascii=False, sort_keys=True)

@@ -1,0 +1,311 @@
+"""The demo data: emoji images, their names and keywords in English and Chinese, and clicks.
+
+Images (Noto Color Emoji) and words (Unicode CLDR) are real; the clicks are simulated by
+click_model.py and the data says so. One true pair in ten is held out as a test pair: it is
+shown to nobody in train or val.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import hashlib
+import shutil
+import unicodedata
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tfx_pipeline.data.cldr import Annotation, read_annotations, read_groups
+from tfx_pipeline.data.click_model import PAGE, ClickModel, Simulator
+from tfx_pipeline.data.config import PropensityConfig, SplitConfig
+from tfx_pipeline.data.folder import DataFolder
+from vl_models.errors import UserError
+
+FONT = Path("/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf")
+FONT_PACKAGE = "fonts-noto-color-emoji"
+_GLYPH_SIZE = 109  # the font's one bitmap size
+_CANVAS = (136, 128)
+LANGUAGES = ("en", "zh")
+FIRST_DAY = datetime.date(2026, 1, 1)
+_TEST_SHARE, _VAL_SHARE = 0.10, 0.05
+
+ABOUT = """\
+Emoji search: a demonstration data set.
+
+Real: the images are the glyphs of the Noto Color Emoji font (Debian package
+fonts-noto-color-emoji, SIL Open Font License), drawn over white. The words are the short
+names and keywords that the Unicode CLDR gives them in English and Chinese (Debian package
+unicode-cldr-core, Unicode licence). label_text is the CLDR's character group
+(properties/labels.txt); emoji newer than that file have none.
+
+Simulated: the clicks. Nobody searched. Sessions of ten results are drawn from a
+position-based click model (examination 1 / position ** {eta}) over graded relevance (name 2,
+keyword 1), with noise clicks on irrelevant images and queries by Zipf's law; an image that
+has no click yet is ranked first until it has one. Seed {seed}.
+
+Splits (column `split`): {test} of the {pairs} true pairs are test pairs. They are shown in no
+session; they are in the log as one clicked row each, without a position. {val} are val pairs;
+they and the train pairs are shown in the same sessions. Noise never enters test.
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class EmojiSummary:
+    """What was written."""
+
+    images: int
+    queries: int
+    pairs: int
+    test_pairs: int
+    impressions: int
+    clicks: int
+    days: int
+
+
+@dataclasses.dataclass(frozen=True)
+class _Pairs:
+    """True pairs: columns by pair, and what their numbers stand for."""
+
+    query: np.ndarray
+    image: np.ndarray
+    grade: np.ndarray
+    split: np.ndarray  # 0 train, 1 val, 2 test
+    texts: list[str]
+    languages: list[str]
+
+
+def write_emoji(
+    out: str | Path,
+    *,
+    days: int = 7,
+    impressions: int = 240_000,
+    seed: int = 0,
+    size: int = 72,
+    limit: int | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> EmojiSummary:
+    """Write the emoji data folder.
+
+    Args:
+      out: folder; made if missing, must be empty or an earlier emoji folder.
+      days: number of spans.
+      impressions: at least so many shown results in train and val.
+      seed: of splits and clicks; the same seed gives the same bytes.
+      size: shorter side of the images in pixels, at most 128.
+      limit: only the first so many emoji, for quick tests.
+      progress: called with (images done, images in all).
+
+    Raises:
+      UserError: a Debian package is missing (named), or a value is out of range.
+    """
+    for name, value, low, high in (
+        ("days", days, 1, 366),
+        ("impressions", impressions, 1, 10**9),
+        ("size", size, 16, 128),
+        ("limit", 10 if limit is None else limit, 10, 10**6),
+    ):
+        if not low <= value <= high:
+            raise UserError(f"{name} must be between {low} and {high}. Received: {name}={value}")
+    out = Path(out)
+    if (out / "data.yaml").is_file() and DataFolder.load(out).name != "emoji":
+        raise UserError(f"{out}: holds another data set. Choose an empty folder.")
+    annotations = {language: read_annotations(language) for language in LANGUAGES}
+    names = [c for c in annotations["en"] if all(c in annotations[lang] for lang in LANGUAGES)]
+    for part in ("images", "log"):
+        shutil.rmtree(out / part, ignore_errors=True)
+    emoji = _write_images(names, out / "images", size, limit, progress)
+    pairs = _true_pairs(emoji, annotations, seed)
+    model = ClickModel()
+    table = _log(emoji, pairs, model, impressions, days, seed)
+    _write_log(table, out / "log", days)
+    shares = np.bincount(pairs.split, minlength=3)
+    about = ABOUT.format(
+        eta=model.eta, seed=seed, test=shares[2], val=shares[1], pairs=len(pairs.query)
+    )
+    (out / "README.txt").write_text(about, encoding="utf-8")
+    DataFolder(
+        kind="clicks",
+        name="emoji",
+        log="log/span-{SPAN}/*.parquet",
+        format="parquet",
+        splits=SplitConfig(policy="given"),
+        propensity=PropensityConfig(mode="given", eta=model.eta, max_positions=PAGE),
+        about="Emoji images and CLDR words are real; clicks are simulated. See README.txt.",
+    ).save(out)
+    clicks = int(pa.compute.sum(table["clicked"]).as_py())
+    shown = int(table.num_rows - shares[2])
+    return EmojiSummary(
+        len(emoji), len(pairs.texts), len(pairs.query), int(shares[2]), shown, clicks, days
+    )
+
+
+def image_id(character: str) -> str:
+    """Id of an emoji: its code points, as in `u1f600`."""
+    return "u" + "-".join(f"{ord(c):x}" for c in character)
+
+
+def _write_images(
+    names: list[str],
+    folder: Path,
+    size: int,
+    limit: int | None,
+    progress: Callable[[int, int], None],
+) -> list[str]:
+    """Draw the emoji that the font has; returns them in order."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    if not FONT.is_file():
+        raise UserError(
+            f"{FONT}: no such file. Install the Debian package {FONT_PACKAGE} "
+            f"(apt-get install {FONT_PACKAGE})."
+        )
+    font = ImageFont.truetype(str(FONT), _GLYPH_SIZE)
+    width = font.getlength("\U0001f600")
+    folder.mkdir(parents=True, exist_ok=True)
+    shape = (round(size * _CANVAS[0] / _CANVAS[1]), size)
+    drawn: list[str] = []
+    seen: set[bytes] = set()
+    for done, character in enumerate(names):
+        progress(done, len(names))
+        if font.getlength(character) != width:
+            continue  # a sequence that the font draws as several glyphs
+        glyph = Image.new("RGBA", _CANVAS, (255, 255, 255, 0))
+        ImageDraw.Draw(glyph).text((0, 0), character, font=font, embedded_color=True)
+        digest = hashlib.sha256(glyph.tobytes()).digest()
+        if glyph.getchannel("A").getbbox() is None or digest in seen:
+            continue  # the font has no glyph of its own for it
+        seen.add(digest)
+        white = Image.new("RGB", _CANVAS, "white")
+        white.paste(glyph, mask=glyph.getchannel("A"))
+        white.resize(shape, Image.Resampling.LANCZOS).save(folder / f"{image_id(character)}.png")
+        drawn.append(character)
+        if len(drawn) == limit:
+            break
+    progress(len(names), len(names))
+    return drawn
+
+
+def _true_pairs(
+    emoji: list[str], annotations: dict[str, dict[str, Annotation]], seed: int
+) -> _Pairs:
+    """All (query, emoji) pairs; queries that normalise to the same text are one query."""
+    grades: dict[tuple[str, int], int] = {}
+    texts: dict[str, tuple[str, str]] = {}  # folded → (as written, language)
+    for language in LANGUAGES:
+        for number, character in enumerate(emoji):
+            annotation = annotations[language][character]
+            for text, grade in ((annotation.name, 2), *((k, 1) for k in annotation.keywords)):
+                folded = _fold(text)
+                texts.setdefault(folded, (text, language))
+                grades[folded, number] = max(grades.get((folded, number), 0), grade)
+    numbers = {folded: number for number, folded in enumerate(texts)}
+    query = np.array([numbers[folded] for folded, _ in grades])
+    image = np.array([number for _, number in grades])
+    order = np.random.default_rng([seed, 1]).permutation(len(grades))
+    test, val = round(_TEST_SHARE * len(order)), round(_VAL_SHARE * len(order))
+    split = np.zeros(len(order), np.int64)
+    split[order[:test]] = 2
+    split[order[test : test + val]] = 1
+    return _Pairs(
+        query,
+        image,
+        np.array(list(grades.values())),
+        split,
+        [text for text, _ in texts.values()],
+        [language for _, language in texts.values()],
+    )
+
+
+def _fold(text: str) -> str:
+    """The equivalence of query normalisation, without TensorFlow."""
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).lower())
+    return " ".join(folded.split())
+
+
+def _log(
+    emoji: list[str], pairs: _Pairs, model: ClickModel, impressions: int, days: int, seed: int
+) -> pa.Table:
+    """The click log, ordered by time."""
+    held_out = pairs.split == 2
+    keys = pairs.query * len(emoji) + pairs.image
+    simulator = Simulator(
+        pairs.query[~held_out],
+        pairs.image[~held_out],
+        pairs.grade[~held_out],
+        keys[held_out],
+        len(emoji),
+        model,
+        seed,
+    )
+    shown = simulator.run(impressions)
+    split = _split_of_shown(shown.query * len(emoji) + shown.image, keys, pairs.split, seed)
+    rng = np.random.default_rng([seed, 2])
+    moments = np.sort(rng.integers(0, days * 86_400, int(shown.session.max()) + 1))
+    count = int(held_out.sum())
+    tests = np.sort(rng.integers(0, days * 86_400, count))
+    seconds = np.concatenate([moments[shown.session], tests])
+    session = np.concatenate([shown.session, shown.session.max() + 1 + np.arange(count)])
+    position = np.concatenate([shown.position, np.zeros(count, np.int64)])
+    query = np.concatenate([shown.query, pairs.query[held_out]])
+    image = np.concatenate([shown.image, pairs.image[held_out]])
+    order = np.lexsort((position, session, seconds))
+    query, image, position = query[order], image[order], position[order]
+    groups = read_groups()
+    labels = [groups.get(character) or groups.get(character[0]) for character in emoji]
+    label_ids = {name: number for number, name in enumerate(sorted({x for x in labels if x}))}
+    start = int(datetime.datetime.combine(FIRST_DAY, datetime.time(), datetime.UTC).timestamp())
+    clicked = np.concatenate([shown.clicked, np.ones(count, np.int64)])[order]
+    splits = np.concatenate([split, np.full(count, 2)])[order]
+    return pa.table(
+        {
+            "query": pa.array(pairs.texts).take(pa.array(query)),
+            "image_id": pa.array([image_id(c) for c in emoji]).take(pa.array(image)),
+            "clicked": pa.array(clicked, pa.int8()),
+            "position": pa.array(position, pa.int32(), mask=position == 0),
+            "session_id": pa.array([f"s{number:07d}" for number in session[order]]),
+            "timestamp": pa.array((start + seconds[order]) * 1_000_000, pa.timestamp("us", "UTC")),
+            "language": pa.array(pairs.languages).take(pa.array(query)),
+            "label": pa.array([label_ids.get(x or "") for x in labels]).take(pa.array(image)),
+            "label_text": pa.array(labels, pa.string()).take(pa.array(image)),
+            "split": pa.array(["train", "val", "test"]).take(pa.array(splits)),
+        }
+    )
+
+
+def _split_of_shown(
+    shown: np.ndarray, keys: np.ndarray, split: np.ndarray, seed: int
+) -> np.ndarray:
+    """Split of each shown result: its pair's; noise pairs go to train or val, by pair."""
+    order = np.argsort(keys)
+    at = np.minimum(np.searchsorted(keys[order], shown), len(keys) - 1)
+    true = keys[order][at] == shown
+    noise, which = np.unique(shown[~true], return_inverse=True)
+    share = _VAL_SHARE / (1 - _TEST_SHARE)
+    of_noise = (np.random.default_rng([seed, 3]).random(len(noise)) < share).astype(np.int64)
+    result = np.empty(len(shown), np.int64)
+    result[true] = split[order][at[true]]
+    result[~true] = of_noise[which]
+    return result
+
+
+def _write_log(table: pa.Table, folder: Path, days: int) -> None:
+    for day, part in _by_day(table, days):
+        path = folder / f"span-{day:%Y%m%d}" / "clicks.parquet"
+        path.parent.mkdir(parents=True)
+        temporary = path.with_name(f".{path.name}")
+        pq.write_table(part, temporary, row_group_size=100_000)
+        temporary.replace(path)
+
+
+def _by_day(table: pa.Table, days: int) -> Iterable[tuple[datetime.date, pa.Table]]:
+    start = datetime.datetime.combine(FIRST_DAY, datetime.time(), datetime.UTC)
+    micros = table["timestamp"].cast(pa.int64()).to_numpy()
+    numbers = (micros // 1_000_000 - int(start.timestamp())) // 86_400
+    edges = np.searchsorted(numbers, np.arange(days + 1))
+    for number in range(days):
+        part = table.slice(int(edges[number]), int(edges[number + 1] - edges[number]))
+        yield FIRST_DAY + datetime.timedelta(days=number), part

@@ -1,0 +1,254 @@
+"""From a click log and an image store to tf.Examples: the Beam graph and how to run it.
+
+        log files ── ReadLog ──┬─ pairs by query ── consolidate ── FinishPairs ─┬─ relevance
+                               │                                    ▲           │
+                               │                           rejected image ids   │ by image
+                               │                                    │           ▼
+    image folder ── ListFolder ┴─ references by image ─ WriteGallery ── WriteExamples
+
+ClickExampleGen runs the graph inside TFX; `materialize_examples` runs it alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import json
+import logging
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+
+from tfx_pipeline.data import image_branch, log_branch, stats, writers
+from tfx_pipeline.data.beam_options import default_beam_args
+from tfx_pipeline.data.config import ExampleGenConfig
+from tfx_pipeline.data.folder import DataFolder
+from tfx_pipeline.data.log_branch import FINAL_SCHEMA, FinishPairs, ReadLog
+from tfx_pipeline.data.tables import from_bytes, to_bytes
+
+RELEVANCE_FILE = "relevance.parquet"
+
+
+@dataclasses.dataclass(frozen=True)
+class OutputDirs:
+    """Folders that the four outputs are written to: paths or URIs."""
+
+    examples: str
+    gallery: str
+    relevance: str
+    rejected: str
+
+
+@dataclasses.dataclass(frozen=True)
+class BuiltExamples:
+    """What `materialize_examples` leaves behind.
+
+    `counters` is what summary.json holds; `key` stands for input and configuration.
+    """
+
+    examples_dir: Path
+    gallery_dir: Path
+    relevance_path: Path
+    rejected_dir: Path
+    counters: dict[str, Any]
+    key: str
+
+
+def build_examples(
+    pipeline: beam.Pipeline, config: ExampleGenConfig, files: Sequence[str], dirs: OutputDirs
+) -> None:
+    """Add the whole graph to a Beam pipeline; after its run, call `finish_run`.
+
+    Args:
+      pipeline: any Beam pipeline.
+      config: what to build.
+      files: resolved log files.
+      dirs: output folders, reachable from every worker.
+    """
+    shards = config.shards
+    read = (
+        pipeline
+        | "Files" >> beam.Create(list(files))
+        | "SpreadFiles" >> beam.Reshuffle()
+        | "ReadLog" >> _tagged(ReadLog(config, spill_dir(dirs)), ReadLog, beam.ParDo)
+    )
+    listed = (
+        pipeline
+        | "Root" >> beam.Create([None])
+        | "ListFolder"
+        >> _tagged(image_branch.ListFolder(config), image_branch.ListFolder, beam.ParDo)
+    )
+    log_stats = beam.pvalue.AsSingleton(
+        (read[ReadLog.STATS], listed[image_branch.ListFolder.STATS])
+        | "InputStats" >> beam.Flatten()
+        | "MergeInputStats" >> beam.CombineGlobally(stats.merge_stats)
+    )
+    # Shards without rows write files, too: a split's set of files is always complete.
+    no_refs = [(shard, to_bytes(log_branch.REF_SCHEMA.empty_table())) for shard in range(shards)]
+    refs = (read[ReadLog.REFS], pipeline | "EveryShard" >> beam.Create(no_refs)) | (
+        "Refs" >> beam.Flatten()
+    )
+    gallery = (
+        {"refs": refs, "files": listed[image_branch.ListFolder.FILES]}
+        | "ByImageShard" >> beam.CoGroupByKey()
+        | "WriteGallery"
+        >> _tagged(
+            image_branch.WriteGallery(config, dirs.gallery),
+            image_branch.WriteGallery,
+            functools.partial(beam.ParDo, log_stats=log_stats),
+        )
+    )
+    consolidated = (
+        read[ReadLog.PAIRS]
+        | "ByQueryShard" >> beam.GroupByKey()
+        | "Consolidate" >> beam.Map(log_branch.consolidate)
+    )
+    finished = consolidated | "FinishPairs" >> _tagged(
+        FinishPairs(config),
+        FinishPairs,
+        functools.partial(
+            beam.ParDo,
+            bad_images=beam.pvalue.AsList(gallery[image_branch.WriteGallery.BAD]),
+            propensities=_propensities(consolidated, config),
+            log_stats=log_stats,
+        ),
+    )
+    example_stats = (
+        {
+            "gallery": gallery[image_branch.WriteGallery.PATHS],
+            "pairs": finished[FinishPairs.EXAMPLES],
+        }
+        | "PairsWithGallery" >> beam.CoGroupByKey()
+        | "WriteExamples" >> beam.ParDo(image_branch.WriteExamples(config, dirs.examples))
+    )
+    no_pairs = [(None, (-1, to_bytes(FINAL_SCHEMA.empty_table())))]
+    _ = (
+        (finished[FinishPairs.RELEVANCE], pipeline | "AtLeastEmpty" >> beam.Create(no_pairs))
+        | "Relevance" >> beam.Flatten()
+        | "OneRelevanceFile" >> beam.GroupByKey()
+        | "WriteRelevance" >> beam.Map(_write_relevance, path=f"{dirs.relevance}/{RELEVANCE_FILE}")
+    )
+    _ = (
+        (read[ReadLog.REJECTED], gallery[image_branch.WriteGallery.REJECTED])
+        | "Rejected" >> beam.Flatten()
+        | "BySource" >> beam.GroupBy(functools.partial(_source_shard, shards=shards))
+        | "WriteRejected" >> beam.Map(_write_rejected, folder=dirs.rejected, shards=shards)
+    )
+    _ = (
+        (
+            read[ReadLog.STATS],
+            listed[image_branch.ListFolder.STATS],
+            gallery[image_branch.WriteGallery.STATS],
+            finished[FinishPairs.STATS],
+            example_stats,
+        )
+        | "AllStats" >> beam.Flatten()
+        | "MergeAllStats" >> beam.CombineGlobally(stats.merge_stats)
+        | "WriteSummary" >> beam.Map(lambda total: writers.write_summary(dirs.rejected, total))
+    )
+
+
+def finish_run(config: ExampleGenConfig, dirs: OutputDirs) -> dict[str, Any]:
+    """After the pipeline's run: remove spilled bytes, judge the run, return its counts.
+
+    Raises:
+      UserError: the input could not be read, held nothing, or too much was rejected.
+    """
+    import tensorflow as tf
+
+    if tf.io.gfile.exists(spill_dir(dirs)):
+        tf.io.gfile.rmtree(spill_dir(dirs))
+    with tf.io.gfile.GFile(f"{dirs.rejected}/summary.json") as stream:
+        summary = json.loads(stream.read())
+    stats.judge(summary, config.max_rejected_fraction)
+    logging.getLogger(__name__).info("Examples built: %s", summary["counters"])
+    return summary
+
+
+def materialize_examples(
+    folder: DataFolder,
+    out_dir: str | Path,
+    config: ExampleGenConfig | None = None,
+    window: int | tuple[int, int] | None = None,
+    beam_args: Sequence[str] | None = None,
+) -> BuiltExamples:
+    """Build Examples from a data folder without TFX; cached in `out_dir`.
+
+    A second call with the same data and configuration returns what is there.
+
+    Args:
+      folder: as `DataFolder.load` gives it.
+      out_dir: gets `examples/`, `gallery/`, `relevance/` and `rejected/`.
+      config: default: `folder.example_config()`.
+      window: span window, see `resolve_spans`.
+      beam_args: Beam pipeline arguments; default: in this process.
+
+    Raises:
+      UserError: see `finish_run`.
+    """
+    config = config or folder.example_config()
+    resolved = folder.resolve(window)
+    out = Path(out_dir).resolve()
+    dirs = OutputDirs(*(str(out / f.name) for f in dataclasses.fields(OutputDirs)))
+    key = hashlib.sha256(f"{config.model_dump_json()}\n{resolved.fingerprint}".encode()).hexdigest()
+    done = out / "built.json"
+    if not (done.is_file() and json.loads(done.read_text("utf-8"))["key"] == key):
+        done.unlink(missing_ok=True)
+        for path in dataclasses.astuple(dirs):
+            shutil.rmtree(path, ignore_errors=True)
+        pipeline = beam.Pipeline(argv=list(beam_args or default_beam_args()))
+        build_examples(pipeline, config, resolved.files, dirs)
+        pipeline.run().wait_until_finish()
+        summary = finish_run(config, dirs)
+        writers.write_bytes(str(done), json.dumps({"key": key, "summary": summary}).encode())
+    summary = json.loads(done.read_text("utf-8"))["summary"]
+    relevance = Path(dirs.relevance) / RELEVANCE_FILE
+    return BuiltExamples(
+        Path(dirs.examples), Path(dirs.gallery), relevance, Path(dirs.rejected), summary, key
+    )
+
+
+def spill_dir(dirs: OutputDirs) -> str:
+    """Where image bytes of rows wait for their gallery shard."""
+    return f"{dirs.rejected}/.spilled"
+
+
+def _tagged(dofn: beam.DoFn, kind: Any, pardo: Any) -> beam.PTransform:
+    """A ParDo with all outputs that its DoFn names in capitals."""
+    tags = [value for name, value in vars(kind).items() if name.isupper()]
+    return pardo(dofn).with_outputs(*tags)
+
+
+def _propensities(consolidated: beam.PCollection, config: ExampleGenConfig) -> Any:
+    """Examination propensities: None, an array, or a side input that estimates one."""
+    if config.propensity.mode == "none":
+        return None
+    if config.propensity.mode == "given":
+        from tfx_pipeline.data.propensity import given_propensities
+
+        return given_propensities(config.propensity)
+    return beam.pvalue.AsSingleton(
+        consolidated
+        | "Sample" >> beam.FlatMap(log_branch.estimate_sample, shards=config.shards)
+        | "AllSamples" >> beam.combiners.ToList()
+        | "Estimate" >> beam.Map(log_branch.estimate, max_positions=config.propensity.max_positions)
+    )
+
+
+def _write_relevance(element: tuple[None, Any], path: str) -> None:
+    parts = sorted(element[1])  # by shard: the content does not depend on the order of bundles
+    writers.write_relevance(path, (from_bytes([piece], FINAL_SCHEMA) for _, piece in parts))
+
+
+def _source_shard(rejected: Any, shards: int) -> int:
+    from tfx_pipeline.data.tables import shard_of
+
+    return shard_of(rejected.source, shards)
+
+
+def _write_rejected(element: tuple[int, Any], folder: str, shards: int) -> None:
+    writers.write_rejected(folder, element[0], shards, element[1])

@@ -1,0 +1,144 @@
+"""Data folders: what `vlsearch data …` writes and `--data DIR` takes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, PrivateAttr, ValidationError
+
+from tfx_pipeline.data.config import (
+    ExampleGenConfig,
+    ImageConfig,
+    LogFormat,
+    PropensityConfig,
+    SplitConfig,
+)
+from tfx_pipeline.data.spans import ResolvedInput, fingerprint, resolve_spans
+from vl_models.errors import UserError
+from vl_models.strict_config import explain_validation_error
+
+FILE_NAME = "data.yaml"
+
+
+class DataFolder(BaseModel):
+    """The contents of data.yaml; paths are relative to its folder unless absolute.
+
+    Attributes:
+      version: of this form; 1.
+      kind: `clicks`, `captions`, or `features` (precomputed vectors; no images).
+      name: of the data set; becomes `source/name`.
+      log: pattern of the log files; `{SPAN}` stands for the span's number.
+      format: of the log files.
+      images: image folder; null if rows carry absolute `image_uri` or `image_bytes`.
+      features: folder of feature files, for kind `features`.
+      image_ids: whether ids keep the image suffix (see ImageConfig.ids).
+      splits: how train, val and test are made.
+      propensity: examination propensities of the log.
+      about: what the data is, for people.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    version: Literal[1] = 1
+    kind: Literal["clicks", "captions", "features"]
+    name: str
+    log: str = "log/*"
+    format: LogFormat = "auto"
+    images: str | None = "images"
+    features: str | None = None
+    image_ids: Literal["stem", "name"] = "stem"
+    splits: SplitConfig = SplitConfig()
+    propensity: PropensityConfig = PropensityConfig()
+    about: str = ""
+    _root: Path = PrivateAttr(default=Path())
+
+    @classmethod
+    def load(cls, folder: str | Path) -> DataFolder:
+        """Read a data folder.
+
+        Raises:
+          UserError: no data.yaml there, or it does not follow the form; names the key.
+        """
+        path = Path(folder) / FILE_NAME
+        if not path.is_file():
+            raise UserError(
+                f"{path}: no such file. A data folder holds a {FILE_NAME}; `vlsearch data "
+                "emoji` and `vlsearch data captions` write one."
+            )
+        try:
+            values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise UserError(f"{path}: not readable as YAML ({error}).") from error
+        if not isinstance(values, dict):
+            raise UserError(f"{path}: must hold keys and values, such as `kind: clicks`.")
+        try:
+            loaded = cls.model_validate(values)
+        except ValidationError as error:
+            raise UserError(explain_validation_error(error, str(path), cls)) from error
+        loaded._root = Path(folder).resolve()
+        return loaded
+
+    @property
+    def root(self) -> Path:
+        """The absolute path of the folder."""
+        return self._root
+
+    def save(self, folder: str | Path) -> None:
+        """Write data.yaml into a folder."""
+        values = self.model_dump(mode="json", exclude_defaults=True)
+        values = {"version": self.version, **values}
+        text = yaml.safe_dump(values, allow_unicode=True, sort_keys=False)
+        temporary = Path(folder) / f".{FILE_NAME}"
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(Path(folder) / FILE_NAME)
+
+    @property
+    def log_pattern(self) -> str:
+        """The pattern of the log with the folder in front."""
+        return self._absolute(self.log)
+
+    @property
+    def image_root(self) -> str | None:
+        """The image folder, absolute; None if there is none."""
+        return None if self.images is None else self._absolute(self.images)
+
+    def resolve(self, window: int | tuple[int, int] | None = None) -> ResolvedInput:
+        """Log files and the fingerprint of the input, the names of the image files included.
+
+        Raises:
+          UserError: nothing matches.
+        """
+        log = resolve_spans(self.log_pattern, window)
+        stamps: list[tuple[object, ...]] = [(log.fingerprint,)]
+        if self.image_root is not None and "://" not in self.image_root:
+            for path in sorted(Path(self.image_root).rglob("*")):
+                if path.is_file():
+                    status = path.stat()
+                    stamps.append((str(path), status.st_size, status.st_mtime_ns))
+        return ResolvedInput(log.files, fingerprint(stamps), log.spans)
+
+    def example_config(self, **changes: Any) -> ExampleGenConfig:
+        """The configuration of Example building for this data, with changes by field name.
+
+        Raises:
+          UserError: the kind is `features`, which has no images to build Examples from.
+        """
+        if self.kind == "features":
+            raise UserError(
+                f"{self.root / FILE_NAME}: kind is features, which holds no images; Examples "
+                "are built from clicks or captions."
+            )
+        values: dict[str, Any] = {
+            "kind": self.kind,
+            "source_name": self.name,
+            "format": self.format,
+            "splits": self.splits,
+            "propensity": self.propensity,
+            "images": ImageConfig(root=self.image_root, ids=self.image_ids),
+        }
+        return ExampleGenConfig(**(values | changes))
+
+    def _absolute(self, path: str) -> str:
+        return path if "://" in path else str(self._root / path)

@@ -1,0 +1,217 @@
+"""The images' way through Beam: each is loaded, checked and re-encoded once.
+
+Image bytes go straight from the store to a gallery shard, sorted by image id; the Examples
+of the same shard are then a merge of that file with the pairs. No shuffle carries bytes and
+no worker holds more than a few images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import apache_beam as beam
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tfx_pipeline.data import contract, images, writers
+from tfx_pipeline.data.config import ExampleGenConfig
+from tfx_pipeline.data.contract import Rejected
+from tfx_pipeline.data.images import ImageProblem
+from tfx_pipeline.data.log_branch import FINAL_SCHEMA, REF_SCHEMA
+from tfx_pipeline.data.stats import count, new_stats, reject
+from tfx_pipeline.data.tables import from_bytes, shard_of
+from vl_models import features
+from vl_models.errors import UserError
+
+
+class ListFolder(beam.DoFn):
+    """The image folder → its files by shard: (shard, [(image id, path), …])."""
+
+    FILES, STATS = "files", "stats"
+
+    def __init__(self, config: ExampleGenConfig):
+        self.config = config
+
+    def process(self, _: None) -> Iterator[beam.pvalue.TaggedOutput]:
+        """List the folder, if there is one."""
+        stats = new_stats()
+        by_shard: dict[int, list[tuple[str, str]]] = {}
+        try:
+            if self.config.images.root is not None:
+                for image_id, path in images.list_folder(self.config.images):
+                    shard = shard_of(image_id, self.config.shards)
+                    by_shard.setdefault(shard, []).append((image_id, path))
+        except UserError as error:
+            stats["fatal"].append(str(error))
+        for item in sorted(by_shard.items()):
+            yield beam.pvalue.TaggedOutput(self.FILES, item)
+        yield beam.pvalue.TaggedOutput(self.STATS, stats)
+
+
+class WriteGallery(beam.DoFn):
+    """References and files of one shard → its gallery file, and the images rejected."""
+
+    PATHS, BAD, REJECTED, STATS = "paths", "bad", "rejected", "stats"
+
+    def __init__(self, config: ExampleGenConfig, folder: str):
+        self.config = config
+        self.folder = folder
+
+    def process(
+        self, element: tuple[int, dict[str, Iterable[Any]]], log_stats: dict[str, Any]
+    ) -> Iterator[beam.pvalue.TaggedOutput]:
+        """Write the shard's images in the order of their ids."""
+        if not log_stats["fatal"]:  # else the run fails anyway: spend no time on images
+            yield from self._write(*element)
+
+    def _write(
+        self, shard: int, groups: dict[str, Iterable[Any]]
+    ) -> Iterator[beam.pvalue.TaggedOutput]:
+        refs = _by_image(from_bytes(groups["refs"], REF_SCHEMA))
+        files = {image_id: path for part in groups["files"] for image_id, path in part}
+        stats = new_stats()
+        path = f"{self.folder}/{writers.shard_name(shard, self.config.shards)}"
+        with writers.record_writer(path) as writer:
+            for image_id in sorted(refs.keys() | files.keys()):
+                rows = refs.get(image_id, [])
+                try:
+                    writer.write(self._example(image_id, rows, files.get(image_id)))
+                    count(stats, "images", 1)
+                except ImageProblem as problem:
+                    rejected = _rejected(image_id, rows, files.get(image_id), problem)
+                    reject(stats, rejected)
+                    count(stats, "images_rejected", 1)
+                    yield beam.pvalue.TaggedOutput(self.REJECTED, rejected)
+                    yield beam.pvalue.TaggedOutput(self.BAD, image_id)
+        yield beam.pvalue.TaggedOutput(self.STATS, stats)
+        yield beam.pvalue.TaggedOutput(self.PATHS, (shard, path))
+
+    def _example(self, image_id: str, rows: list[dict[str, Any]], file: str | None) -> bytes:
+        config = self.config.images
+        uri, place = _locate(rows, file, config.root)
+        if place is None:
+            where = f"in {config.root}" if config.root else "and its rows have no image_uri"
+            message = f"image id {image_id!r} has no image file {where}"
+            raise ImageProblem(contract.Reason.IMAGE_MISSING, message)
+        encoded = images.encode_image(images.load_bytes(place, config.max_bytes), config)
+        labels = sorted(
+            {
+                (-1 if row["label"] is None else row["label"], row["label_text"] or "")
+                for row in rows
+                if row["label"] is not None or row["label_text"]
+            }
+        )
+        return writers.make_example(
+            {
+                features.IMAGE_ID: [image_id.encode()],
+                features.IMAGE_ENCODED: [encoded],
+                features.IMAGE_URI: [uri.encode()],
+                features.LABEL_ID: [label for label, _ in labels if label >= 0],
+                features.LABEL_TEXT: [text.encode() for _, text in labels if text],
+            }
+        ).SerializeToString(deterministic=True)
+
+
+def _by_image(refs: pa.Table) -> dict[str, list[dict[str, Any]]]:
+    """References by image id, in the order of (file, row)."""
+    result: dict[str, list[dict[str, Any]]] = {}
+    for row in refs.sort_by([("file", "ascending"), ("row", "ascending")]).to_pylist():
+        result.setdefault(row["image_id"], []).append(row)
+    return result
+
+
+def _locate(
+    rows: list[dict[str, Any]], file: str | None, root: str | None
+) -> tuple[str, str | None]:
+    """The URI to report and the place to read: bytes of a row, a row's URI, the folder."""
+    logged = next((row for row in rows if row["spilled"]), None)
+    if logged is not None:
+        uri = logged["image_uri"] or f"{logged['file']}#row={logged['row']}"
+        return uri, logged["spilled"]
+    uri = next((row["image_uri"] for row in rows if row["image_uri"]), None)
+    place = images.resolve_uri(uri, root) if uri else file
+    return place or "", place
+
+
+def _rejected(
+    image_id: str, rows: list[dict[str, Any]], file: str | None, problem: ImageProblem
+) -> Rejected:
+    content: dict[str, Any] = {"image_id": image_id, "image": file}
+    if rows:
+        content |= {"file": rows[0]["file"], "image_uri": rows[0]["image_uri"]}
+    return Rejected(
+        source=rows[0]["file"] if rows else str(file),
+        row=rows[0]["row"] if rows else 0,
+        reason=problem.reason,
+        message=f"image {image_id!r}: {problem}",
+        rows=sum(row["rows"] for row in rows),
+        content=contract.content_json(content),
+    )
+
+
+class WriteExamples(beam.DoFn):
+    """Gallery file and pairs of one shard → its Example file in each split."""
+
+    def __init__(self, config: ExampleGenConfig, folder: str):
+        self.config = config
+        self.folder = folder
+
+    def process(self, element: tuple[int, dict[str, Iterable[Any]]]) -> Iterator[dict[str, Any]]:
+        """Merge the two; yields the stats."""
+        shard, groups = element
+        for gallery in groups["gallery"]:  # one, or none if the run has failed before
+            yield self._write(shard, gallery, groups["pairs"])
+
+    def _write(self, shard: int, gallery: str, pieces: Iterable[bytes]) -> dict[str, Any]:
+        stats = new_stats()
+        pairs = from_bytes(pieces, FINAL_SCHEMA).sort_by(
+            [("image_id", "ascending"), ("clicks", "descending"), ("query", "ascending")]
+        )
+        name = writers.shard_name(shard, self.config.shards)
+        for split in features.SPLITS:
+            path = f"{self.folder}/Split-{split}/{name}"
+            of_split = pairs.filter(pc.equal(pairs["split"], split))
+            with writers.record_writer(path) as writer:
+                written = 0
+                for example in self._examples(gallery, of_split):
+                    writer.write(example)
+                    written += 1
+            count(stats, f"examples_{split}", written)
+        return stats
+
+    def _examples(self, gallery: str, pairs: pa.Table) -> Iterator[bytes]:
+        if not pairs.num_rows:
+            return
+        ids = pairs["image_id"].to_pylist()
+        start = 0
+        for record in writers.read_records(gallery):
+            image_id = record.features.feature[features.IMAGE_ID].bytes_list.value[0].decode()
+            if start >= len(ids) or ids[start] != image_id:
+                continue
+            end = start
+            while end < len(ids) and ids[end] == image_id:
+                end += 1
+            yield self._example(record, pairs.slice(start, end - start).to_pydict())
+            start = end
+
+    def _example(self, image: Any, pairs: dict[str, list[Any]]) -> bytes:
+        source = "caption" if self.config.kind == "captions" else "click"
+        correlation = self.config.correlation.encode()
+        example = writers.make_example(
+            {
+                features.QUERY_TEXT: [text.encode() for text in pairs["query"]],
+                features.QUERY_CLICKS: pairs["clicks"],
+                features.QUERY_WEIGHT: pairs["weight"],
+                features.QUERY_LANGUAGE: [text.encode() for text in pairs["language"]],
+                features.QUERY_CLICKS_TOTAL: pairs["query_total"],
+                features.QUERY_CORRELATION: [correlation] * len(pairs["query"]),
+                features.IMAGE_CLICKS_TOTAL: [sum(pairs["clicks"])],
+                features.SOURCE_TYPE: [source.encode()],
+                features.SOURCE_NAME: [self.config.source_name.encode()],
+            }
+        )
+        for name, feature in image.features.feature.items():
+            if name != features.IMAGE_URI:
+                example.features.feature[name].CopyFrom(feature)
+        return example.SerializeToString(deterministic=True)

@@ -1,0 +1,190 @@
+"""Image loading, checks and re-encoding: header first, then pixels, then JPEG or PNG."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote, urlsplit
+
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from tfx_pipeline.data.config import ImageConfig
+from tfx_pipeline.data.contract import Reason
+from vl_models.errors import UserError
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+# Only plain raster decoders: Pillow's others (EPS, …) start programs or read much else.
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+_LOSSLESS = ("PNG", "GIF", "BMP")
+
+
+@dataclasses.dataclass
+class ImageProblem(Exception):
+    """An image that cannot be used: the reason for the contract, the message for a person."""
+
+    reason: Reason
+    message: str
+
+    def __str__(self) -> str:
+        return self.message
+
+
+def strip_suffix(image_id: str) -> str:
+    """An id without the suffix of an image file; other dots stay."""
+    lowered = image_id.lower()
+    for suffix in SUFFIXES:
+        if lowered.endswith(suffix) and len(image_id) > len(suffix):
+            return image_id[: -len(suffix)]
+    return image_id
+
+
+def list_folder(config: ImageConfig) -> Iterator[tuple[str, str]]:
+    """Images of the configured folder, at any depth: (image id, path or URI), sorted.
+
+    Raises:
+      UserError: the folder is not there, or two files share an id.
+    """
+    from apache_beam.io.filesystems import FileSystems
+
+    assert config.root is not None
+    root = config.root.rstrip("/")
+    if "://" in root:
+        [match] = FileSystems.match([f"{root}/**"])
+        paths = [metadata.path for metadata in match.metadata_list]
+    else:
+        if not Path(root).is_dir():
+            raise UserError(
+                f"{root}: no such image folder. Check `images` in data.yaml or the configuration."
+            )
+        paths = [str(path) for path in Path(root).rglob("*") if path.is_file()]
+    seen: dict[str, str] = {}
+    for path in sorted(paths):
+        name = path[len(root) + 1 :]
+        if not name.lower().endswith(SUFFIXES) or PurePosixPath(name).name.startswith("."):
+            continue
+        image_id = strip_suffix(name) if config.ids == "stem" else name
+        if image_id in seen:
+            raise UserError(
+                f"{path} and {seen[image_id]}: two images share the id {image_id!r}. Rename "
+                "one, or set `images.ids: name` to keep the suffix in the ids."
+            )
+        seen[image_id] = path
+        yield image_id, path
+
+
+def resolve_uri(uri: str, root: str | None) -> str:
+    """The path or URI to open: `file://` unwrapped, relative paths under the image folder."""
+    if uri.startswith("file://"):
+        return unquote(urlsplit(uri).path)
+    if "://" in uri or Path(uri).is_absolute() or root is None:
+        return uri
+    return f"{root.rstrip('/')}/{uri}"
+
+
+def load_bytes(path: str, max_bytes: int) -> bytes:
+    """Read an image file of at most `max_bytes`.
+
+    Raises:
+      ImageProblem: missing, empty or too large, or its scheme is not one that is fetched.
+    """
+    if path.startswith(("http://", "https://")):
+        raise ImageProblem(
+            Reason.IMAGE_MISSING, f"{path}: images are not fetched over HTTP; download them first"
+        )
+    try:
+        if "://" in path:
+            from apache_beam.io.filesystems import FileSystems
+
+            with FileSystems.open(path) as stream:
+                data = stream.read(max_bytes + 1)
+        else:
+            with Path(path).open("rb") as stream:
+                data = stream.read(max_bytes + 1)
+    except OSError as error:
+        detail = error.strerror or type(error).__name__
+        raise ImageProblem(Reason.IMAGE_MISSING, f"{path}: cannot be opened ({detail})") from error
+    if len(data) > max_bytes:
+        message = f"{path}: more than {max_bytes:,} bytes (images.max_bytes)"
+        raise ImageProblem(Reason.IMAGE_TOO_LARGE, message)
+    return data
+
+
+def encode_image(data: bytes, config: ImageConfig) -> bytes:
+    """Check an image and re-encode it for training.
+
+    The header is judged before a pixel is decoded. The result is RGB (transparency over
+    white, upright by its EXIF tag, without metadata), its shorter side at most
+    `config.shorter_side`, its aspect ratio kept: a JPEG, or a PNG where a lossless original
+    is not larger that way.
+
+    Raises:
+      ImageProblem: empty, undecodable, truncated, or more pixels than `config.max_pixels`.
+    """
+    if not data:
+        raise ImageProblem(Reason.IMAGE_EMPTY, "the image has 0 bytes")
+    try:
+        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+            width, height = image.size
+            if width * height > config.max_pixels:
+                raise _too_large(f"{width} x {height}", config)
+            lossless = image.format in _LOSSLESS
+            small = _shrink(image, config.shorter_side)
+    except UnidentifiedImageError as error:
+        message = f"not an image of the formats {', '.join(_FORMATS)}"
+        raise ImageProblem(Reason.IMAGE_UNDECODABLE, message) from error
+    except Image.DecompressionBombError as error:
+        # Pillow's own bound on headers, above ours: it raises before the size can be read.
+        raise _too_large("too many", config) from error
+    except (OSError, SyntaxError, ValueError, EOFError, IndexError) as error:
+        # Pillow has no single class for broken data; these are what its decoders raise.
+        text = str(error)
+        cut = "truncated" in text.lower() or isinstance(error, EOFError)
+        reason = Reason.IMAGE_TRUNCATED if cut else Reason.IMAGE_UNDECODABLE
+        raise ImageProblem(reason, f"cannot be decoded: {text}") from error
+    encoded = _encode(small, "JPEG", quality=config.quality)
+    if lossless:
+        png = _encode(small, "PNG")
+        if len(png) <= len(encoded):
+            return png
+    return encoded
+
+
+def _too_large(pixels: str, config: ImageConfig) -> ImageProblem:
+    return ImageProblem(
+        Reason.IMAGE_TOO_LARGE,
+        f"{pixels} pixels by its header, more than {config.max_pixels:,} "
+        "(images.max_pixels); it was not decoded",
+    )
+
+
+def _shrink(image: Image.Image, shorter_side: int) -> Image.Image:
+    """Decode, turn upright, flatten over white and shrink; never enlarge."""
+    width, height = image.size
+    scale = shorter_side / min(width, height)
+    if scale < 1:
+        # JPEG's decoder scales by 1/2, 1/4, 1/8 for free, to no less than this size.
+        image.draft("RGB", (round(width * scale), round(height * scale)))
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode in ("RGBA", "LA", "PA") or "transparency" in upright.info:
+        rgba = upright.convert("RGBA")
+        flat = Image.new("RGB", rgba.size, "white")
+        flat.paste(rgba, mask=rgba.getchannel("A"))
+    else:
+        flat = upright.convert("RGB")
+    if scale >= 1:
+        return flat
+    width, height = (height, width) if _turned(image, upright) else (width, height)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return flat if flat.size == size else flat.resize(size, Image.Resampling.BICUBIC)
+
+
+def _turned(image: Image.Image, upright: Image.Image) -> bool:
+    return upright.size != image.size
+
+
+def _encode(image: Image.Image, kind: str, **options: int) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, kind, **options)
+    return stream.getvalue()

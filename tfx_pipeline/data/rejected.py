@@ -1,0 +1,12 @@
+"""Reading what a run rejected."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+
+def count_reasons(folder: str | Path) -> dict[str, int]:
+    """Rejected rows by reason, the commonest first, from a rejected output's summary.json."""
+    rejected = json.loads((Path(folder) / "summary.json").read_text(encoding="utf-8"))["rejected"]
+    return dict(sorted(rejected.items(), key=lambda item: (-item[1], item[0])))

@@ -1,0 +1,102 @@
+"""Counts of a run: merged over workers, written as summary.json, judged at the end."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import Any
+
+from tfx_pipeline.data.contract import Rejected
+from vl_models.errors import UserError
+
+Stats = dict[str, Any]
+
+
+def new_stats() -> Stats:
+    """Stats of nothing."""
+    return {
+        "rows": 0,
+        "counters": {},  # name → count
+        "rejected": {},  # reason → rows
+        "examples": {},  # reason → (source, row, message) of the first one
+        "unknown_columns": {},  # column → first file that has it
+        "days": {},  # day since 1970-01-01 → rows; only under by_time with fractions
+        "fatal": [],  # why the input cannot be read
+        "propensities": None,
+    }
+
+
+def count(stats: Stats, name: str, by: int) -> None:
+    """Add to a counter, in the stats and in Beam's metrics."""
+    from apache_beam.metrics import Metrics
+
+    stats["counters"][name] = stats["counters"].get(name, 0) + by
+    Metrics.counter("vlsearch", name).inc(by)
+
+
+def reject(stats: Stats, rejected: Rejected) -> None:
+    """Count a rejected row, or a rejected image with its rows."""
+    from apache_beam.metrics import Metrics
+
+    reason = str(rejected.reason)
+    stats["rejected"][reason] = stats["rejected"].get(reason, 0) + rejected.rows
+    example = (rejected.source, rejected.row, rejected.message)
+    stats["examples"][reason] = min(stats["examples"].get(reason, example), example)
+    Metrics.counter("vlsearch", f"rejected_{reason}").inc(rejected.rows)
+
+
+def merge_stats(several: Iterable[Stats]) -> Stats:
+    """The stats of all; associative and independent of order."""
+    total = new_stats()
+    for stats in several:
+        total["rows"] += stats["rows"]
+        for name in ("counters", "rejected", "days"):
+            for key, value in stats[name].items():
+                total[name][key] = total[name].get(key, 0) + value
+        for name in ("examples", "unknown_columns"):
+            for key, value in stats[name].items():
+                total[name][key] = min(total[name].get(key, value), value)
+        total["fatal"] = sorted({*total["fatal"], *stats["fatal"]})
+        total["propensities"] = total["propensities"] or stats["propensities"]
+    return total
+
+
+def judge(stats: Stats, max_rejected_fraction: float) -> None:
+    """Fail a run whose input could not be read, held nothing, or was rejected too often.
+
+    Raises:
+      UserError: with the files, or with the commonest reasons, their counts and an example.
+    """
+    if stats["fatal"]:
+        raise UserError("\n".join(stats["fatal"]))
+    if not stats["rows"]:
+        raise UserError("The click log is empty: its files hold no rows.")
+    rejected = sum(stats["rejected"].values())
+    if rejected > max_rejected_fraction * stats["rows"]:
+        raise UserError(_too_many(stats, rejected, max_rejected_fraction))
+    if not stats["counters"].get("pairs"):
+        raise UserError(
+            f"The click log has {stats['rows']:,} rows, but no accepted row with a click that "
+            "belongs to a split. Check the columns clicked or clicks, and split."
+        )
+    if stats["unknown_columns"]:
+        names = ", ".join(f"{name} ({file})" for name, file in stats["unknown_columns"].items())
+        logging.getLogger(__name__).warning("Columns ignored, unknown to the contract: %s", names)
+
+
+def _too_many(stats: Stats, rejected: int, bound: float) -> str:
+    common = sorted(stats["rejected"].items(), key=lambda item: (-item[1], item[0]))[:3]
+    reasons = "; ".join(
+        f"{reason}: {rows:,} rows, e.g. {_place(stats['examples'][reason])}"
+        for reason, rows in common
+    )
+    return (
+        f"{rejected:,} of {stats['rows']:,} rows ({rejected / stats['rows']:.1%}) were rejected, "
+        f"more than max_rejected_fraction={bound:g} allows. {reasons}. Correct the input, or "
+        "raise max_rejected_fraction if these rows may be lost."
+    )
+
+
+def _place(example: tuple[str, int, str]) -> str:
+    source, row, message = example
+    return f"{source}{f', row {row}' if row else ''} ({message})"

@@ -1,0 +1,68 @@
+"""Learning a WordPiece vocabulary from the queries of Examples, with Beam."""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import apache_beam as beam
+
+
+def learn_vocabulary(
+    pipeline: beam.Pipeline, pattern: str, work_dir: str | Path, size: int
+) -> list[str]:
+    """Count words with Beam, then learn the pieces.
+
+    Args:
+      pipeline: not yet run; it is run here.
+      pattern: record files of the train split.
+      work_dir: gets the counts (`word_counts-*`, "count<TAB>word" lines).
+      size: pieces to aim for; the learner may return somewhat fewer.
+
+    Returns:
+      Tokens in the order of their ids, special ones first.
+
+    Raises:
+      UserError: there are no words, or no room for the alphabet.
+    """
+    from vl_models.text import vocabulary
+
+    with pipeline:
+        _ = (
+            pipeline
+            | "Read" >> beam.io.ReadFromTFRecord(pattern)
+            | "Batch" >> beam.BatchElements(min_batch_size=64, max_batch_size=1024)
+            | "Count" >> beam.FlatMap(_count_words)
+            | "Sum" >> beam.CombinePerKey(sum)
+            | "Format" >> beam.MapTuple(lambda word, count: f"{count}\t{word}")
+            | "Write" >> beam.io.WriteToText(str(Path(work_dir, "word_counts")))
+        )
+    counts = {}
+    for path in Path(work_dir).glob("word_counts-*"):
+        # Not splitlines(): words may hold Unicode line separators.
+        for line in path.read_text(encoding="utf-8").removesuffix("\n").split("\n"):
+            count, _, word = line.partition("\t")
+            if word:
+                counts[word] = int(count)
+    return vocabulary.learn_wordpiece(counts, size)
+
+
+def _count_words(serialized: Iterable[bytes]) -> Iterator[tuple[str, int]]:
+    """Count words in the queries of a batch of serialised Examples.
+
+    Every (query, image) pair counts once: weighing by clicks would let the head queries
+    alone decide on the pieces.
+    """
+    import tensorflow as tf
+
+    from vl_models import features
+    from vl_models.text import vocabulary
+
+    texts: list[bytes] = []
+    for record in serialized:
+        example = tf.train.Example.FromString(record)
+        texts.extend(example.features.feature[features.QUERY_TEXT].bytes_list.value)
+    if texts:
+        words = vocabulary.split_words(tf.constant(texts)).flat_values.numpy()
+        yield from collections.Counter(word.decode("utf-8") for word in words).items()

@@ -1,0 +1,122 @@
+"""Atomic writers: TFRecord shards, the relevance table, rejected rows, the summary.
+
+Every file is written under a temporary name in the output folder and renamed, so that a
+reader sees whole files only, also after a crash or a retried bundle.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from tfx_pipeline.data.contract import Rejected
+
+RELEVANCE_SCHEMA = pa.schema(
+    [
+        ("query", pa.string()),
+        ("image_id", pa.string()),
+        ("clicks", pa.int64()),
+        ("weight", pa.float32()),
+        ("split", pa.string()),
+        ("language", pa.string()),
+    ]
+)
+
+
+def shard_name(shard: int, shards: int) -> str:
+    """File name of a TFRecord shard."""
+    return f"data_tfrecord-{shard:05d}-of-{shards:05d}.gz"
+
+
+@contextlib.contextmanager
+def atomic_path(path: str) -> Iterator[str]:
+    """A temporary path beside `path`, renamed to it on success and removed on failure."""
+    import tensorflow as tf
+
+    # The dot hides it from TFX, which reads every other file of a split's folder.
+    folder, name = path.rsplit("/", 1)
+    temporary = f"{folder}/.{name}.{uuid.uuid4().hex[:8]}"
+    tf.io.gfile.makedirs(folder)
+    try:
+        yield temporary
+        tf.io.gfile.rename(temporary, path, overwrite=True)
+    except BaseException:
+        if tf.io.gfile.exists(temporary):
+            tf.io.gfile.remove(temporary)
+        raise
+
+
+def exists(path: str) -> bool:
+    """Whether a file is there, on any file system."""
+    import tensorflow as tf
+
+    return tf.io.gfile.exists(path)
+
+
+def write_bytes(path: str, data: bytes) -> None:
+    """Write a file."""
+    import tensorflow as tf
+
+    with atomic_path(path) as temporary, tf.io.gfile.GFile(temporary, "wb") as stream:
+        stream.write(data)
+
+
+@contextlib.contextmanager
+def record_writer(path: str) -> Iterator[Any]:
+    """A GZIP TFRecord writer. Level 0 stores: JPEG and PNG are compressed already."""
+    import tensorflow as tf
+
+    options = tf.io.TFRecordOptions(compression_type="GZIP", compression_level=0)
+    with atomic_path(path) as temporary, tf.io.TFRecordWriter(temporary, options) as writer:
+        yield writer
+
+
+def read_records(path: str) -> Iterator[Any]:
+    """The tf.Examples of a GZIP TFRecord file."""
+    import tensorflow as tf
+
+    # In small batches: one tf.data call per record would cost as much as encoding an image.
+    for batch in tf.data.TFRecordDataset([path], "GZIP").batch(16).as_numpy_iterator():
+        yield from map(tf.train.Example.FromString, batch)
+
+
+def make_example(features: dict[str, Sequence[bytes] | Sequence[int] | Sequence[float]]) -> Any:
+    """A tf.Example; empty lists become features without values."""
+    import tensorflow as tf
+
+    example = tf.train.Example()
+    for name, values in features.items():
+        feature = example.features.feature[name]
+        if not len(values):
+            continue
+        kind = type(values[0])
+        target = {bytes: "bytes_list", int: "int64_list", float: "float_list"}[kind]
+        getattr(feature, target).value.extend(values)
+    return example
+
+
+def write_relevance(path: str, tables: Iterable[pa.Table]) -> None:
+    """Write the relevance table, one row group per table."""
+    import pyarrow.parquet as pq
+
+    with atomic_path(path) as temporary, pq.ParquetWriter(temporary, RELEVANCE_SCHEMA) as writer:
+        for table in tables:
+            writer.write_table(table.select(RELEVANCE_SCHEMA.names).cast(RELEVANCE_SCHEMA))
+
+
+def write_rejected(folder: str, shard: int, shards: int, rejected: Iterable[Rejected]) -> None:
+    """Write one file of rejected rows, sorted by source and row."""
+    name = f"rejected-{shard:05d}-of-{shards:05d}.jsonl"
+    lines = "".join(f"{row.to_json()}\n" for row in sorted(rejected))
+    write_bytes(f"{folder}/{name}", lines.encode())
+
+
+def write_summary(folder: str, stats: dict[str, Any]) -> None:
+    """Write the counts of the run as summary.json."""
+    text = json.dumps(stats, ensure_ascii=False, indent=2, sort_keys=True)
+    write_bytes(f"{folder}/summary.json", f"{text}\n".encode())

@@ -1,0 +1,1 @@
+"""Evaluation of a release: encoding, ranking, slices, intervals, comparison, blessing."""

@@ -1,0 +1,97 @@
+"""What is measured, on which slices, and which values a release must reach."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Literal
+
+import pydantic
+
+from vl_models.metrics.retrieval import MapDenominator, Protocol
+from vl_models.strict_config import StrictConfig
+
+Direction = Literal["text_to_image", "image_to_text"]
+SliceName = Literal["language", "head_tail", "query_length"]
+
+
+class BootstrapConfig(StrictConfig):
+    """Confidence intervals over queries."""
+
+    samples: int = pydantic.Field(default=1000, ge=1)
+    confidence: float = pydantic.Field(default=0.95, gt=0, lt=1)
+    seed: int = 0
+
+
+class Threshold(StrictConfig):
+    """What one metric must reach; at least one of the rules."""
+
+    min: float | None = None
+    max: float | None = None
+    max_drop_vs_baseline: float | None = pydantic.Field(
+        default=None, ge=0, description="largest allowed worsening against the current release"
+    )
+
+    @pydantic.model_validator(mode="after")
+    def _has_a_rule(self) -> Threshold:
+        if self.min is None and self.max is None and self.max_drop_vs_baseline is None:
+            raise ValueError("a threshold needs min, max or max_drop_vs_baseline")
+        return self
+
+
+class ReportConfig(StrictConfig):
+    """What the HTML report shows; the bounds keep its file below 3 MB."""
+
+    queries: int = pydantic.Field(default=12, ge=0, le=16, description="example queries")
+    failures: int = pydantic.Field(default=8, ge=0, le=16, description="worst queries")
+    results: int = pydantic.Field(default=6, ge=1, le=8, description="images per query")
+    projection: Literal["tsne", "pca"] = "tsne"
+    sample: int = pydantic.Field(default=400, ge=2, le=1000, description="points per modality")
+
+
+class EvaluationConfig(StrictConfig):
+    """The evaluation of a release."""
+
+    splits: list[Literal["train", "val", "test"]] = pydantic.Field(default=["test"], min_length=1)
+    gallery: Literal["all", "split"] = pydantic.Field(
+        default="all",
+        description="every image of the store, or those clicked in the evaluated splits",
+    )
+    protocol: Protocol = pydantic.Field(
+        default="pairs", description="one test item per (query, image) pair, or per query (any hit)"
+    )
+    directions: list[Direction] = pydantic.Field(
+        default=["text_to_image", "image_to_text"], min_length=1
+    )
+    ks: list[pydantic.PositiveInt] = pydantic.Field(default=[1, 5, 10], min_length=1)
+    gain: Literal["clicks", "weight"] = pydantic.Field(
+        default="clicks", description="gains of NDCG"
+    )
+    map_k: pydantic.PositiveInt | None = pydantic.Field(default=None, description="cut-off of mAP")
+    map_denominator: MapDenominator = "relevant"
+    slices: list[SliceName] = pydantic.Field(default=["language", "head_tail", "query_length"])
+    head_min_clicks: int = pydantic.Field(
+        default=10,
+        ge=1,
+        description="clicks over all splits from which a query belongs to the head",
+    )
+    query_length_bounds: list[pydantic.PositiveInt] = pydantic.Field(
+        default=[2, 5], description="upper ends of the length classes, in words and CJK characters"
+    )
+    bootstrap: BootstrapConfig = BootstrapConfig()
+    thresholds: dict[str, Threshold] = pydantic.Field(default={}, description="metric key → rules")
+    batch_size: int = pydantic.Field(default=128, ge=1)
+    report: ReportConfig = ReportConfig()
+
+    @pydantic.field_validator("ks", "query_length_bounds")
+    @classmethod
+    def _ascends(cls, numbers: list[int]) -> list[int]:
+        if any(low >= high for low, high in itertools.pairwise(numbers)):
+            raise ValueError("numbers in ascending order, each once")
+        return numbers
+
+    @pydantic.field_validator("splits", "directions", "slices")
+    @classmethod
+    def _has_no_duplicate(cls, names: list[str]) -> list[str]:
+        if len(set(names)) < len(names):
+            raise ValueError("each name once")
+        return names

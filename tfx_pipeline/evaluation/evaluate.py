@@ -1,0 +1,158 @@
+"""Evaluation of two exported towers on a gallery and its known clicks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tfx_pipeline.evaluation.blessing import bless
+from tfx_pipeline.evaluation.config import Direction, EvaluationConfig
+from tfx_pipeline.evaluation.encoded_data import EncodedData, encode_data
+from tfx_pipeline.evaluation.examples import pick_examples
+from tfx_pipeline.evaluation.gallery import read_images
+from tfx_pipeline.evaluation.measures import per_query_measures, summarise
+from tfx_pipeline.evaluation.metric_keys import (
+    MEAN,
+    MODALITY_GAP,
+    check_threshold_keys,
+    measure_names,
+    metric_keys,
+    with_direction,
+)
+from tfx_pipeline.evaluation.per_query import compare_tables, direction_table
+from tfx_pipeline.evaluation.relevance import read_relevance
+from tfx_pipeline.evaluation.result import EmbeddingSample, Evaluation
+from tfx_pipeline.evaluation.slices import slice_masks, slice_values
+from vl_models.metrics.bootstrap import Interval
+from vl_models.metrics.modality_gap import modality_gap
+from vl_models.metrics.ranking import Ranking, rank_embeddings
+
+
+def evaluate_release(
+    text_tower: str | Path,
+    image_tower: str | Path,
+    gallery_dir: str | Path,
+    relevance_path: str | Path,
+    config: EvaluationConfig,
+    baseline: Mapping[str, float | None] | None = None,
+    baseline_per_query: str | Path | None = None,
+) -> Evaluation:
+    """Encode the evaluated queries and the gallery with the exported towers, rank, and decide.
+
+    Args:
+      text_tower: SavedModel with ``encode_text: query string[B] → embedding float32[B, D]``.
+      image_tower: SavedModel with ``encode_image: image_bytes string[B] → embedding``.
+      gallery_dir: folder of ``data_tfrecord-*.gz``, every image of the store once.
+      relevance_path: ``relevance.parquet`` with the clicks of all splits.
+      config: what to measure.
+      baseline: metrics of the current release, None if there is none.
+      baseline_per_query: ``per_query.parquet`` of the current release's evaluation; with it
+        the differences get paired intervals.
+
+    Raises:
+      UserError: wrong files, no evaluated pair in the gallery, towers of different width, or
+        a threshold on a metric that this evaluation does not yield.
+    """
+    relevance = read_relevance(relevance_path, config.splits)
+    slices = slice_values(relevance, config)
+    masks = slice_masks(slices)
+    keys = metric_keys(config, masks)
+    check_threshold_keys(config, keys)  # before the expensive part
+    data = encode_data(text_tower, image_tower, gallery_dir, relevance, config)
+
+    rankings: dict[Direction, Ranking] = {}
+    values: dict[str, float] = {MODALITY_GAP: modality_gap(data.images, data.texts)}
+    intervals: dict[str, Interval] = {}
+    tables: list[pa.Table] = []
+    for direction in config.directions:
+        ranking = _rank(data, direction)
+        found, table = _measure(data, direction, ranking, slices, masks, config)
+        values.update((key, value) for key, (value, _) in found.items())
+        intervals.update((key, interval) for key, (_, interval) in found.items())
+        tables.append(table)
+        rankings[direction] = ranking
+    values.update(_means(values, config))
+    metrics = {key: values[key] for key in keys}
+    per_query = pa.concat_tables(tables)
+
+    differences = {}
+    if baseline_per_query is not None:
+        differences = compare_tables(
+            per_query, pq.read_table(baseline_per_query), measure_names(config), config.bootstrap
+        )
+    examples, failures = pick_examples(data, rankings.get("text_to_image"), config)
+    shown = {hit.image_id for example in examples + failures for hit in example.shown}
+    return Evaluation(
+        config=config,
+        metrics=metrics,
+        intervals=intervals,
+        baseline=None if baseline is None else dict(baseline),
+        differences=differences,
+        blessing=bless(metrics, config, baseline),
+        per_query=per_query,
+        counts={
+            "queries": len(data.relevance.queries),
+            "pairs": int(data.judgements["text_to_image"].counted.sum()),
+            "gallery_images": len(data.image_ids),
+            "pairs_without_image": data.pairs_without_image,
+        },
+        sample=_sample(data, config),
+        examples=examples,
+        failures=failures,
+        thumbnails=read_images(gallery_dir, shown),
+    )
+
+
+def _rank(data: EncodedData, direction: Direction) -> Ranking:
+    judgements = data.judgements[direction]
+    if direction == "text_to_image":
+        return rank_embeddings(data.texts, data.images, judgements)
+    return rank_embeddings(data.images, data.texts, judgements)
+
+
+def _measure(
+    data: EncodedData,
+    direction: Direction,
+    ranking: Ranking,
+    slices: Mapping[str, Sequence[str]],
+    masks: Mapping[str, np.ndarray],
+    config: EvaluationConfig,
+) -> tuple[dict[str, tuple[float, Interval]], pa.Table]:
+    """Metrics with intervals, and the per-query rows; slices split text to image only."""
+    measures = per_query_measures(ranking, config)
+    summary = summarise(ranking, measures, config)
+    found = {with_direction(name, direction): summary[name] for name in summary}
+    if direction == "text_to_image":
+        keys = data.relevance.queries
+        for part, mask in masks.items():
+            summary = summarise(ranking, measures, config, mask)
+            found.update((f"{part}/{name}", entry) for name, entry in summary.items())
+    else:
+        keys = data.image_ids
+        slices = {name: [None] * len(keys) for name in slices}  # type: ignore[list-item]
+    return found, direction_table(direction, keys, ranking, measures, slices)
+
+
+def _means(values: Mapping[str, float], config: EvaluationConfig) -> dict[str, float]:
+    """``<measure>/mean`` over the directions, if there are several."""
+    if len(config.directions) == 1:
+        return {}
+    return {
+        f"{name}/{MEAN}": float(
+            np.mean([values[with_direction(name, direction)] for direction in config.directions])
+        )
+        for name in measure_names(config)
+    }
+
+
+def _sample(data: EncodedData, config: EvaluationConfig) -> EmbeddingSample:
+    generator = np.random.default_rng(config.bootstrap.seed)
+    size = config.report.sample
+    return EmbeddingSample(
+        images=data.images[np.sort(generator.permutation(len(data.images))[:size])],
+        texts=data.texts[np.sort(generator.permutation(len(data.texts))[:size])],
+    )

@@ -1,0 +1,52 @@
+"""Reading the gallery: every image of the store once, as GZIP TFRecords of tf.Example."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from vl_models import features
+from vl_models.errors import UserError
+
+
+def read_batches(
+    gallery_dir: str | Path, batch_size: int
+) -> Iterator[tuple[list[str], np.ndarray]]:
+    """Yield (image ids, encoded images bytes[n]) in the order of the files.
+
+    Raises:
+      UserError: no file ``data_tfrecord-*.gz`` in the folder.
+    """
+    files = sorted(str(file) for file in Path(gallery_dir).glob("data_tfrecord-*.gz"))
+    if not files:
+        raise UserError(
+            "The gallery has no file data_tfrecord-*.gz. "
+            f"Received: gallery_dir={str(gallery_dir)!r}"
+        )
+    spec = {
+        name: tf.io.FixedLenFeature([], tf.string)
+        for name in (features.IMAGE_ID, features.IMAGE_ENCODED)
+    }
+    dataset = tf.data.TFRecordDataset(files, compression_type="GZIP").batch(batch_size)
+    dataset = dataset.map(lambda batch: tf.io.parse_example(batch, spec)).prefetch(2)
+    for batch in dataset.as_numpy_iterator():
+        ids = [image_id.decode("utf-8") for image_id in batch[features.IMAGE_ID]]
+        yield ids, batch[features.IMAGE_ENCODED]
+
+
+def read_images(gallery_dir: str | Path, image_ids: Collection[str]) -> dict[str, bytes]:
+    """Encoded images of some ids; ids that the gallery lacks are absent."""
+    wanted = set(image_ids)
+    found: dict[str, bytes] = {}
+    if not wanted:
+        return found
+    for ids, images in read_batches(gallery_dir, batch_size=256):
+        found.update(
+            (image_id, image) for image_id, image in zip(ids, images) if image_id in wanted
+        )
+        if len(found) == len(wanted):
+            break
+    return found

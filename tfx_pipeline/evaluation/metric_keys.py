@@ -1,0 +1,71 @@
+"""Names of the metrics: ``[slice=value/]metric[/direction]``."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+from tfx_pipeline.evaluation.config import EvaluationConfig
+from vl_models.errors import UserError
+
+MODALITY_GAP = "modality_gap"
+MEDIAN_RANK = "median_rank"
+IMAGE_TO_TEXT = "image_to_text"
+TEXT_TO_IMAGE = "text_to_image"
+MEAN = "mean"
+
+
+def measure_names(config: EvaluationConfig) -> list[str]:
+    """Names of the ranking measures, without slice and direction."""
+    cut_off = "all" if config.map_k is None else str(config.map_k)
+    return [
+        *(f"recall@{k}" for k in config.ks),
+        "mrr",
+        MEDIAN_RANK,
+        *(f"ndcg@{k}" for k in config.ks),
+        f"map@{cut_off}",
+        "auc",
+    ]
+
+
+def with_direction(measure: str, direction: str) -> str:
+    """Key of a measure in a direction; text to image is the default and stays unnamed."""
+    return measure if direction == TEXT_TO_IMAGE else f"{measure}/{direction}"
+
+
+def metric_keys(config: EvaluationConfig, slices: Iterable[str]) -> list[str]:
+    """Every key that an evaluation yields.
+
+    Args:
+      config: of the evaluation.
+      slices: ``slice=value`` names that occur in the data; they split text to image.
+    """
+    names = measure_names(config)
+    keys = [with_direction(name, direction) for direction in config.directions for name in names]
+    if len(config.directions) > 1:
+        keys += [f"{name}/{MEAN}" for name in names]
+    keys.append(MODALITY_GAP)
+    if TEXT_TO_IMAGE in config.directions:
+        keys += [f"{part}/{name}" for part in slices for name in names]
+    return keys
+
+
+def lower_is_better(key: str) -> bool:
+    """True for ranks and the modality gap, whatever the slice and direction."""
+    return any(part in (MEDIAN_RANK, MODALITY_GAP) for part in key.split("/"))
+
+
+def check_threshold_keys(config: EvaluationConfig, valid: Iterable[str]) -> None:
+    """Refuse a threshold on a metric that this evaluation does not yield.
+
+    Raises:
+      UserError: names the unknown key and the nearest valid one.
+    """
+    valid = list(valid)
+    for key in config.thresholds:
+        if key not in valid:
+            nearest = difflib.get_close_matches(key, valid, n=1, cutoff=0.0)[0]
+            raise UserError(
+                f"evaluation.thresholds: this evaluation has no metric {key!r}; "
+                f"the nearest is {nearest!r}. Received: thresholds={sorted(config.thresholds)}"
+            )

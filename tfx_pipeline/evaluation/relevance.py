@@ -1,0 +1,109 @@
+"""The known positives of the evaluated queries, from relevance.parquet."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from vl_models.errors import UserError
+
+COLUMNS = ("query", "image_id", "clicks", "weight", "split", "language")
+
+
+@dataclass(frozen=True)
+class Relevance:
+    """Evaluated queries (those with a row in an evaluated split) and all their clicks.
+
+    Attributes:
+      queries: normalised text, Q of them, in the order of their first row.
+      languages: one per query.
+      clicks: int64[Q], over all splits.
+      pair_query: int64[E], row of the query of each known pair.
+      pair_image: E image ids.
+      pair_clicks: int64[E].
+      pair_weight: float64[E].
+      pair_counted: bool[E], whether the pair is of an evaluated split.
+    """
+
+    queries: list[str]
+    languages: list[str]
+    clicks: np.ndarray
+    pair_query: np.ndarray
+    pair_image: np.ndarray
+    pair_clicks: np.ndarray
+    pair_weight: np.ndarray
+    pair_counted: np.ndarray
+
+    def select(self, pairs: np.ndarray) -> Relevance:
+        """The same queries with only the pairs of ``pairs`` (bool[E])."""
+        return dataclasses.replace(
+            self,
+            **{
+                field: getattr(self, field)[pairs]
+                for field in (
+                    "pair_query",
+                    "pair_image",
+                    "pair_clicks",
+                    "pair_weight",
+                    "pair_counted",
+                )
+            },
+        )
+
+
+def read_relevance(path: str | Path, splits: Sequence[str]) -> Relevance:
+    """Read the relevance file: query, image_id, clicks, weight, split, language.
+
+    Args:
+      path: a Parquet file.
+      splits: the evaluated splits; rows of the others are known positives that are not counted.
+
+    Raises:
+      UserError: the file or a column is missing, a value is null, or the splits have no row.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"There is no relevance file. Received: relevance_path={str(path)!r}")
+    names = pq.read_schema(path).names
+    missing = [name for name in COLUMNS if name not in names]
+    if missing:
+        raise UserError(
+            f"{path}: missing column(s) {', '.join(missing)}; "
+            f"a relevance file has {', '.join(COLUMNS)}. Received: columns={names}"
+        )
+    table = pq.read_table(path, columns=list(COLUMNS))
+    for name in COLUMNS:
+        if table[name].null_count:
+            raise UserError(f"{path}: column {name} has {table[name].null_count} null value(s).")
+    counted = pc.is_in(table["split"], value_set=pa.array(list(splits), table["split"].type))
+    if not pc.any(counted).as_py():
+        found = sorted(pc.unique(table["split"]).to_pylist())
+        raise UserError(
+            f"{path}: no row belongs to the evaluated split(s) {', '.join(splits)}. "
+            f"Received: splits={found}"
+        )
+    evaluated = pc.unique(table["query"].filter(counted))
+    known = pc.is_in(table["query"], value_set=evaluated)
+    table, counted = table.filter(known), counted.filter(known)
+    query = np.asarray(pc.index_in(table["query"], value_set=evaluated), np.int64)
+    is_counted = np.asarray(counted, bool)
+    # The language of a query is that of its first evaluated row.
+    first = np.flatnonzero(is_counted)[np.unique(query[is_counted], return_index=True)[1]]
+    clicks = np.asarray(table["clicks"], np.int64)
+    return Relevance(
+        queries=evaluated.to_pylist(),
+        languages=table["language"].take(pa.array(first)).to_pylist(),
+        clicks=np.bincount(query, weights=clicks, minlength=len(evaluated)).astype(np.int64),
+        pair_query=query,
+        pair_image=np.asarray(table["image_id"].to_pylist(), object),
+        pair_clicks=clicks,
+        pair_weight=np.asarray(table["weight"], np.float64),
+        pair_counted=is_counted,
+    )

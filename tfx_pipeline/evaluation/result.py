@@ -1,0 +1,91 @@
+"""What an evaluation yields."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+
+from tfx_pipeline.evaluation.blessing import Blessing
+from tfx_pipeline.evaluation.config import EvaluationConfig
+from vl_models.metrics.bootstrap import Difference, Interval
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One image in the results of a query.
+
+    ``mark`` is "correct" (clicked in the evaluated split), "known" (clicked in another split,
+    removed from the ranks) or "" (never clicked for this query).
+    """
+
+    image_id: str
+    score: float
+    mark: str
+
+
+@dataclass(frozen=True)
+class Example:
+    """A query with its first results.
+
+    Attributes:
+      query: normalised text.
+      language: its language code.
+      rank: filtered rank of its best correct image.
+      hits: the first images of the whole gallery.
+      wanted: its best-ranked correct image.
+    """
+
+    query: str
+    language: str
+    rank: int
+    hits: tuple[Hit, ...]
+    wanted: Hit
+
+    @property
+    def shown(self) -> tuple[Hit, ...]:
+        """Every image that the report shows for this query."""
+        return (*self.hits, self.wanted)
+
+
+@dataclass(frozen=True)
+class EmbeddingSample:
+    """Random images and queries for the plot of the space: float32[n, D] and float32[m, D]."""
+
+    images: np.ndarray
+    texts: np.ndarray
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Metrics of one release on one data set.
+
+    Attributes:
+      config: what was measured.
+      metrics: key → value; NaN where not defined.
+      intervals: key → interval, for ranking measures of one direction.
+      baseline: metrics of the current release, None if there is none.
+      differences: key → paired difference against the current release, where its per-query
+        table was given.
+      blessing: the decision.
+      per_query: one row per query (text to image) and per image (image to text).
+      counts: numbers of queries, pairs and images, and what was left out.
+      sample: points for the plot.
+      examples: a random choice of queries.
+      failures: the queries with the worst ranks.
+      thumbnails: image id → encoded image, for all images of examples and failures.
+    """
+
+    config: EvaluationConfig
+    metrics: dict[str, float]
+    intervals: dict[str, Interval]
+    baseline: dict[str, float | None] | None
+    differences: dict[str, Difference]
+    blessing: Blessing
+    per_query: pa.Table
+    counts: dict[str, int]
+    sample: EmbeddingSample
+    examples: tuple[Example, ...] = ()
+    failures: tuple[Example, ...] = ()
+    thumbnails: dict[str, bytes] = field(default_factory=dict)

@@ -1,0 +1,155 @@
+"""What the Trainer component calls, and what `vlsearch train` shares with it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from tfx_pipeline.config import ExperimentConfig
+from tfx_pipeline.fingerprint import fingerprint_text
+from vl_models import features
+from vl_models.export import export_towers
+from vl_models.models.registry import create_model
+from vl_models.text.tokenizer import Tokenizer
+from vl_models.text.vocabulary import VOCABULARY_FILE, read_vocabulary
+from vl_models.text.wordpiece import WordPieceTokenizer
+from vl_models.training.examples import InputConfig
+from vl_models.training.input import RecordSource, TextFunction, WeightFunction
+from vl_models.training.logging import HISTORY
+from vl_models.training.strategy import make_strategy
+from vl_models.training.trainer import Trainer
+
+TRAIN_PATTERN = "Split-train/data_tfrecord-*"
+
+
+class TrainingInterrupted(KeyboardInterrupt):
+    """The run was told to stop; its checkpoint is written and running again continues it."""
+
+
+def run_fn(fn_args: Any) -> None:
+    """Train on the Examples through the Transform graph and export the towers.
+
+    The work folder is named by what the run depends on, and outlives the component's own
+    output folder: a run that was killed is continued from its last checkpoint.
+
+    Args:
+      fn_args: TFX's `FnArgs`; `custom_config` holds the experiment and the work folder.
+    """
+    experiment = fn_args.custom_config["experiment"]
+    config = ExperimentConfig.from_yaml(experiment)
+    graph = fn_args.transform_graph_path
+    vocabulary = read_vocabulary(Path(graph, VOCABULARY_FILE))
+    tokenizer = WordPieceTokenizer(vocabulary, config.model.max_length)
+    # Examples live under …/Split-*/*; their folder names the artifact.
+    examples = Path(fn_args.train_files[0]).parent.parent
+    key = fingerprint_text(experiment, fn_args.custom_config["code"], str(examples), graph)
+    run_dir = Path(fn_args.custom_config["work_dir"], key)
+    text_fn, weight_fn = transform_functions(graph, tokenizer)
+    train_towers(
+        config,
+        patterns=[str(examples / TRAIN_PATTERN)],
+        tokenizer=tokenizer,
+        run_dir=run_dir,
+        towers_dir=Path(fn_args.serving_model_dir),
+        text_fn=text_fn,
+        weight_fn=weight_fn,
+    )
+    shutil.copytree(run_dir / "tensorboard", Path(fn_args.model_run_dir), dirs_exist_ok=True)
+    shutil.copyfile(run_dir / HISTORY, Path(fn_args.model_run_dir, HISTORY))
+    shutil.rmtree(run_dir)
+
+
+def transform_functions(
+    graph_path: str, tokenizer: Tokenizer
+) -> tuple[TextFunction, WeightFunction]:
+    """The Transform graph as two functions over drawn texts: token ids, and click weights.
+
+    Args:
+      graph_path: Transform's output.
+      tokenizer: the one that the graph was made with; it knows the padding id.
+
+    Returns:
+      ``texts [N] -> {"token_ids": int32 [N, L], "text_mask": bool [N, L]}`` and
+      ``weights [N] -> float32 [N]``; TFT prunes its graph to what is fed.
+    """
+    import tensorflow_transform as tft
+
+    from tfx_pipeline.modules.preprocessing import QUERY_WEIGHT, TOKEN_IDS
+
+    layer = tft.TFTransformOutput(graph_path).transform_features_layer()
+
+    def apply(feature: str, values: tf.Tensor, output: str) -> tf.Tensor:
+        rows = tf.RaggedTensor.from_uniform_row_length(values, 1)
+        return layer({feature: rows.to_sparse()})[output].flat_values
+
+    def text_fn(texts: tf.Tensor) -> dict[str, tf.Tensor]:
+        token_ids = tf.cast(apply(features.QUERY_TEXT, texts, TOKEN_IDS), tf.int32)
+        token_ids = tf.reshape(token_ids, [-1, tokenizer.max_length])
+        return {"token_ids": token_ids, "text_mask": token_ids != tokenizer.padding_id}
+
+    def weight_fn(weights: tf.Tensor) -> tf.Tensor:
+        return apply(features.QUERY_WEIGHT, weights, QUERY_WEIGHT)
+
+    return text_fn, weight_fn
+
+
+def train_towers(
+    config: ExperimentConfig,
+    *,
+    patterns: Sequence[str],
+    tokenizer: Tokenizer,
+    run_dir: Path,
+    towers_dir: Path,
+    text_fn: TextFunction | None = None,
+    weight_fn: WeightFunction | None = None,
+) -> None:
+    """Train, or continue training, and export.
+
+    Args:
+      config: the experiment.
+      patterns: record files of the train split.
+      tokenizer: goes into the text tower.
+      run_dir: checkpoints, history, TensorBoard.
+      towers_dir: gets `text_tower/` and `image_tower/`.
+      text_fn: tokenises drawn texts; the tokeniser itself by default.
+      weight_fn: rescales click weights; unchanged by default.
+
+    Raises:
+      TrainingInterrupted: after SIGTERM or SIGINT, when the checkpoint is written.
+      UserError: data or configuration that cannot be used.
+    """
+    model_config = config.model.model_copy(
+        update={"vocabulary_size": tokenizer.vocabulary_size}
+    )
+    source = RecordSource(
+        "clicks",
+        patterns,
+        InputConfig(image_size=model_config.image_size, **config.input.model_dump()),
+        text_fn=text_fn or tokenizer.tokenize,
+        weight_fn=weight_fn,
+    )
+    trainer = Trainer(
+        model_fn=lambda: create_model(model_config),
+        config=config.train,
+        run_dir=run_dir,
+        strategy=make_strategy(config.devices),
+        sources=[source],
+    )
+    result = trainer.fit()
+    if result.interrupted:
+        raise TrainingInterrupted(
+            f"{result.interrupted} at step {result.step} of {trainer.total_steps}"
+        )
+    export_towers(
+        trainer.model,
+        tokenizer,
+        towers_dir,
+        experiment_yaml=config.to_yaml(without=("output",)),
+    )
+    logging.info("Trained %d steps; towers in %s", result.step, os.fspath(towers_dir))

@@ -1,0 +1,152 @@
+"""The pipeline: which components there are and what flows between them.
+
+The same graph in every runner; it holds no Resolver and no custom driver.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import tensorflow_data_validation as tfdv
+from tfx.components import ExampleValidator, SchemaGen, StatisticsGen, Trainer
+from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
+from tfx.dsl.components.base.base_node import BaseNode
+from tfx.proto import trainer_pb2
+
+from tfx_pipeline.components.click_example_gen.component import ClickExampleGen
+from tfx_pipeline.components.index_builder import IndexBuilder
+from tfx_pipeline.components.release_pusher import ReleasePusher
+from tfx_pipeline.components.retrieval_evaluator import RetrievalEvaluator
+from tfx_pipeline.components.serving_validator import ServingValidator
+from tfx_pipeline.components.text_transform import TextTransform
+from tfx_pipeline.components.vocabulary_gen import VocabularyGen
+from tfx_pipeline.modules import preprocessing, training
+from tfx_pipeline.submission import Submission
+from vl_models import features
+
+# Statistics over image bytes would cost memory and tell nothing.
+_TEXT_FEATURES = (
+    features.IMAGE_ID,
+    features.IMAGE_CLICKS_TOTAL,
+    features.QUERY_TEXT,
+    features.QUERY_CLICKS,
+    features.QUERY_WEIGHT,
+    features.QUERY_LANGUAGE,
+    features.QUERY_CLICKS_TOTAL,
+    features.QUERY_CORRELATION,
+    features.LABEL_ID,
+    features.LABEL_TEXT,
+    features.SOURCE_TYPE,
+    features.SOURCE_NAME,
+)
+
+_AFTER_TRAINING = ("evaluate", "index", "release", "beam_pipeline_args")
+
+
+def build_components(submission: Submission) -> Sequence[BaseNode]:
+    """Make the components of one run.
+
+    Args:
+      submission: the experiment with its inputs, baseline and version settled.
+
+    Returns:
+      Components in an order in which they can run.
+    """
+    config = submission.config
+    # A step gets the part of the configuration that it depends on: other parts may change
+    # without making its result stale.
+    model_experiment = config.to_yaml(without=("output", *_AFTER_TRAINING))
+    experiment = config.to_yaml(without=("output", "beam_pipeline_args"))
+    data_span = json.dumps(submission.files.spans)
+
+    example_gen = ClickExampleGen(
+        files=submission.files,
+        config=submission.examples,
+        code_fingerprint=submission.data_code,
+    )
+    examples = example_gen.outputs["examples"]
+    statistics = StatisticsGen(
+        examples, stats_options=tfdv.StatsOptions(feature_allowlist=list(_TEXT_FEATURES))
+    )
+    if config.data.schema_file is None:
+        schema = SchemaGen(statistics.outputs["statistics"], infer_feature_shape=False)
+    else:
+        schema = ImportSchemaGen(str(Path(config.data.schema_file).resolve()))
+    validator = ExampleValidator(statistics.outputs["statistics"], schema.outputs["schema"])
+    vocabulary = VocabularyGen(
+        examples=examples,
+        size=config.vocabulary.size,
+        pretrained=config.vocabulary.pretrained or "",
+        fingerprint=submission.vocabulary_fingerprint,
+    )
+    transform = TextTransform(
+        examples=examples,
+        schema=schema.outputs["schema"],
+        vocabulary=vocabulary.outputs["vocabulary"],
+        preprocessing_fn=f"{preprocessing.__name__}.preprocessing_fn",
+        custom_config={"max_length": config.model.max_length, "code": submission.text_code},
+    )
+    trainer = Trainer(
+        examples=examples,
+        transform_graph=transform.outputs["transform_graph"],
+        schema=schema.outputs["schema"],
+        run_fn=f"{training.__name__}.run_fn",
+        train_args=trainer_pb2.TrainArgs(splits=["train"]),
+        eval_args=trainer_pb2.EvalArgs(splits=["val"]),
+        custom_config={
+            "experiment": model_experiment,
+            "code": submission.training_code,
+            "work_dir": str(submission.pipeline_root / "training"),
+        },
+    )
+    evaluator = RetrievalEvaluator(
+        model=trainer.outputs["model"],
+        model_run=trainer.outputs["model_run"],
+        gallery=example_gen.outputs["gallery"],
+        relevance=example_gen.outputs["relevance"],
+        rejected=example_gen.outputs["rejected"],
+        experiment=experiment,
+        baseline=submission.baseline,
+        data_span=data_span,
+        code_fingerprint=submission.evaluation_code,
+    )
+    index_builder = IndexBuilder(
+        gallery=example_gen.outputs["gallery"],
+        model=trainer.outputs["model"],
+        kind=config.index.kind,
+        batch_size=config.index.batch_size,
+    )
+    serving_validator = ServingValidator(
+        model=trainer.outputs["model"],
+        index=index_builder.outputs["index"],
+        gallery=example_gen.outputs["gallery"],
+        relevance=example_gen.outputs["relevance"],
+        queries=config.release.validation_queries,
+    )
+    pusher = ReleasePusher(
+        model=trainer.outputs["model"],
+        index=index_builder.outputs["index"],
+        evaluation=evaluator.outputs["evaluation"],
+        blessing=evaluator.outputs["blessing"],
+        infra_blessing=serving_validator.outputs["infra_blessing"],
+        serving_root=str(submission.serving_root),
+        version=submission.version,
+        experiment=experiment,
+        lineage=submission.lineage,
+        data_span=data_span,
+    )
+    return [
+        example_gen,
+        statistics,
+        schema,
+        validator,
+        vocabulary,
+        transform,
+        trainer,
+        evaluator,
+        index_builder,
+        serving_validator,
+        pusher,
+    ]

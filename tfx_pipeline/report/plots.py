@@ -1,0 +1,137 @@
+"""Plots as inline SVG that takes the page's text colour, so that it reads in light and dark."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import matplotlib
+import numpy as np
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+from tfx_pipeline.evaluation.result import EmbeddingSample
+from tfx_pipeline.report.history import History
+
+# Stands for the text colour of the page; occurs nowhere else.
+_INK = "#010203"
+_ACCENTS = ("#3b82f6", "#f97316")
+_MAX_CURVES = 12
+_MAX_POINTS = 1000
+# t-SNE wants clearly more points than its perplexity.
+_MIN_TSNE_POINTS = 12
+
+
+def history_svg(history: History) -> str | None:
+    """One small panel per curve, the raw values pale and their running mean on top.
+
+    None without curves. At most 12 curves are drawn.
+    """
+    curves = list(history.curves.items())[-_MAX_CURVES:]
+    if not curves:
+        return None
+    columns = min(3, len(curves))
+    rows = -(-len(curves) // columns)
+    figure = Figure(figsize=(3.4 * columns, 2.2 * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axis, (name, (steps, values)) in zip(axes, curves):
+        stride = max(1, len(steps) // _MAX_POINTS)
+        shown, raw = np.asarray(steps)[::stride], np.asarray(values)[::stride]
+        if name == "learning_rate":
+            axis.plot(shown, raw, color=_ACCENTS[1], linewidth=1.4)
+        else:
+            axis.plot(shown, raw, color=_ACCENTS[0], linewidth=0.8, alpha=0.35)
+            axis.plot(shown, _running_mean(raw), color=_ACCENTS[0], linewidth=1.6)
+        # A name is text, never mathematics between dollar signs.
+        axis.set_title(name, fontsize=9, parse_math=False)
+        _plain(axis)
+    for axis in axes[len(curves) :]:
+        axis.set_axis_off()
+    return _svg(figure, "history")
+
+
+def space_svg(sample: EmbeddingSample, projection: str, seed: int) -> tuple[str, str]:
+    """Both modalities in the plane.
+
+    Returns:
+      The SVG, and the name of the projection that was used ("t-SNE", or "PCA" if asked for or
+      if there are too few points).
+    """
+    points = np.concatenate([sample.images, sample.texts]).astype(np.float64)
+    use_tsne = projection == "tsne" and len(points) >= _MIN_TSNE_POINTS
+    plane = _tsne(points, seed) if use_tsne else _pca(points)
+    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+    axis = figure.subplots()
+    split = len(sample.images)
+    groups = ((plane[:split], "images", "o"), (plane[split:], "queries", "^"))
+    for (where, label, marker), color in zip(groups, _ACCENTS):
+        axis.scatter(
+            where[:, 0],
+            where[:, 1],
+            s=14,
+            marker=marker,
+            color=color,
+            alpha=0.65,
+            linewidths=0,
+            label=f"{label} ({len(where)})",
+        )
+    # Only distances mean something in a projection: no axes.
+    axis.set_axis_off()
+    figure.legend(frameon=False, fontsize=8, loc="outside upper center", ncols=2, labelcolor=_INK)
+    return _svg(figure, "space"), "t-SNE" if use_tsne else "PCA"
+
+
+def _pca(points: np.ndarray) -> np.ndarray:
+    centred = points - points.mean(axis=0)
+    left, scale, _ = np.linalg.svd(centred, full_matrices=False)
+    plane = np.zeros((len(points), 2))
+    kept = min(2, len(scale))
+    plane[:, :kept] = left[:, :kept] * scale[:kept]
+    return plane
+
+
+def _tsne(points: np.ndarray, seed: int) -> np.ndarray:
+    from sklearn.manifold import TSNE  # scikit-learn takes a second to import
+    from threadpoolctl import threadpool_limits
+
+    perplexity = min(30.0, (len(points) - 1) / 3)
+    # Starting from PCA would divide by a zero spread if all embeddings were equal.
+    model = TSNE(perplexity=perplexity, init="random", metric="cosine", random_state=seed)
+    # OpenMP's threads spin at every step: beside another process, several are slower than one.
+    with threadpool_limits(1):
+        return model.fit_transform(points)
+
+
+def _running_mean(values: np.ndarray) -> np.ndarray:
+    """Mean over a centred window of a twentieth of the curve, shorter at its ends."""
+    window = max(1, len(values) // 20)
+    kernel = np.ones(window)
+    total = np.convolve(values, kernel, mode="same")
+    return total / np.convolve(np.ones(len(values)), kernel, mode="same")
+
+
+def _plain(axis: matplotlib.axes.Axes) -> None:
+    axis.set_facecolor("none")
+    axis.tick_params(labelsize=8, colors=_INK)
+    axis.xaxis.get_offset_text().set_color(_INK)
+    axis.yaxis.get_offset_text().set_color(_INK)
+    axis.title.set_color(_INK)
+    for side, spine in axis.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
+        spine.set_color(_INK)
+        spine.set_alpha(0.4)
+
+
+def _svg(figure: Figure, salt: str) -> str:
+    """Serialise without XML header, dates or links; ids differ between the plots of a page."""
+    figure.patch.set_alpha(0)
+    FigureCanvasSVG(figure)
+    buffer = io.StringIO()
+    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    with matplotlib.rc_context({"svg.hashsalt": salt, "svg.fonttype": "none"}):
+        figure.savefig(buffer, format="svg", metadata=nothing)
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :].replace(_INK, "currentColor")
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    # Elements are named figure_1, axes_1, … in every plot.
+    return re.sub(r'<g id="[a-z]+[\w.]*_\d+">', "<g>", text)

@@ -1,0 +1,75 @@
+"""Rendering the report with its template."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import jinja2
+import markupsafe
+
+from tfx_pipeline.evaluation.metric_keys import MODALITY_GAP
+from tfx_pipeline.evaluation.result import Evaluation
+from tfx_pipeline.report import tables
+from tfx_pipeline.report.facts import ReportFacts
+from tfx_pipeline.report.history import read_history
+from tfx_pipeline.report.plots import history_svg, space_svg
+from tfx_pipeline.report.thumbnails import data_uri
+
+
+def render_report(
+    evaluation: Evaluation,
+    history_path: str | Path | None,
+    config_yaml: str,
+    facts: ReportFacts | None,
+    out_path: str | Path,
+) -> None:
+    """Write the report as one HTML file without links: styles, plots and images are inside.
+
+    Args:
+      evaluation: what to show.
+      history_path: history.jsonl of the training; its section is left out without it.
+      config_yaml: the experiment's configuration; left out if empty.
+      facts: of the run and its data; None for none.
+      out_path: the file, renamed into place.
+    """
+    history = read_history(history_path)
+    space, projection = space_svg(
+        evaluation.sample, evaluation.config.report.projection, evaluation.config.bootstrap.seed
+    )
+    curves = history_svg(history)
+    columns, directions = tables.direction_rows(evaluation)
+    # A thumbnail is made once, however many queries show its image.
+    uris = {name: data_uri(encoded) for name, encoded in evaluation.thumbnails.items()}
+    html = _template().render(
+        facts=facts or ReportFacts(),
+        evaluation=evaluation,
+        headline=tables.headline(evaluation),
+        columns=columns,
+        directions=directions,
+        slices=tables.slice_tables(evaluation),
+        slice_measures=tables.headline_names(evaluation.config),
+        curves=None if curves is None else markupsafe.Markup(curves),
+        unreadable_history=history.unreadable,
+        space=markupsafe.Markup(space),
+        projection=projection,
+        gap=tables.cell(evaluation, MODALITY_GAP),
+        thumbnails=uris,
+        config_yaml=config_yaml,
+    )
+    out = Path(out_path)
+    temporary = out.with_name(f".{out.name}.tmp")
+    temporary.write_text(html, encoding="utf-8")
+    temporary.replace(out)
+
+
+@functools.cache
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("report.html.j2")

@@ -1,0 +1,127 @@
+"""Numbers of an evaluation as the rows that the report's template shows."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass
+
+from tfx_pipeline.evaluation.config import EvaluationConfig
+from tfx_pipeline.evaluation.metric_keys import (
+    MEAN,
+    MEDIAN_RANK,
+    MODALITY_GAP,
+    TEXT_TO_IMAGE,
+    lower_is_better,
+    measure_names,
+    with_direction,
+)
+from tfx_pipeline.evaluation.result import Evaluation
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A metric as text.
+
+    Attributes:
+      key: of the metric.
+      value: its value, "–" where not defined.
+      interval: "low – high" or "".
+      change: signed difference against the current release or "".
+      change_interval: paired interval of the difference or "".
+      trend: "better", "worse", "neutral" or "" without a baseline.
+    """
+
+    key: str
+    value: str
+    interval: str = ""
+    change: str = ""
+    change_interval: str = ""
+    trend: str = ""
+
+
+def cell(evaluation: Evaluation, key: str) -> Cell:
+    """The metric ``key`` with its interval and its difference against the current release."""
+    value = evaluation.metrics[key]
+    if math.isnan(value):
+        return Cell(key, "–")
+    interval = evaluation.intervals.get(key)
+    has_interval = interval is not None and not math.isnan(interval.low)
+    before = (evaluation.baseline or {}).get(key)
+    difference = evaluation.differences.get(key)
+    if difference is not None and not math.isnan(difference.value):
+        change: float | None = difference.value
+    else:
+        difference = None
+        change = None if before is None else value - before
+    return Cell(
+        key=key,
+        value=_number(key, value),
+        interval=_range(key, *interval) if has_interval and interval else "",
+        change="" if change is None else _signed(key, change),
+        change_interval="" if difference is None else _range(key, difference.low, difference.high),
+        trend="" if change is None else _trend(key, change),
+    )
+
+
+def headline_names(config: EvaluationConfig) -> list[str]:
+    """Measures that fit on a line, without direction."""
+    return [*(f"recall@{k}" for k in config.ks), "mrr", f"ndcg@{config.ks[-1]}", MEDIAN_RANK]
+
+
+def headline(evaluation: Evaluation) -> list[Cell]:
+    """The metrics one looks at first, in the first direction of the evaluation."""
+    direction = evaluation.config.directions[0]
+    names = headline_names(evaluation.config)
+    cells = [cell(evaluation, with_direction(name, direction)) for name in names]
+    return [*cells, cell(evaluation, MODALITY_GAP)]
+
+
+def direction_rows(evaluation: Evaluation) -> tuple[list[str], list[tuple[str, list[Cell]]]]:
+    """Column names and one row per measure: every direction and, of two, their mean."""
+    columns = list(evaluation.config.directions)
+    if len(columns) > 1:
+        columns.append(MEAN)  # type: ignore[arg-type]
+    rows = [
+        (name, [cell(evaluation, with_direction(name, column)) for column in columns])
+        for name in measure_names(evaluation.config)
+    ]
+    return [column.replace("_", " ") for column in columns], rows
+
+
+def slice_tables(evaluation: Evaluation) -> list[tuple[str, list[tuple[str, int, list[Cell]]]]]:
+    """Per slice: (name, rows of (value, number of queries, cells of the headline measures))."""
+    if TEXT_TO_IMAGE not in evaluation.config.directions:
+        return []
+    table = evaluation.per_query.to_pydict()
+    is_text = [direction == TEXT_TO_IMAGE for direction in table["direction"]]
+    names = headline_names(evaluation.config)
+    tables = []
+    for slice_name in evaluation.config.slices:
+        sizes = Counter(value for value, keep in zip(table[slice_name], is_text) if keep)
+        rows = [
+            (value, size, [cell(evaluation, f"{slice_name}={value}/{name}") for name in names])
+            for value, size in sorted(sizes.items())
+        ]
+        tables.append((slice_name.replace("_", " "), rows))
+    return tables
+
+
+def _number(key: str, value: float) -> str:
+    return f"{value:,.1f}" if MEDIAN_RANK in key else f"{value:.3f}"
+
+
+def _range(key: str, low: float, high: float) -> str:
+    return f"{_number(key, low)} – {_number(key, high)}"
+
+
+def _signed(key: str, change: float) -> str:
+    sign = "−" if change < 0 else "+"
+    return f"{sign}{_number(key, abs(change))}"
+
+
+def _trend(key: str, change: float) -> str:
+    # A smaller gap alone does not make retrieval better (Liang et al. 2022, section 5).
+    if change == 0 or key == MODALITY_GAP:
+        return "neutral"
+    return "better" if (change < 0) == lower_is_better(key) else "worse"

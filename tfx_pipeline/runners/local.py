@@ -1,0 +1,138 @@
+"""Runs the pipeline in this process, with SQLite metadata: the default."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ml_metadata import metadata_store
+from ml_metadata.proto import metadata_store_pb2
+from tfx.dsl.compiler import constants
+from tfx.orchestration import metadata
+from tfx.orchestration.local import runner_utils
+from tfx.orchestration.local.local_dag_runner import LocalDagRunner
+from tfx.orchestration.pipeline import Pipeline
+from tfx.orchestration.portable import launcher, runtime_parameter_utils
+from tfx.proto.orchestration import pipeline_pb2
+
+from tfx_pipeline.components.artifacts import METRICS_FILE, REPORT_FILE, Evaluation, Release
+from tfx_pipeline.data.beam_options import default_beam_args
+from tfx_pipeline.pipeline import build_components
+from tfx_pipeline.submission import Submission
+
+METADATA_FILE = "metadata.sqlite"
+
+
+@dataclasses.dataclass(frozen=True)
+class StepReport:
+    """Progress of one step: its place in the run, and when finished, how it went."""
+
+    name: str
+    number: int
+    total: int
+    seconds: float | None = None  # None: it starts now
+    cached: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class RunResult:
+    """What a finished run left behind."""
+
+    released_version: int | None
+    reasons: str  # why nothing was released; "" if something was
+    metrics_file: Path
+    report_file: Path
+
+
+def run_local(submission: Submission, progress: Callable[[StepReport], None]) -> RunResult:
+    """Run all steps, one after the other; finished steps of earlier runs are reused.
+
+    Args:
+      submission: the run.
+      progress: called when a step starts and when it ends.
+
+    Returns:
+      The outcome; `metrics.json` and `report.html` are also copied to the output folder.
+    """
+    database = submission.pipeline_root / METADATA_FILE
+    database.parent.mkdir(parents=True, exist_ok=True)
+    connection = metadata.sqlite_metadata_connection_config(str(database))
+    beam_args = submission.config.beam_pipeline_args
+    pipeline = Pipeline(
+        pipeline_name=f"vlsearch-{submission.config.name}",
+        pipeline_root=str(submission.pipeline_root),
+        components=list(build_components(submission)),
+        enable_cache=True,
+        metadata_connection_config=connection,
+        beam_pipeline_args=default_beam_args() if beam_args is None else beam_args,
+    )
+    runner = _ReportingRunner(progress)
+    runner.run(pipeline)
+    return _collect(submission, connection, runner.run_id)
+
+
+class _ReportingRunner(LocalDagRunner):
+    """TFX's local runner, which tells of its progress in log messages only, telling us."""
+
+    def __init__(self, progress: Callable[[StepReport], None]):
+        super().__init__()
+        self._progress = progress
+        self.run_id = datetime.datetime.now().isoformat()
+
+    def run_with_ir(
+        self, pipeline: pipeline_pb2.Pipeline, run_options: Any = None, **kwargs: Any
+    ) -> None:
+        """Launch the nodes of a compiled pipeline in their (topological) order."""
+        del run_options, kwargs  # partial runs are not offered: finished steps are cached
+        runtime_parameter_utils.substitute_runtime_parameter(
+            pipeline, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: self.run_id}
+        )
+        deployment = runner_utils.extract_local_deployment_config(pipeline)
+        connection = deployment.metadata_connection_config.sqlite_connection_config
+        store = metadata_store.MetadataStore(connection)
+        total = len(pipeline.nodes)
+        for number, node in enumerate(pipeline.nodes, start=1):
+            name = node.pipeline_node.node_info.id
+            self._progress(StepReport(name, number, total))
+            started = time.monotonic()
+            execution = launcher.Launcher(
+                pipeline_node=node.pipeline_node,
+                mlmd_connection=metadata.Metadata(connection),
+                pipeline_info=pipeline.pipeline_info,
+                pipeline_runtime_spec=pipeline.runtime_spec,
+                executor_spec=runner_utils.extract_executor_spec(deployment, name),
+                custom_driver_spec=None,
+            ).launch()
+            [recorded] = store.get_executions_by_id([execution.execution_id])
+            cached = recorded.last_known_state == metadata_store_pb2.Execution.CACHED
+            seconds = time.monotonic() - started
+            self._progress(StepReport(name, number, total, seconds, cached))
+
+
+def _collect(
+    submission: Submission, connection: metadata_store_pb2.ConnectionConfig, run_id: str
+) -> RunResult:
+    """Find this run's evaluation and release, and copy what people look at."""
+    store = metadata_store.MetadataStore(connection)
+    run = store.get_context_by_type_and_name(constants.PIPELINE_RUN_CONTEXT_TYPE_NAME, run_id)
+    artifacts = {artifact.type: artifact for artifact in store.get_artifacts_by_context(run.id)}
+    evaluation, release = artifacts[Evaluation.TYPE_NAME], artifacts[Release.TYPE_NAME]
+
+    output = Path(submission.config.output)
+    for name in (METRICS_FILE, REPORT_FILE):
+        temporary = output / f".{name}.tmp"
+        shutil.copyfile(Path(evaluation.uri, name), temporary)
+        os.replace(temporary, output / name)
+    released = release.custom_properties["released"].int_value == 1
+    return RunResult(
+        released_version=submission.version if released else None,
+        reasons=release.custom_properties["reasons"].string_value,
+        metrics_file=output / METRICS_FILE,
+        report_file=output / REPORT_FILE,
+    )

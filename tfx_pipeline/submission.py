@@ -1,0 +1,131 @@
+"""What is decided when a run is submitted, and passed on as execution properties.
+
+No step looks at the outside world to decide what it works on (Kubeflow has no drivers for
+that): input files, the span window, the baseline and the release's number are settled here.
+So a step's inputs are all in its cache key.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+from pathlib import Path
+
+from serving.release import Release, next_version
+from tfx_pipeline import fingerprint
+from tfx_pipeline.config import ExperimentConfig
+from tfx_pipeline.data.config import ExampleGenConfig
+from tfx_pipeline.data.folder import DataFolder
+from tfx_pipeline.data.spans import ResolvedInput
+from vl_models.errors import UserError
+
+SERVING_DIR = "serving"
+PIPELINE_DIR = "pipeline"
+
+# Code whose change makes a step's earlier result stale.
+_TEXT_CODE = ("vl_models/text", "tfx_pipeline/modules")
+_DATA_CODE = ("tfx_pipeline/data", "vl_models/text")
+_TRAINING_CODE = ("vl_models", "tfx_pipeline/modules")
+_EVALUATION_CODE = ("tfx_pipeline/evaluation", "tfx_pipeline/report", "vl_models/metrics")
+
+
+@dataclasses.dataclass(frozen=True)
+class Submission:
+    """One run of an experiment, with everything that it depends on made explicit."""
+
+    config: ExperimentConfig
+    examples: ExampleGenConfig
+    files: ResolvedInput
+    data_code: str
+    text_code: str
+    training_code: str
+    evaluation_code: str
+    vocabulary_fingerprint: str
+    schema_fingerprint: str
+    key: str  # of everything above: equal keys mean the same release
+    submitted: str  # ISO time of the first such submission since the last other release
+    version: int
+    baseline: str  # metrics of the release to compare with, as JSON; "" without one
+
+    @property
+    def serving_root(self) -> Path:
+        """Where releases go; absolute, because model servers want it so."""
+        return Path(self.config.output, SERVING_DIR).resolve()
+
+    @property
+    def pipeline_root(self) -> Path:
+        """Where TFX keeps artifacts and metadata."""
+        return Path(self.config.output, PIPELINE_DIR).resolve()
+
+    @property
+    def lineage(self) -> str:
+        """What a release of this run was made of, as JSON."""
+        return json.dumps(
+            {
+                "experiment": self.config.name,
+                "submission": self.key,
+                "submitted": self.submitted,
+                "input": self.files.fingerprint,
+                "code": self.training_code,
+                "baseline": json.loads(self.baseline) if self.baseline else None,
+            }
+        )
+
+
+def submit(config: ExperimentConfig) -> Submission:
+    """Resolve an experiment's inputs and settle version and baseline.
+
+    If the current release came from an equal submission, its version, its own baseline and
+    its time are taken again: then a repeated run is served from the cache to the end. If it
+    did not, the new time makes the pusher run, whatever it did in an earlier life of the
+    serving root.
+
+    Raises:
+      UserError: the data folder, the log or a named file is not there.
+    """
+    folder = DataFolder.load(config.data.folder)
+    files = folder.resolve(config.data.span_window)
+    codes = {
+        "data_code": fingerprint.fingerprint_code(*_DATA_CODE),
+        "text_code": fingerprint.fingerprint_code(*_TEXT_CODE),
+        "training_code": fingerprint.fingerprint_code(*_TRAINING_CODE),
+        "evaluation_code": fingerprint.fingerprint_code(*_EVALUATION_CODE),
+        "vocabulary_fingerprint": fingerprint.fingerprint_code(*_TEXT_CODE)
+        + _optional_file(config.vocabulary.pretrained, "vocabulary.pretrained"),
+        "schema_fingerprint": _optional_file(config.data.schema_file, "data.schema_file"),
+    }
+    settings = config.model_dump_json(exclude={"output", "beam_pipeline_args"})
+    examples = config.data.example_config(folder)
+    key = fingerprint.fingerprint_text(
+        settings, examples.model_dump_json(), files.fingerprint, *codes.values()
+    )
+
+    serving_root = Path(config.output, SERVING_DIR)
+    current = Release.load(serving_root) if (serving_root / "release.json").exists() else None
+    if current is not None and current.lineage.get("submission") == key:
+        version, baseline = current.version, current.lineage["baseline"]
+        submitted = current.lineage["submitted"]
+    else:
+        version = next_version(serving_root)
+        submitted = datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds")
+        baseline = current.metrics if current is not None else None
+    return Submission(
+        config=config,
+        examples=examples,
+        files=files,
+        key=key,
+        submitted=submitted,
+        version=version,
+        baseline=json.dumps(baseline, sort_keys=True) if baseline else "",
+        **codes,
+    )
+
+
+def _optional_file(path: str | None, key: str) -> str:
+    """Fingerprint of a file that a configuration may name; "" if it names none."""
+    if path is None:
+        return ""
+    if not Path(path).is_file():
+        raise UserError(f"{key}: there is no file {path}.")
+    return fingerprint.fingerprint_file(path)

@@ -1,0 +1,165 @@
+"""Encoders from configuration.
+
+Every image encoder maps ``images [B, H, W, 3]`` to ``{"tokens": [B, L, W], "pooled": [B, W]}``,
+every text encoder does so with ``(token_ids [B, L], text_mask [B, L])``.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import keras
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+
+from vl_models.encoders.cnn import CNNEncoder
+from vl_models.encoders.keras_hub_backbone import KerasHubImageEncoder, KerasHubTextEncoder
+from vl_models.encoders.text_transformer import TextTransformer
+from vl_models.encoders.vit import ViTEncoder
+from vl_models.strict_config import StrictConfig
+
+Activation = Literal["gelu", "quick_gelu", "relu"]
+Channels = tuple[float, float, float]
+
+
+class _PixelConfig(StrictConfig):
+    """Normalisation of pixels: shares of 255."""
+
+    mean: Channels = (0.5, 0.5, 0.5)
+    standard_deviation: Channels = (0.5, 0.5, 0.5)
+
+
+class _TransformerConfig(StrictConfig):
+    """Sizes of a transformer; ``width`` must be a multiple of ``heads``."""
+
+    width: PositiveInt = 192
+    depth: PositiveInt = 4
+    heads: PositiveInt = 3
+    mlp_ratio: PositiveFloat = 4.0
+    activation: Activation = "quick_gelu"
+    dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
+    epsilon: PositiveFloat = 1e-5
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> _TransformerConfig:
+        if self.width % self.heads:
+            raise ValueError(
+                f"width must be a multiple of heads, here width={self.width}, heads={self.heads}"
+            )
+        return self
+
+
+class ViTConfig(_TransformerConfig, _PixelConfig):
+    """Configuration of `ViTEncoder`."""
+
+    kind: Literal["vit"]
+    patch_size: PositiveInt = 8
+    pooling: Literal["cls", "mean"] = "cls"
+
+
+class CNNConfig(_PixelConfig):
+    """Configuration of `CNNEncoder`."""
+
+    kind: Literal["cnn"]
+    widths: tuple[PositiveInt, ...] = (64, 128, 256)
+    blocks: tuple[int, ...] = (1, 1, 1)
+    stem_stride: PositiveInt = 4
+    norm: Literal["layer", "group"] = "layer"
+    activation: Activation = "relu"
+
+    @model_validator(mode="after")
+    def _one_number_per_stage(self) -> CNNConfig:
+        if len(self.widths) != len(self.blocks):
+            raise ValueError(
+                "widths and blocks must have one number per stage, "
+                f"here widths={self.widths}, blocks={self.blocks}"
+            )
+        return self
+
+
+class _BackboneConfig(StrictConfig):
+    """Which backbone of KerasHub: a class with its arguments, or a local preset."""
+
+    kind: Literal["keras_hub"]
+    backbone: str | None = None
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    preset: str | None = None
+    pooling: Literal["cls", "mean"] = "mean"
+
+    @model_validator(mode="after")
+    def _backbone_or_preset(self) -> _BackboneConfig:
+        if (self.backbone is None) == (self.preset is None):
+            raise ValueError("exactly one of backbone and preset must be given")
+        return self
+
+
+class KerasHubImageConfig(_BackboneConfig, _PixelConfig):
+    """Configuration of `KerasHubImageEncoder`."""
+
+
+class KerasHubTextConfig(_BackboneConfig):
+    """Configuration of `KerasHubTextEncoder`."""
+
+
+class TextTransformerConfig(_TransformerConfig):
+    """Configuration of `TextTransformer`."""
+
+    kind: Literal["transformer"]
+    causal: bool = False
+    pooling: Literal["cls", "mean", "eot"] = "mean"
+
+    @model_validator(mode="after")
+    def _first_token_sees_others(self) -> TextTransformerConfig:
+        if self.causal and self.pooling == "cls":
+            raise ValueError("pooling 'cls' needs causal: false; take 'eot' or 'mean'")
+        return self
+
+
+ImageEncoderConfig = Annotated[
+    ViTConfig | CNNConfig | KerasHubImageConfig, Field(discriminator="kind")
+]
+TextEncoderConfig = Annotated[
+    TextTransformerConfig | KerasHubTextConfig, Field(discriminator="kind")
+]
+
+_IMAGE_ENCODERS: dict[str, type[keras.layers.Layer]] = {
+    "vit": ViTEncoder,
+    "cnn": CNNEncoder,
+    "keras_hub": KerasHubImageEncoder,
+}
+
+
+def build_image_encoder(
+    config: ViTConfig | CNNConfig | KerasHubImageConfig, name: str, dtype: str
+) -> keras.layers.Layer:
+    """Create an image encoder; the first image size it sees is the one it is built for.
+
+    Args:
+      config: one of the configurations of `ImageEncoderConfig`.
+      name: name of the layer, the first part of its variables' paths.
+      dtype: dtype policy, "float32" or "mixed_bfloat16".
+    """
+    arguments = config.model_dump(exclude={"kind"})
+    return _IMAGE_ENCODERS[config.kind](name=name, dtype=dtype, **arguments)
+
+
+def build_text_encoder(
+    config: TextTransformerConfig | KerasHubTextConfig,
+    vocabulary_size: int,
+    name: str,
+    dtype: str,
+) -> keras.layers.Layer:
+    """Create a text encoder.
+
+    Args:
+      config: one of the configurations of `TextEncoderConfig`.
+      vocabulary_size: number of token ids; a KerasHub class that is given its own
+        ``vocabulary_size`` keeps it.
+      name: name of the layer, the first part of its variables' paths.
+      dtype: dtype policy, "float32" or "mixed_bfloat16".
+    """
+    arguments = config.model_dump(exclude={"kind"})
+    if isinstance(config, TextTransformerConfig):
+        return TextTransformer(vocabulary_size, name=name, dtype=dtype, **arguments)
+    if config.backbone is not None:
+        arguments["arguments"] = {"vocabulary_size": vocabulary_size, **config.arguments}
+    return KerasHubTextEncoder(name=name, dtype=dtype, **arguments)

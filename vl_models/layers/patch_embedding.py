@@ -1,0 +1,86 @@
+"""Images to token sequences: patches, class token, learned positions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from vl_models.layers import initializers
+
+
+@keras.saving.register_keras_serializable("vlsearch")
+class PatchEmbedding(keras.layers.Layer):
+    """Project non-overlapping patches linearly, prepend a class token, add positions.
+
+    The projection has no bias (CLIP). It is one matrix product: a convolution whose stride
+    is its kernel size, but faster on CPUs; its kernel is the convolution's, reshaped to
+    [patch · patch · channels, width].
+    Source: Dosovitskiy et al., "An Image is Worth 16x16 Words", section 3.1.
+
+    Args:
+      patch_size: side of a patch in pixels; must divide height and width.
+      width: width of a token.
+      class_token: whether a learned vector precedes the patches.
+    """
+
+    def __init__(
+        self, patch_size: int, width: int, class_token: bool = True, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.patch_size = patch_size
+        self.width = width
+        self.class_token = class_token
+
+    def build(self, input_shape: Any) -> None:
+        """Create kernel, class vector [width] and positions [tokens, width].
+
+        Raises:
+          ValueError: if the patch size does not divide the image.
+        """
+        _, height, width, channels = input_shape
+        if height % self.patch_size or width % self.patch_size:
+            raise ValueError(
+                "Height and width must be multiples of the patch size. "
+                f"Received: image {height} x {width}, patch_size={self.patch_size}"
+            )
+        patches = (height // self.patch_size) * (width // self.patch_size)
+        self.kernel = self.add_weight(
+            name="kernel",
+            shape=(self.patch_size**2 * channels, self.width),
+            initializer=initializers.uniform_fan_in(),
+        )
+        stddev = self.width**-0.5
+        if self.class_token:
+            self.class_vector = self.add_weight(
+                name="class_vector", shape=(self.width,), initializer=initializers.normal(stddev)
+            )
+        self.positions = self.add_weight(
+            name="positions",
+            shape=(patches + int(self.class_token), self.width),
+            initializer=initializers.normal(stddev),
+        )
+
+    def call(self, images: Any) -> Any:
+        """Embed images [B, H, W, channels] as tokens [B, patches (+ 1), width]."""
+        _, height, width, channels = images.shape
+        side = self.patch_size
+        rows, columns = height // side, width // side
+        x = ops.reshape(images, (-1, rows, side, columns, side, channels))
+        x = ops.transpose(x, (0, 1, 3, 2, 4, 5))
+        x = ops.reshape(x, (-1, rows * columns, side * side * channels))
+        x = ops.matmul(x, self.kernel)
+        if self.class_token:
+            first = ops.broadcast_to(self.class_vector, (ops.shape(x)[0], 1, self.width))
+            x = ops.concatenate([ops.cast(first, x.dtype), x], axis=1)
+        return x + ops.cast(self.positions, x.dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments."""
+        return {
+            **super().get_config(),
+            "patch_size": self.patch_size,
+            "width": self.width,
+            "class_token": self.class_token,
+        }

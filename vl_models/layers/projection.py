@@ -1,0 +1,66 @@
+"""Projection of pooled features to unit-norm embeddings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from vl_models.layers import initializers
+
+_SMALLEST_SQUARED_NORM = 1e-12
+
+
+def l2_normalize(x: Any) -> Any:
+    """Divide by the Euclidean norm of the last axis, in float32.
+
+    Value and gradient stay finite at the zero vector, which maps to itself.
+
+    Args:
+      x: [..., D] of any float dtype.
+
+    Returns:
+      float32 [..., D] with unit norm.
+    """
+    x = ops.cast(x, "float32")
+    squared = ops.sum(ops.square(x), axis=-1, keepdims=True)
+    return x * ops.rsqrt(ops.maximum(squared, _SMALLEST_SQUARED_NORM))
+
+
+@keras.saving.register_keras_serializable("vlsearch")
+class Projection(keras.layers.Layer):
+    """Multiply by a bias-free matrix and normalise to unit length, in float32.
+
+    Source: Radford et al., "Learning Transferable Visual Models From Natural Language
+    Supervision", figure 3.
+
+    Args:
+      dim: D, the width of the embedding.
+      kernel_initializer: N(0, 1/width) of the input by default, as in CLIP.
+    """
+
+    def __init__(self, dim: int, kernel_initializer: Any = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.dim = dim
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+
+    def build(self, input_shape: Any) -> None:
+        """Create the kernel [width, D]."""
+        width = input_shape[-1]
+        initializer = initializers.get(self.kernel_initializer, initializers.normal(width**-0.5))
+        self.kernel = self.add_weight(
+            name="kernel", shape=(width, self.dim), initializer=initializer
+        )
+
+    def call(self, inputs: Any) -> Any:
+        """Project [B, width] to unit-norm float32 [B, D]."""
+        return l2_normalize(ops.matmul(inputs, self.kernel))
+
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments."""
+        return {
+            **super().get_config(),
+            "dim": self.dim,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+        }

@@ -1,0 +1,1 @@
+"""Loss functions on the tensors of the global batch."""

@@ -1,0 +1,212 @@
+"""Contrastive losses of dual encoders: CLIP, ALIGN and UniCL are special cases.
+
+Everything here is a pure function on the *global* batch: G images, and G·n texts in
+image-major order (texts of image i are i·n … i·n + n - 1). Gathering over replicas happens
+in the model. Everything is computed in float32.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import tensorflow as tf
+
+PositivesMode = Literal["pairs", "uniform", "hide"]
+
+# Finite, so that a masked entry times a zero target is 0 and not NaN.
+_MASKED = -1e9
+_NO_KEY = -1
+
+
+def contrastive_logits(
+    image_embedding: tf.Tensor, text_embedding: tf.Tensor, scale: tf.Tensor | float
+) -> tf.Tensor:
+    """Compute scale · v tᵀ.
+
+    Args:
+      image_embedding: unit-norm [G, D].
+      text_embedding: unit-norm [G·n, D].
+      scale: inverse temperature, scalar.
+
+    Returns:
+      float32 [G, G·n].
+    """
+    image_embedding = tf.cast(image_embedding, tf.float32)
+    text_embedding = tf.cast(text_embedding, tf.float32)
+    return scale * tf.matmul(image_embedding, text_embedding, transpose_b=True)
+
+
+def pair_targets(images: tf.Tensor | int, texts: tf.Tensor | int) -> tf.Tensor:
+    """True where text j belongs to image i by its place in the batch: bool [G, G·n].
+
+    Args:
+      images: G.
+      texts: G·n.
+    """
+    owner = tf.range(texts) // (texts // images)
+    return tf.range(images)[:, None] == owner[None, :]
+
+
+def positive_targets(
+    image_key: tf.Tensor, query_key: tf.Tensor, clicked_query_keys: tf.Tensor | None = None
+) -> tf.Tensor:
+    """True where image i and text j must not be negatives of each other.
+
+    They are positives if their rows share the image or a query, or if the text is a known
+    click of the image. The pairs of the batch themselves are always positives.
+
+    Args:
+      image_key: int64 [G].
+      query_key: int64 [G·n].
+      clicked_query_keys: int64 [G, M], -1 padded; M is static.
+
+    Returns:
+      bool [G, G·n].
+    """
+    images, texts = tf.shape(image_key)[0], tf.shape(query_key)[0]
+    owner = tf.range(texts) // (texts // images)
+    positives = image_key[:, None] == tf.gather(image_key, owner)[None, :]
+    own_queries = tf.reshape(query_key, [images, -1])
+    positives |= tf.reduce_any(own_queries[:, :, None] == query_key[None, None, :], axis=1)
+    if clicked_query_keys is not None:
+        # One comparison per column: [G, M, G·n] at once would not fit for large batches.
+        for clicked in tf.unstack(clicked_query_keys, axis=1):
+            known = (clicked[:, None] == query_key[None, :]) & (clicked[:, None] != _NO_KEY)
+            positives |= known
+    return positives
+
+
+def label_targets(label: tf.Tensor) -> tf.Tensor:
+    """True where two rows carry the same label; label 0 ("none") matches only itself.
+
+    Source: Yang et al., "Unified Contrastive Learning in Image-Text-Label Space",
+    algorithm 1.
+
+    Args:
+      label: int [G]; gathered, so that unlabelled rows are unique in the global batch.
+
+    Returns:
+      bool [G, G], symmetric, the diagonal included.
+    """
+    same = (label[:, None] == label[None, :]) & (label[:, None] != 0)
+    return same | tf.eye(tf.shape(label)[0], dtype=tf.bool)
+
+
+def sampling_correction(logits: tf.Tensor, candidate_log_q: tf.Tensor) -> tf.Tensor:
+    """Subtract log q of each candidate, its probability of being in the batch (logQ).
+
+    Popular candidates occur in more batches, hence are negatives too often; the correction
+    takes that back.
+    Source: Yi et al., "Sampling-Bias-Corrected Neural Modeling", section 4.
+
+    Args:
+      logits: [rows, candidates].
+      candidate_log_q: float32 [candidates].
+
+    Returns:
+      float32 [rows, candidates].
+    """
+    return logits - tf.cast(candidate_log_q, tf.float32)[None, :]
+
+
+def multi_positive_cross_entropy(
+    logits: tf.Tensor,
+    targets: tf.Tensor,
+    *,
+    hidden: tf.Tensor | None = None,
+    label_smoothing: float = 0.0,
+) -> tf.Tensor:
+    """Cross-entropy of every row against its row-normalised targets.
+
+    One positive per row is CLIP's loss; several equal ones are UniCL's,
+    -1/|P| Σ_{k in P} log softmax(logits)[k].
+
+    Args:
+      logits: [rows, candidates].
+      targets: bool or non-negative float [rows, candidates]; a float weighs a positive.
+      hidden: bool [rows, candidates]; candidates left out of the softmax ("accidental
+        hits removed"). Targets must not be hidden.
+      label_smoothing: share ε of the target that is spread evenly over all candidates
+        that are not hidden (ALIGN, 0.1).
+
+    Returns:
+      float32 [rows]; 0 for a row without a positive.
+    """
+    logits = tf.cast(logits, tf.float32)
+    targets = tf.cast(targets, tf.float32)
+    total = tf.reduce_sum(targets, axis=1, keepdims=True)
+    targets = tf.math.divide_no_nan(targets, total)
+    visible = tf.ones_like(targets)
+    if hidden is not None:
+        logits = tf.where(hidden, _MASKED, logits)
+        visible = tf.cast(~hidden, tf.float32)
+    if label_smoothing:
+        spread = visible / tf.reduce_sum(visible, axis=1, keepdims=True)
+        targets = (1.0 - label_smoothing) * targets + label_smoothing * spread
+    losses = -tf.reduce_sum(targets * visible * tf.nn.log_softmax(logits), axis=1)
+    return tf.where(total[:, 0] > 0.0, losses, 0.0)
+
+
+def symmetric_contrastive_loss(
+    logits: tf.Tensor,
+    positives: tf.Tensor | None = None,
+    *,
+    mode: PositivesMode = "uniform",
+    weights: tf.Tensor | None = None,
+    label_smoothing: float = 0.0,
+    image_log_q: tf.Tensor | None = None,
+) -> tf.Tensor:
+    """Mean of image-to-text and text-to-image cross-entropy.
+
+    Args:
+      logits: [G, G·n].
+      positives: bool [G, G·n] of `positive_targets` or `label_targets`; without it, the
+        pairs of the batch.
+      mode: what to do with positives beside the pairs: "uniform" makes them targets of
+        equal weight (UniCL), "hide" leaves them out of the softmax, "pairs" treats them as
+        negatives (CLIP).
+      weights: float [G·n], weight of each text and its pair; an image weighs the mean of
+        its texts.
+      label_smoothing: see `multi_positive_cross_entropy`.
+      image_log_q: float [G], log share of each image in the sampling; corrects the
+        direction in which images are the candidates.
+
+    Returns:
+      float32 scalar.
+
+    Raises:
+      ValueError: for an unknown mode.
+    """
+    logits = tf.cast(logits, tf.float32)
+    images, texts = tf.shape(logits)[0], tf.shape(logits)[1]
+    pairs = pair_targets(images, texts)
+    positives = pairs if positives is None else positives
+    hidden = None
+    if mode == "uniform":
+        targets = positives
+    elif mode == "hide":
+        targets, hidden = pairs, positives & ~pairs
+    elif mode == "pairs":
+        targets = pairs
+    else:
+        raise ValueError(f"`mode` must be 'pairs', 'uniform' or 'hide'. Received: mode={mode!r}")
+    to_text = multi_positive_cross_entropy(
+        logits, targets, hidden=hidden, label_smoothing=label_smoothing
+    )
+    transposed = tf.transpose(logits)
+    if image_log_q is not None:
+        transposed = sampling_correction(transposed, image_log_q)
+    to_image = multi_positive_cross_entropy(
+        transposed,
+        tf.transpose(targets),
+        hidden=None if hidden is None else tf.transpose(hidden),
+        label_smoothing=label_smoothing,
+    )
+    text_weights = tf.ones_like(to_image) if weights is None else tf.cast(weights, tf.float32)
+    image_weights = tf.reduce_mean(tf.reshape(text_weights, [images, -1]), axis=1)
+    return 0.5 * (_weighted_mean(to_text, image_weights) + _weighted_mean(to_image, text_weights))
+
+
+def _weighted_mean(values: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+    total = tf.reduce_sum(values * weights)
+    return tf.math.divide_no_nan(total, tf.reduce_sum(weights))

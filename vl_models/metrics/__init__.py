@@ -1,0 +1,1 @@
+"""Evaluation metrics on numpy arrays: ranking measures, modality gap, bootstrap intervals."""

@@ -1,0 +1,1 @@
+"""Query normalisation and tokenisers, all as graph functions."""

@@ -1,0 +1,217 @@
+"""CLIP's byte-pair encoding as graph operations, from a local merges file."""
+
+from __future__ import annotations
+
+import gzip
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import tensorflow as tf
+import tensorflow_text as tf_text
+
+from vl_models.errors import UserError
+from vl_models.text.normalize import normalize_queries
+from vl_models.text.tokenizer import TokenBatch, Tokenizer, frame_rows
+
+START, END = "<|startoftext|>", "<|endoftext|>"
+_WORD_END = "</w>"
+# CLIP reads this many merges of its file: 49,408 ids - 2 · 256 bytes - 2 special tokens.
+_CLIP_MERGES = 48_894
+_NO_MERGE = 2**30
+
+# Contractions, runs of letters, single digits, runs of anything else: CLIP's pattern.
+_WORD = r"'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+"
+
+
+def read_merges(path: str | os.PathLike[str], limit: int = _CLIP_MERGES) -> list[tuple[str, str]]:
+    """Read a merges file: a header line, then one pair per line, the commonest first.
+
+    Args:
+      path: text file, or gzip (CLIP's ``bpe_simple_vocab_16e6.txt.gz``).
+      limit: how many merges to read.
+
+    Raises:
+      UserError: naming file and line, if it cannot be read or a line holds no pair.
+    """
+    try:
+        data = Path(path).read_bytes()
+        text = (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode("utf-8")
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise UserError(f"The merges file {path} cannot be read: {error}.") from error
+    merges = []
+    for line, content in enumerate(text.split("\n")[1 : limit + 1], start=2):
+        pair = content.split()
+        if not pair:
+            break
+        if len(pair) != 2:
+            raise UserError(
+                f"The merges file {path}, line {line}, must hold two symbols. "
+                f"Received: {content!r}."
+            )
+        merges.append((pair[0], pair[1]))
+    return merges
+
+
+class CLIPTokenizer(Tokenizer):
+    """`<|startoftext|>` pieces `<|endoftext|>` and zeros, as CLIP's tokeniser makes them.
+
+    A word is a sequence of bytes whose last one is marked; the pair of neighbours that comes
+    first in the merges file is merged until none is left. Texts are normalised like all
+    queries (NFKC and lower case); CLIP's own repair of broken encodings and HTML is not part
+    of it.
+    Source: Sennrich et al., "Neural Machine Translation of Rare Words with Subword Units",
+    section 3.2; Radford et al., "Learning Transferable Visual Models From Natural Language
+    Supervision", section 2.4.
+
+    Args:
+      merges: pairs of `read_merges`, symbols in the byte alphabet of GPT-2.
+      max_length: L, at least 3; CLIP's 77.
+
+    Raises:
+      UserError: if ``max_length`` is below 3.
+    """
+
+    def __init__(self, merges: Sequence[tuple[str, str]], max_length: int = 77) -> None:
+        if max_length < 3:
+            raise UserError(
+                "max_length must leave room for start, one token and end. "
+                f"Received: max_length={max_length}."
+            )
+        alphabet = _byte_alphabet()
+        symbols = [alphabet[byte] for byte in sorted(alphabet, key=lambda b: ord(alphabet[b]))]
+        # The order of CLIP's ids: printable bytes first, then those with substitutes.
+        self.vocabulary = [
+            *symbols,
+            *(symbol + _WORD_END for symbol in symbols),
+            *(left + right for left, right in merges),
+            START,
+            END,
+        ]
+        self.max_length = max_length
+        ids = {token: index for index, token in enumerate(self.vocabulary)}
+        self._byte_symbols = [alphabet[byte] for byte in range(256)]
+        with tf.init_scope():
+            self._ids = _table(list(ids), list(ids.values()), ids[END])
+            keys = [f"{left} {right}" for left, right in merges]
+            self._ranks = _table(keys, list(range(len(keys))), _NO_MERGE)
+
+    @property
+    def padding_id(self) -> int:
+        """0, as in CLIP: the mask, not the id, tells padding."""
+        return 0
+
+    @property
+    def start_id(self) -> int:
+        """Id of `<|startoftext|>`."""
+        return len(self.vocabulary) - 2
+
+    @property
+    def end_id(self) -> int:
+        """Id of `<|endoftext|>`, the highest."""
+        return len(self.vocabulary) - 1
+
+    @property
+    def mask_id(self) -> None:
+        """CLIP has no mask token."""
+        return None
+
+    @property
+    def resources(self) -> list[tf.lookup.StaticHashTable]:
+        """The tables of ids and of merges."""
+        return [self._ids, self._ranks]
+
+    def tokenize(self, texts: tf.Tensor) -> TokenBatch:
+        """Tokenise raw or normalised queries.
+
+        Args:
+          texts: string [B].
+
+        Returns:
+          ``token_ids`` int32 [B, L] and ``text_mask`` bool [B, L].
+        """
+        texts = tf.strings.unicode_transcode(
+            texts, "UTF-8", "UTF-8", errors="replace", replacement_char=ord(" ")
+        )
+        words = tf_text.regex_split(normalize_queries(texts), _WORD, keep_delim_regex_pattern=_WORD)
+        words = tf.ragged.boolean_mask(words, words != " ")
+        pieces = words.with_flat_values(self._merge(words.flat_values)).merge_dims(1, 2)
+        ids = tf.ragged.map_flat_values(self._ids.lookup, pieces)
+        return frame_rows(
+            ids,
+            start_id=self.start_id,
+            end_id=self.end_id,
+            padding_id=self.padding_id,
+            max_length=self.max_length,
+        )
+
+    def continuation_mask(self, token_ids: tf.Tensor) -> tf.Tensor:
+        """True where the token before it does not end a word; bool [B, L]."""
+        special = (self.start_id, self.end_id)
+        ends = [
+            token.endswith(_WORD_END) or index in special
+            for index, token in enumerate(self.vocabulary)
+        ]
+        open_word = ~tf.gather(tf.constant(ends), token_ids)
+        before = tf.concat([tf.zeros_like(open_word[:, :1]), open_word[:, :-1]], axis=1)
+        # Padding has the id of a symbol: nothing continues after the end token.
+        ended = tf.cumsum(tf.cast(token_ids == self.end_id, tf.int32), axis=1)
+        return before & (ended == 0)
+
+    def _merge(self, words: tf.Tensor) -> tf.RaggedTensor:
+        """Symbols of each word, merged as far as the merges go: string [W, (symbols)].
+
+        Merging the first occurrence of the best pair alone gives the same as merging all of
+        them: new pairs hold the new symbol, so they come later in the file.
+        """
+        single_bytes = tf.strings.bytes_split(words)
+        lengths = tf.cast(single_bytes.row_lengths(), tf.int32)
+        numbers = tf.reshape(tf.io.decode_raw(single_bytes.flat_values, tf.uint8), [-1])
+        spelled = tf.gather(tf.constant(self._byte_symbols), tf.cast(numbers, tf.int32))
+        symbols = single_bytes.with_flat_values(spelled).to_tensor("")
+        width = tf.shape(symbols)[1]
+        last = tf.range(width)[None, :] == lengths[:, None] - 1
+        symbols = tf.where(last, symbols + _WORD_END, symbols)
+
+        def ranks(symbols: tf.Tensor) -> tf.Tensor:
+            return self._ranks.lookup(symbols[:, :-1] + " " + symbols[:, 1:])
+
+        def merge_best(symbols: tf.Tensor, rank: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            best = tf.argmin(rank, axis=1, output_type=tf.int32)[:, None]
+            place = tf.range(width)[None, :]
+            found = tf.reduce_min(rank, axis=1, keepdims=True) < _NO_MERGE
+            following = tf.concat([symbols[:, 1:], tf.zeros_like(symbols[:, :1])], axis=1)
+            merged = tf.where(
+                place < best, symbols, tf.where(place == best, symbols + following, following)
+            )
+            symbols = tf.where(found, merged, symbols)
+            return symbols, ranks(symbols)
+
+        def more(symbols: tf.Tensor, rank: tf.Tensor) -> tf.Tensor:
+            del symbols
+            return tf.reduce_any(rank < _NO_MERGE)
+
+        # Argmin needs a column; a word of one symbol has no pair.
+        symbols = tf.pad(symbols, [[0, 0], [0, 1]], constant_values="")
+        width = width + 1
+        symbols, _ = tf.while_loop(
+            more,
+            merge_best,
+            (symbols, ranks(symbols)),
+            shape_invariants=(tf.TensorShape([None, None]), tf.TensorShape([None, None])),
+        )
+        return tf.RaggedTensor.from_tensor(symbols, padding="")
+
+
+def _table(keys: list[str], values: list[int], default: int) -> tf.lookup.StaticHashTable:
+    initializer = tf.lookup.KeyValueTensorInitializer(keys, values, tf.string, tf.int32)
+    return tf.lookup.StaticHashTable(initializer, default)
+
+
+def _byte_alphabet() -> dict[int, str]:
+    """One visible character per byte: itself where it has one, else one from U+0100 on."""
+    visible = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    alphabet = {byte: chr(byte) for byte in visible}
+    hidden = (byte for byte in range(256) if byte not in alphabet)
+    alphabet.update({byte: chr(256 + index) for index, byte in enumerate(hidden)})
+    return alphabet

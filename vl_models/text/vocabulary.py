@@ -1,0 +1,151 @@
+"""WordPiece vocabularies: splitting into words, learning, reading and writing."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import tensorflow as tf
+from tensorflow_text.python.ops.bert_tokenizer import BasicTokenizer
+from tensorflow_text.tools.wordpiece_vocab import wordpiece_tokenizer_learner_lib as learner
+
+from vl_models.errors import UserError
+from vl_models.text.normalize import normalize_queries
+
+PADDING, UNKNOWN, START, END, MASK = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"
+SPECIAL_TOKENS = (PADDING, UNKNOWN, START, END, MASK)
+CONTINUATION_PREFIX = "##"
+VOCABULARY_FILE = "vocabulary.txt"  # its name in artifacts, run folders and text towers
+
+# The ranges that BERT's basic tokeniser splits into single characters.
+_CJK = re.compile(
+    "[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002a6df"
+    "\U0002a700-\U0002b73f\U0002b740-\U0002b81f\U0002b820-\U0002ceaf\U0002f800-\U0002fa1f]"
+)
+_LEARNER_MAX_CHARACTERS = 1000
+
+
+def split_words(texts: tf.Tensor, strip_accents: bool = True) -> tf.RaggedTensor:
+    """Normalise texts and split them into words as BERT does.
+
+    Words end at white space; punctuation marks and CJK characters are words of their own.
+    Bytes that are not UTF-8 count as white space.
+
+    Args:
+      texts: string [B], raw or normalised.
+      strip_accents: drop combining marks ("café" becomes "cafe"), as uncased BERT does.
+
+    Returns:
+      ragged string [B, (words)].
+    """
+    texts = tf.strings.unicode_transcode(
+        texts, "UTF-8", "UTF-8", errors="replace", replacement_char=ord(" ")
+    )
+    splitter = BasicTokenizer(lower_case=strip_accents)
+    return splitter.tokenize(normalize_queries(texts))
+
+
+def learn_wordpiece(
+    word_counts: Mapping[str, int] | Iterable[tuple[str, int]], vocabulary_size: int
+) -> list[str]:
+    """Learn a WordPiece vocabulary from word counts, with TF Text's learner.
+
+    CJK characters are whole words after `split_words`, so they take one entry each (the
+    learner would spend a second one on a continuation that never occurs); the commonest
+    ones get at most half of the vocabulary.
+
+    Args:
+      word_counts: count of every word of `split_words`.
+      vocabulary_size: largest size, special tokens included.
+
+    Returns:
+      At most ``vocabulary_size`` tokens, special ones first (`[PAD]` has id 0).
+
+    Raises:
+      UserError: if there are no words, or the size has no room for the alphabet.
+    """
+    pairs = word_counts.items() if isinstance(word_counts, Mapping) else word_counts
+    counts = sorted(pairs, key=lambda pair: (-pair[1], pair[0]))
+    if not counts:
+        raise UserError(
+            "A vocabulary cannot be learned from no words: the training split is empty."
+        )
+    room = vocabulary_size - len(SPECIAL_TOKENS)
+    if room < 1:
+        raise UserError(
+            f"vocabulary_size is too small: {len(SPECIAL_TOKENS)} special tokens leave no room. "
+            f"Received: vocabulary_size={vocabulary_size}."
+        )
+    characters = [word for word, _ in counts if _CJK.fullmatch(word)]
+    words = [(word, count) for word, count in counts if not _CJK.fullmatch(word)]
+    characters = characters[: room // 2 if words else room]
+    if not words:
+        return [*SPECIAL_TOKENS, *characters]
+    size = vocabulary_size - len(characters)
+    pieces = learner.learn(
+        words,
+        vocab_size=size,
+        reserved_tokens=list(SPECIAL_TOKENS),
+        lower_thresh=1,
+        # Every character takes two entries, as start and as continuation of a word.
+        max_unique_chars=max(1, min(_LEARNER_MAX_CHARACTERS, (size - len(SPECIAL_TOKENS)) // 2)),
+    )
+    return [*pieces, *characters]
+
+
+def read_vocabulary(path: str | os.PathLike[str]) -> list[str]:
+    """Read a vocabulary file, one token per line; the line number is the id.
+
+    Args:
+      path: a file of `write_vocabulary`, or the ``vocab.txt`` of a BERT model.
+
+    Returns:
+      Tokens in the order of their ids.
+
+    Raises:
+      UserError: naming file and line, if it is missing, not UTF-8, has an empty or repeated
+        line, or lacks a special token.
+    """
+    try:
+        text = Path(path).read_bytes().decode("utf-8")
+    except OSError as error:
+        raise UserError(f"The vocabulary {path} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise UserError(f"The vocabulary {path}, line {line}, is not UTF-8.") from error
+    # Not splitlines(): real vocabularies hold Unicode line separators as tokens.
+    tokens = [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]
+    check_vocabulary(tokens, f"The vocabulary {path}")
+    return tokens
+
+
+def write_vocabulary(tokens: Sequence[str], path: str | os.PathLike[str]) -> None:
+    """Write a vocabulary file atomically, one token per line.
+
+    Raises:
+      UserError: if the tokens are no valid vocabulary.
+    """
+    check_vocabulary(tokens, f"The vocabulary for {path}")
+    temporary = Path(f"{path}.tmp")
+    temporary.write_bytes("".join(f"{token}\n" for token in tokens).encode("utf-8"))
+    temporary.replace(path)
+
+
+def check_vocabulary(tokens: Sequence[str], where: str) -> None:
+    """Raise a UserError that starts with ``where`` unless the tokens are a vocabulary."""
+    first_line: dict[str, int] = {}
+    for line, token in enumerate(tokens, start=1):
+        if not token or "\n" in token:
+            raise UserError(f"{where}, line {line}, must hold one token. Received: {token!r}.")
+        if token in first_line:
+            raise UserError(
+                f"{where}, line {line}, repeats the token {token!r} of line {first_line[token]}."
+            )
+        first_line[token] = line
+    missing = [token for token in SPECIAL_TOKENS if token not in first_line]
+    if missing:
+        raise UserError(
+            f"{where} lacks {', '.join(missing)}: all of {', '.join(SPECIAL_TOKENS)} are needed."
+        )

@@ -1,0 +1,93 @@
+"""WordPiece, from a local vocabulary: ours or that of a BERT model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+import tensorflow_text as tf_text
+
+from vl_models.errors import UserError
+from vl_models.text import vocabulary as vocabularies
+from vl_models.text.tokenizer import TokenBatch, Tokenizer, frame_rows
+
+
+class WordPieceTokenizer(Tokenizer):
+    """`[CLS]` pieces `[SEP]` `[PAD]`…, greedy longest match in every word (BERT).
+
+    The vocabulary is a constant of the graph: an exported signature needs no file.
+
+    Args:
+      vocabulary: tokens in the order of their ids, with the five special ones.
+      max_length: L, at least 3.
+      strip_accents: as uncased BERT does; False for vocabularies that hold accents.
+
+    Raises:
+      UserError: if the vocabulary is not valid or ``max_length`` is below 3.
+    """
+
+    def __init__(
+        self, vocabulary: Sequence[str], max_length: int, strip_accents: bool = True
+    ) -> None:
+        vocabularies.check_vocabulary(vocabulary, "The WordPiece vocabulary")
+        if max_length < 3:
+            raise UserError(
+                "max_length must leave room for [CLS], one token and [SEP]. "
+                f"Received: max_length={max_length}."
+            )
+        self.vocabulary = list(vocabulary)
+        self.max_length = max_length
+        self.strip_accents = strip_accents
+        self._ids = {token: index for index, token in enumerate(self.vocabulary)}
+        with tf.init_scope():
+            # Words arrive split: whatever splits them here splits them for the learner.
+            self._pieces = tf_text.FastWordpieceTokenizer(
+                self.vocabulary,
+                token_out_type=tf.int32,
+                unknown_token=vocabularies.UNKNOWN,
+                no_pretokenization=True,
+            )
+
+    @property
+    def padding_id(self) -> int:
+        """Id of `[PAD]`."""
+        return self._ids[vocabularies.PADDING]
+
+    @property
+    def start_id(self) -> int:
+        """Id of `[CLS]`."""
+        return self._ids[vocabularies.START]
+
+    @property
+    def end_id(self) -> int:
+        """Id of `[SEP]`."""
+        return self._ids[vocabularies.END]
+
+    @property
+    def mask_id(self) -> int:
+        """Id of `[MASK]`."""
+        return self._ids[vocabularies.MASK]
+
+    def tokenize(self, texts: tf.Tensor) -> TokenBatch:
+        """Tokenise raw or normalised queries.
+
+        Args:
+          texts: string [B].
+
+        Returns:
+          ``token_ids`` int32 [B, L] and ``text_mask`` bool [B, L].
+        """
+        words = vocabularies.split_words(texts, self.strip_accents)
+        return frame_rows(
+            self._pieces.tokenize(words).merge_dims(1, 2),
+            start_id=self.start_id,
+            end_id=self.end_id,
+            padding_id=self.padding_id,
+            max_length=self.max_length,
+        )
+
+    def continuation_mask(self, token_ids: tf.Tensor) -> tf.Tensor:
+        """True for pieces that start with ``##``; bool, shape of ``token_ids``."""
+        prefix = vocabularies.CONTINUATION_PREFIX
+        continues = [token.startswith(prefix) for token in self.vocabulary]
+        return tf.gather(tf.constant(continues), token_ids)

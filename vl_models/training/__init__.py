@@ -1,0 +1,1 @@
+"""The trainer: input pipeline, compiled step, stages and phases, exact resume."""

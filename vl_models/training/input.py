@@ -1,0 +1,207 @@
+"""From record files to batches: the trainer's input pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import tensorflow as tf
+
+from vl_models.errors import UserError
+from vl_models.models.base import Batch
+from vl_models.training.examples import InputConfig, row_function
+from vl_models.training.records import (
+    START,
+    InputPosition,
+    Shuffle,
+    count_records,
+    find_shards,
+    ordered_records,
+)
+
+# string [N] -> {"token_ids": int32 [N, L], "text_mask": bool [N, L]}; a graph function.
+TextFunction = Callable[[tf.Tensor], Mapping[str, tf.Tensor]]
+# float32 [N] click weights, as stored, to the `query_weight` of the batch; a graph function.
+WeightFunction = Callable[[tf.Tensor], tf.Tensor]
+
+
+@dataclass(frozen=True)
+class Feed:
+    """What the trainer tells every source: how much, in which order, and for which worker."""
+
+    batch_size: int  # of the whole step, over all replicas and workers
+    texts_per_image: int = 1
+    seed: int = 0
+    source_id: int = 0
+    shuffle_buffer: int = 8192
+    worker: int = 0
+    workers: int = 1
+
+
+class Source(Protocol):
+    """A stream of batches that can be entered at any position."""
+
+    name: str
+    weight: float
+
+    def open(self, feed: Feed, position: InputPosition) -> Iterator[tuple[Batch, InputPosition]]:
+        """Batches (this worker's slice of each) with the position after each, without end."""
+        ...
+
+    def steps_per_epoch(self, batch_size: int) -> int:
+        """Full global batches in one pass."""
+        ...
+
+
+class RecordSource:
+    """Batches from ClickExampleGen's record files.
+
+    Args:
+      name: name of the source, for the mixer, the checkpoint and messages.
+      patterns: file patterns of the training split.
+      config: what the rows hold.
+      text_fn: tokenises a batch of drawn texts: string [N] to token_ids int32 [N, L] and
+        text_mask bool [N, L]. Runs inside the input pipeline, so only graph operations.
+        None if the source has no text.
+      weight_fn: rescales the click weights of the drawn texts; unchanged without it.
+      weight: share of the steps that the mixer gives this source, relative to the others.
+
+    Raises:
+      UserError: no file matches, or text is asked for without ``text_fn``.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        patterns: Sequence[str],
+        config: InputConfig,
+        text_fn: TextFunction | None = None,
+        weight_fn: WeightFunction | None = None,
+        weight: float = 1.0,
+    ) -> None:
+        if "text" in config.modalities and text_fn is None:
+            raise UserError(f"Source '{name}' holds texts, so it needs a tokeniser (text_fn).")
+        self.name = name
+        self.weight = weight
+        self._shards = find_shards(patterns)
+        self._config = config
+        self._text_fn = text_fn
+        self._weight_fn = weight_fn
+        self._records: int | None = None
+
+    def open(self, feed: Feed, position: InputPosition) -> Iterator[tuple[Batch, InputPosition]]:
+        """Batches with the position after each, without end, from ``position`` on.
+
+        Raises:
+          UserError: an epoch shorter than one batch; a record that cannot be used.
+        """
+        available = count_records(self._shards, at_most=feed.batch_size)
+        if available < feed.batch_size:
+            raise UserError(
+                f"Source '{self.name}' has {available} records, fewer than one global batch. "
+                f"Received: batch_size={feed.batch_size}. Use a smaller batch or more data."
+            )
+        dataset = make_dataset(
+            self._shards, self._config, feed, self._text_fn, position, self._weight_fn
+        )
+        return self._iterate(dataset)
+
+    def steps_per_epoch(self, batch_size: int) -> int:
+        """Full global batches in one pass; reads the files once, without parsing."""
+        if self._records is None:
+            self._records = count_records(self._shards)
+        return self._records // batch_size
+
+    def _iterate(self, dataset: tf.data.Dataset) -> Iterator[tuple[Batch, InputPosition]]:
+        try:
+            for batch in dataset:
+                position = batch.pop("position").numpy().tolist()
+                yield batch, InputPosition(*position)
+        except (tf.errors.InvalidArgumentError, tf.errors.DataLossError) as error:
+            files = ", ".join(self._shards[:3]) + (" …" if len(self._shards) > 3 else "")
+            raise UserError(
+                f"Source '{self.name}' ({files}) has a record that cannot be used: {error.message}"
+            ) from error
+
+
+def make_dataset(
+    shards: Sequence[str],
+    config: InputConfig,
+    feed: Feed,
+    text_fn: TextFunction | None = None,
+    position: InputPosition = START,
+    weight_fn: WeightFunction | None = None,
+) -> tf.data.Dataset:
+    """The input pipeline of one source: an infinite dataset of batches.
+
+    The global batch is cut from the record stream first, then each worker decodes its
+    contiguous slice: the same examples form a step however many replicas share it. The
+    remainder of an epoch that fills no batch is dropped.
+
+    Args:
+      shards: paths of the record files, in a stable order.
+      config: what the rows hold.
+      feed: batch size, texts per image, seed, worker.
+      text_fn: see `RecordSource`.
+      position: where to start.
+      weight_fn: see `RecordSource`.
+
+    Returns:
+      Dataset of the batch of `vl_models.models.base`, plus "position" int64 [3]: where the
+      next batch starts.
+
+    Raises:
+      UserError: the workers cannot share the batch evenly.
+    """
+    if feed.batch_size % feed.workers:
+        raise UserError(
+            f"The global batch must divide evenly over {feed.workers} workers. "
+            f"Received: batch_size={feed.batch_size}."
+        )
+    share = feed.batch_size // feed.workers
+    first = feed.worker * share
+    shuffle = Shuffle(feed.seed, config.shuffle_shards, feed.shuffle_buffer)
+    epochs = ordered_records(shards, shuffle if config.shuffle else None, position)
+
+    def own_share(items: dict[str, tf.Tensor]) -> tf.data.Dataset:
+        after = tf.stack([items["epoch"][-1], items["window"][-1], items["offset"][-1] + 1])
+        rows = {key: items[key][first : first + share] for key in ("record", "row", "epoch")}
+        rows["position"] = tf.repeat(after[tf.newaxis], share, axis=0)
+        return tf.data.Dataset.from_tensor_slices(rows)
+
+    to_row = row_function(config, feed.seed, feed.source_id, feed.texts_per_image)
+
+    def with_position(item: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        return {**to_row(item), "position": item["position"]}
+
+    def finish(rows: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        batch = {**rows, "position": rows["position"][0]}
+        for key in ("query_key", "query_weight", "texts", "text_features"):
+            if key in batch:  # [B, n, …] to image-major [B·n, …]
+                shape = batch[key].shape
+                batch[key] = tf.reshape(batch[key], [shape[0] * shape[1], *shape[2:]])
+        if weight_fn is not None and "query_weight" in batch:
+            batch["query_weight"] = weight_fn(batch["query_weight"])
+        texts = batch.pop("texts", None)
+        if texts is not None and text_fn is not None:
+            batch |= text_fn(texts)
+        return batch
+
+    dataset = (
+        epochs.flat_map(lambda epoch: epoch.batch(feed.batch_size, drop_remainder=True))
+        .flat_map(own_share)
+        .map(with_position, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        .batch(share, drop_remainder=True)
+        .map(finish, num_parallel_calls=2, deterministic=True)
+        .prefetch(2)
+    )
+    return dataset.with_options(_options())
+
+
+def _options() -> tf.data.Options:
+    options: Any = tf.data.Options()
+    # Batches are sharded here, by slices; TensorFlow must not do it again.
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+    options.deterministic = True
+    return options

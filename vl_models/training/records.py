@@ -1,0 +1,162 @@
+"""Serialised records in a seeded order that can be entered at any position.
+
+An epoch is a seeded permutation of the shards, cut into windows of a few shards. A window
+reads its shards side by side and passes them through a shuffle buffer of serialised records
+that is drained at the window's end. So a position is (epoch, window, offset), and entering it
+re-reads at most one window, without decoding anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from vl_models.errors import UserError
+
+# A row's index is shard · 2**32 + offset in the shard.
+_SHARD = 2**32
+# Distinguish the random streams that one (seed, epoch) feeds.
+_SHARD_ORDER, _BUFFER = 1, 2
+
+
+class InputPosition(NamedTuple):
+    """Where the next batch starts."""
+
+    epoch: int = 0
+    window: int = 0
+    offset: int = 0
+
+
+START = InputPosition()
+
+
+@dataclass(frozen=True)
+class Shuffle:
+    """How records are ordered: the run's seed, shards read together, records buffered."""
+
+    seed: int
+    shards: int
+    buffer: int
+
+
+def find_shards(patterns: Sequence[str]) -> list[str]:
+    """Paths of all shards, sorted, so that a shard's index is stable.
+
+    Raises:
+      UserError: a pattern matches no file.
+    """
+    shards: set[str] = set()
+    for pattern in patterns:
+        found = tf.io.gfile.glob(str(pattern))
+        if not found:
+            raise UserError(f"No record file matches {pattern}.")
+        shards.update(found)
+    return sorted(shards)
+
+
+def count_records(shards: Sequence[str], at_most: int | None = None) -> int:
+    """Count records without parsing them, stopping at ``at_most``.
+
+    Raises:
+      UserError: a file that is not a complete TFRecord file.
+    """
+    files = tf.data.Dataset.from_tensor_slices(list(shards))
+    records = files.interleave(
+        _read_shard, cycle_length=min(16, len(shards)), num_parallel_calls=tf.data.AUTOTUNE
+    )
+    if at_most is not None:
+        records = records.take(at_most)
+    try:
+        return int(records.reduce(tf.constant(0, tf.int64), lambda total, _: total + 1).numpy())
+    except tf.errors.DataLossError as error:
+        raise UserError(f"A record file is damaged or cut off: {error.message}") from error
+
+
+def ordered_records(
+    shards: Sequence[str], shuffle: Shuffle | None, start: InputPosition
+) -> tf.data.Dataset:
+    """Records of all epochs from ``start`` on, one dataset per epoch.
+
+    Args:
+      shards: paths of GZIP TFRecord files (by the ending .gz; else uncompressed).
+      shuffle: None keeps the order of shards and records.
+      start: where to begin.
+
+    Returns:
+      An infinite dataset of datasets, one per epoch, of dicts: record string, row int64
+      (shard index << 32 | offset in the shard), epoch, window, offset int64 scalars; offset
+      counts the window's records in the order in which they leave the buffer.
+    """
+    # Unshuffled evaluation wants the files' own order, so shards are not read side by side.
+    width = min(shuffle.shards if shuffle else 1, len(shards))
+    windows = -(-len(shards) // width)
+    paths = tf.constant(list(shards))
+
+    def epoch_records(epoch: tf.Tensor) -> tf.data.Dataset:
+        first_window = tf.where(epoch == start.epoch, tf.constant(start.window, tf.int64), 0)
+        order = tf.range(len(shards), dtype=tf.int64)
+        if shuffle:
+            seed = _stream_seed(shuffle.seed, _SHARD_ORDER, epoch)
+            order = tf.random.experimental.stateless_shuffle(order, seed)
+
+        def window_records(window: tf.Tensor) -> tf.data.Dataset:
+            members = order[window * width : (window + 1) * width]
+            files = tf.data.Dataset.from_tensor_slices((members, tf.gather(paths, members)))
+            records = files.interleave(
+                _read_rows, cycle_length=width, num_parallel_calls=width, deterministic=True
+            )
+            if shuffle:
+                # The process-wide seed must not reach in: a resumed run may not have set it.
+                tf.compat.v1.set_random_seed(None)
+                seed = _stream_seed(shuffle.seed, _BUFFER, epoch)
+                buffer_seed = tf.random.stateless_uniform(
+                    [], seed + tf.stack([tf.zeros_like(window), window]), None, None, tf.int64
+                )
+                records = records.shuffle(
+                    shuffle.buffer, buffer_seed, reshuffle_each_iteration=False
+                )
+            resumed = (epoch == start.epoch) & (window == start.window)
+            skipped = tf.where(resumed, tf.constant(start.offset, tf.int64), 0)
+            return (
+                records.enumerate()
+                .skip(skipped)
+                .map(
+                    lambda offset, item: {
+                        **item,
+                        "offset": offset,
+                        "window": window,
+                        "epoch": epoch,
+                    }
+                )
+            )
+
+        # One window at a time, but the next one's buffer fills in the background.
+        return tf.data.Dataset.range(first_window, windows).interleave(
+            window_records, cycle_length=1, num_parallel_calls=1, deterministic=True
+        )
+
+    epochs = tf.data.Dataset.range(start.epoch, tf.int64.max)
+    return epochs.map(epoch_records)
+
+
+def _stream_seed(seed: int, stream: int, epoch: tf.Tensor) -> tf.Tensor:
+    """int64 [2]: the seed of one of the run's random streams in one epoch."""
+    run = tf.constant([seed, stream], tf.int64)
+    key = tf.random.stateless_uniform([], run, None, None, tf.int64)
+    return tf.stack([key, epoch * _SHARD])
+
+
+def _read_shard(path: tf.Tensor) -> tf.data.Dataset:
+    compression = tf.where(tf.strings.regex_full_match(path, r".*\.gz"), "GZIP", "")
+    return tf.data.TFRecordDataset(path, compression_type=compression)
+
+
+def _read_rows(shard: tf.Tensor, path: tf.Tensor) -> tf.data.Dataset:
+    return (
+        _read_shard(path)
+        .enumerate()
+        .map(lambda offset, record: {"record": record, "row": shard * _SHARD + offset})
+    )

@@ -1,0 +1,44 @@
+"""Learning-rate schedules as plain functions of the update index."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import pydantic
+
+from vl_models.strict_config import StrictConfig
+
+
+class ScheduleConfig(StrictConfig):
+    """Linear warm-up, then a decay to ``final_fraction`` of the peak at the stage's last step."""
+
+    decay: Literal["cosine", "linear", "constant"] = "cosine"
+    warmup_steps: int = pydantic.Field(default=0, ge=0)
+    final_fraction: float = pydantic.Field(default=0.0, ge=0.0, le=1.0)
+
+
+def learning_rate_factor(schedule: ScheduleConfig, step: int, total_steps: int) -> float:
+    """Factor on the peak learning rate for one update.
+
+    Warm-up of W steps uses (step + 1) / W, so that the first update is not lost and update
+    W - 1 is the first at the peak. After it, with p = (step - W) / (total - W): cosine
+    f + (1 - f)·(1 + cos πp)/2, linear 1 - (1 - f)·p, constant 1.
+
+    Args:
+      schedule: shape of the schedule.
+      step: updates already made in this stage, from 0.
+      total_steps: updates of the whole stage, warm-up included.
+
+    Returns:
+      A float in [0, 1].
+    """
+    warmup = schedule.warmup_steps
+    if step < warmup:
+        return (step + 1) / warmup
+    if schedule.decay == "constant":
+        return 1.0
+    progress = min(1.0, (step - warmup) / max(1, total_steps - warmup))
+    linear = schedule.decay == "linear"
+    falling = 1.0 - progress if linear else (1.0 + math.cos(math.pi * progress)) / 2
+    return schedule.final_fraction + (1.0 - schedule.final_fraction) * falling
