@@ -86,6 +86,19 @@ class Release:
         return release
 
     @classmethod
+    def newest(cls, root: str | Path) -> Release | None:
+        """The release with the highest version that was ever made public in `root`, or None.
+
+        It may not be current: after a roll-back, or if its publication was killed just before
+        the end.
+
+        Raises:
+            ServingError: its manifest is broken, or a folder it names is missing.
+        """
+        newest = next_version(root) - 1
+        return cls.load(root, newest) if newest else None
+
+    @classmethod
     def _parse(cls, text: str, path: Path) -> Release:
         remedy = f"Put the newest readable file of {_HISTORY}/ in its place."
         try:

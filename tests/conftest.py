@@ -35,8 +35,13 @@ def golden():
 @pytest.fixture(scope="session")
 def photos():
     """Folder of the photograph set (images/ and captions.jsonl), or skip with the reason."""
-    candidates = [os.environ.get("VLSEARCH_PHOTOS"), REPOSITORY.parent / "shared/data/flickr8k_1000"]
+    candidates = [
+        os.environ.get("VLSEARCH_PHOTOS"),
+        REPOSITORY.parent / "shared/data/flickr8k_1000",
+    ]
     for candidate in candidates:
         if candidate and (Path(candidate) / "captions.jsonl").is_file():
             return Path(candidate)
-    pytest.skip("no photograph set: set VLSEARCH_PHOTOS to a folder with captions.jsonl and images/")
+    pytest.skip(
+        "no photograph set: set VLSEARCH_PHOTOS to a folder with captions.jsonl and images/"
+    )

@@ -103,13 +103,19 @@ def submit(config: ExperimentConfig) -> Submission:
 
     serving_root = Path(config.output, SERVING_DIR)
     current = Release.load(serving_root) if (serving_root / "release.json").exists() else None
-    if current is not None and current.lineage.get("submission") == key:
-        version, baseline = current.version, current.lineage["baseline"]
-        submitted = current.lineage["submitted"]
+    # The newest release is not the current one if its publication was killed at the end.
+    equal = [
+        release
+        for release in (current, Release.newest(serving_root))
+        if release is not None and release.lineage.get("submission") == key
+    ]
+    if equal:
+        version, lineage = equal[0].version, equal[0].lineage
+        baseline, submitted = lineage["baseline"], lineage["submitted"]
     else:
         version = next_version(serving_root)
-        submitted = datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds")
         baseline = current.metrics if current is not None else None
+        submitted = datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds")
     return Submission(
         config=config,
         examples=examples,

@@ -27,7 +27,9 @@ def evaluate(
 
     from rich.console import Console
 
-    from tfx_pipeline.cli.logs import log_to_file
+    from tfx_pipeline.cli.logs import hide_native_messages, log_to_file
+
+    hide_native_messages()
     from tfx_pipeline.training_run import TrainingRun
 
     folder = TrainingRun(run)

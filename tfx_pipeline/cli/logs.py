@@ -1,32 +1,49 @@
-"""Where the libraries' log messages go: to a file, so that the terminal stays readable."""
+"""Where the libraries' messages go: to a file, so that the terminal stays readable."""
 
 from __future__ import annotations
 
 import logging
 import os
+import sys
 import warnings
 from pathlib import Path
 
 
 def log_to_file(path: Path) -> None:
-    """Send all log messages of this process to ``path``; warnings of our own to the terminal.
-
-    With ``--debug`` everything also goes to the terminal.
-    """
+    """Send all log messages of this process to ``path``; with ``--debug`` to the terminal, too."""
     path.parent.mkdir(parents=True, exist_ok=True)
     file_handler = logging.FileHandler(path, encoding="utf-8")
     file_handler.setFormatter(
         logging.Formatter("%(asctime)s %(levelname).1s %(name)s: %(message)s")
     )
     root = logging.getLogger()
-    debug = bool(os.environ.get("VLSEARCH_DEBUG"))
-    for handler in list(root.handlers):
-        if not debug:
-            root.removeHandler(handler)
     root.addHandler(file_handler)
     root.setLevel(logging.INFO)
     logging.captureWarnings(True)
-    if not debug:
-        warnings.simplefilter("ignore")
-        # TFX logs whole pipeline graphs at every step.
-        logging.getLogger("absl").setLevel(logging.WARNING)
+    if debugging():
+        root.addHandler(logging.StreamHandler())
+        return
+    # TFX logs whole pipeline graphs at every step.
+    logging.getLogger("absl").setLevel(logging.WARNING)
+    hide_native_messages(path)
+
+
+def hide_native_messages(path: Path = Path(os.devnull)) -> None:
+    """Send what C++ libraries write to standard error to a file; Python's still goes there.
+
+    TensorFlow greets every process with lines that no setting silences.
+    """
+    if debugging():
+        return
+    warnings.simplefilter("ignore")
+    if sys.stderr.fileno() == 2:  # the first time: keep a way to the terminal for ourselves
+        sys.stderr.flush()
+        terminal = os.dup(2)
+        sys.stderr = os.fdopen(terminal, "w", buffering=1, encoding="utf-8", errors="replace")
+    with path.open("ab") as target:
+        os.dup2(target.fileno(), 2)
+
+
+def debugging() -> bool:
+    """Whether ``--debug`` was given."""
+    return bool(os.environ.get("VLSEARCH_DEBUG"))

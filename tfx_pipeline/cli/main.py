@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from tfx_pipeline.cli import data, evaluate, query, run, serve, train
+from tfx_pipeline.cli.logs import debugging
 
 app = typer.Typer(
     name="vlsearch",
@@ -63,7 +64,7 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
-        if os.environ.get("VLSEARCH_DEBUG"):
+        if debugging():
             raise
         wrong_input = isinstance(error, UserError | ServingError)
         text = str(error) if wrong_input else f"{type(error).__name__}: {error}"

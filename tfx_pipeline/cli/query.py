@@ -53,6 +53,9 @@ def _search_service(server: str | None, release: Path) -> Iterator[SearchService
     from serving.search import SearchService, embedded_server
 
     if server is None:
+        from tfx_pipeline.cli.logs import hide_native_messages
+
+        hide_native_messages()
         with embedded_server(release) as client:
             yield SearchService(release, client)
         return

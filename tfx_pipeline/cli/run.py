@@ -7,6 +7,17 @@ from typing import Annotated
 
 import typer
 
+# Enough to pass through every step; what comes out is not good, so nothing is demanded of it.
+SMOKE = (
+    "train.steps=20",
+    "train.global_batch_size=16",
+    "train.warmup_steps=2",
+    "train.log_every=5",
+    "evaluate.thresholds={}",
+    "evaluate.bootstrap.samples=50",
+    "evaluate.report.projection=pca",
+)
+
 
 def run(
     config: Annotated[Path, typer.Option("--config", "-c", help="Experiment, a YAML file.")],
@@ -16,6 +27,9 @@ def run(
     ] = None,
     data: Annotated[Path | None, typer.Option(help="Data folder (data.folder).")] = None,
     output: Annotated[Path | None, typer.Option(help="Output folder (output).")] = None,
+    smoke: Annotated[
+        bool, typer.Option("--smoke", help="Shrink the experiment to seconds: does it run?")
+    ] = False,
 ) -> None:
     """Run the pipeline: click log → Examples → towers → evaluation → index → release.
 
@@ -23,11 +37,14 @@ def run(
     Exits with code 1 if the candidate was not good enough to be released.
     """
     from rich.console import Console
+    from rich.markup import escape
 
-    from tfx_pipeline.cli.logs import log_to_file
+    from tfx_pipeline.cli.logs import hide_native_messages, log_to_file
+
+    hide_native_messages()
     from tfx_pipeline.config import ExperimentConfig
 
-    given = list(overrides or [])
+    given = [*(SMOKE if smoke else ()), *(overrides or [])]
     given += [f"data.folder={data}"] if data is not None else []
     given += [f"output={output}"] if output is not None else []
     experiment = ExperimentConfig.load(config, given)
@@ -41,7 +58,9 @@ def run(
     submission = submit(experiment)
     console.print(
         f"[bold]{experiment.name}[/]: {len(submission.files.files)} log files of "
-        f"{experiment.data.folder}; messages go to {log_file}"
+        f"{experiment.data.folder}; messages go to {log_file}",
+        highlight=False,
+        soft_wrap=True,
     )
     from tfx_pipeline.runners.local import StepReport, run_local
 
@@ -55,10 +74,18 @@ def run(
         console.print(f"{place} {how}", markup=False, highlight=False)
 
     result = run_local(submission, progress)
-    console.print(f"Report:  {result.report_file}\nMetrics: {result.metrics_file}")
+    console.print(
+        f"Report:  {result.report_file}\nMetrics: {result.metrics_file}",
+        highlight=False,
+        soft_wrap=True,
+    )
     if result.released_version is None:
-        console.print(f"[bold red]Not released[/]: {result.reasons}", highlight=False)
+        console.print(
+            f"[bold red]Not released[/]: {escape(result.reasons)}", highlight=False, soft_wrap=True
+        )
         raise typer.Exit(1)
     console.print(
-        f"[bold green]Released[/] version {result.released_version} to {submission.serving_root}"
+        f"[bold green]Released[/] version {result.released_version} to {submission.serving_root}",
+        highlight=False,
+        soft_wrap=True,
     )

@@ -22,18 +22,17 @@ def train(
     The Examples are made by the same code as in the pipeline. SIGTERM or Ctrl-C stops after
     the current step with a checkpoint; running the same command again continues exactly.
     """
+    from tfx_pipeline.cli.logs import hide_native_messages, log_to_file
+
+    hide_native_messages()
     from tfx_pipeline.config import ExperimentConfig
+    from tfx_pipeline.training_run import TrainingRun
 
     given = [*(overrides or []), *([f"data.folder={data}"] if data is not None else [])]
     experiment = ExperimentConfig.load(config, given)
-
-    import typer as terminal
-
-    from tfx_pipeline.cli.logs import log_to_file
-    from tfx_pipeline.training_run import TrainingRun
 
     log_to_file(run / "run.log")
     folder = TrainingRun(run)
     folder.prepare(experiment)
     folder.train(experiment)
-    terminal.echo(f"Towers: {folder.towers}\nEvaluate them: vlsearch evaluate --run {run}")
+    typer.echo(f"Towers: {folder.towers}\nEvaluate them: vlsearch evaluate --run {run}")

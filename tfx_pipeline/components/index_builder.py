@@ -62,7 +62,7 @@ class EncodeImages(beam.DoFn):
 
 
 @component(use_beam=True)
-def IndexBuilder(  # noqa: N802 -- a component class is made of it
+def IndexBuilder(
     gallery: InputArtifact[Gallery],
     model: InputArtifact[standard_artifacts.Model],
     index: OutputArtifact[VectorIndex],

@@ -15,7 +15,7 @@ from tfx_pipeline.components.artifacts import METRICS_FILE, Evaluation, Release,
 
 
 @component
-def ReleasePusher(  # noqa: N802 -- a component class is made of it
+def ReleasePusher(
     model: InputArtifact[standard_artifacts.Model],
     index: InputArtifact[VectorIndex],
     evaluation: InputArtifact[Evaluation],

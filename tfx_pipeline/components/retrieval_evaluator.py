@@ -15,7 +15,7 @@ from tfx_pipeline.components.artifacts import Evaluation, Gallery, RejectedRows,
 
 
 @component
-def RetrievalEvaluator(  # noqa: N802 -- a component class is made of it
+def RetrievalEvaluator(
     model: InputArtifact[standard_artifacts.Model],
     model_run: InputArtifact[standard_artifacts.ModelRun],
     gallery: InputArtifact[Gallery],

@@ -14,7 +14,7 @@ from tfx_pipeline.components.artifacts import Gallery, Relevance, VectorIndex
 
 
 @component
-def ServingValidator(  # noqa: N802 -- a component class is made of it
+def ServingValidator(
     model: InputArtifact[standard_artifacts.Model],
     index: InputArtifact[VectorIndex],
     gallery: InputArtifact[Gallery],
@@ -29,8 +29,7 @@ def ServingValidator(  # noqa: N802 -- a component class is made of it
       index: the built index.
       gallery: real images to encode.
       relevance: real queries to ask.
-      infra_blessing: `blessed` = 1 if every answer was right, else 0 with the reason; also
-        holds the staged copy until the run is cleaned up.
+      infra_blessing: `blessed` = 1 if every answer was right, else 0 with the reason.
       queries: how many queries to ask, and images to encode.
     """
     from tfx_pipeline.release.validation import validate_serving

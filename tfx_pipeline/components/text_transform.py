@@ -30,7 +30,7 @@ class TextTransformSpec(specs.TransformSpec):
 class TextTransformExecutor(transform_executor.Executor):
     """Hands the vocabulary's path to `preprocessing_fn`, and a copy to those downstream."""
 
-    def Do(  # noqa: N802 -- TFX's name
+    def Do(
         self,
         input_dict: dict[str, list[types.Artifact]],
         output_dict: dict[str, list[types.Artifact]],

@@ -19,7 +19,7 @@ from tfx_pipeline.components.artifacts import Vocabulary
 
 
 @component(use_beam=True)
-def VocabularyGen(  # noqa: N802 -- a component class is made of it
+def VocabularyGen(
     examples: InputArtifact[standard_artifacts.Examples],
     vocabulary: OutputArtifact[Vocabulary],
     size: Parameter[int],

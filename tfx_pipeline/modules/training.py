@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from tfx_pipeline.config import ExperimentConfig
 from tfx_pipeline.fingerprint import fingerprint_text
+from tfx_pipeline.release.warmup import write_warmup_requests
 from vl_models import features
 from vl_models.export import export_towers
 from vl_models.models.registry import create_model
@@ -124,9 +125,7 @@ def train_towers(
       TrainingInterrupted: after SIGTERM or SIGINT, when the checkpoint is written.
       UserError: data or configuration that cannot be used.
     """
-    model_config = config.model.model_copy(
-        update={"vocabulary_size": tokenizer.vocabulary_size}
-    )
+    model_config = config.model.model_copy(update={"vocabulary_size": tokenizer.vocabulary_size})
     source = RecordSource(
         "clicks",
         patterns,
@@ -152,4 +151,5 @@ def train_towers(
         towers_dir,
         experiment_yaml=config.to_yaml(without=("output",)),
     )
+    write_warmup_requests(towers_dir, patterns[0])
     logging.info("Trained %d steps; towers in %s", result.step, os.fspath(towers_dir))

@@ -9,11 +9,12 @@ import pyarrow.parquet as pq
 
 
 @dataclasses.dataclass(frozen=True)
-class GalleryImage:
-    """An image of the gallery: its id and its encoded bytes."""
+class SampleExample:
+    """An image with its encoded bytes and, in the Examples of a split, its queries."""
 
     image_id: str
     encoded: bytes
+    queries: tuple[str, ...]
 
 
 def sample_queries(relevance_path: Path, count: int) -> list[str]:
@@ -23,20 +24,23 @@ def sample_queries(relevance_path: Path, count: int) -> list[str]:
     return queries[::step][:count]
 
 
-def sample_images(gallery_dir: Path, count: int) -> list[GalleryImage]:
-    """The first images of the gallery's files."""
+def sample_examples(pattern: str, count: int) -> list[SampleExample]:
+    """The first Examples of the record files (GZIP) that match a pattern."""
     import tensorflow as tf
 
     from vl_models import features
 
-    files = sorted(str(path) for path in gallery_dir.glob("*.gz"))
-    images = []
-    for record in tf.data.TFRecordDataset(files, "GZIP").take(count).as_numpy_iterator():
+    files = tf.io.gfile.glob(pattern)
+    samples = []
+    for record in tf.data.TFRecordDataset(sorted(files), "GZIP").take(count).as_numpy_iterator():
         example = tf.train.Example.FromString(record).features.feature
-        images.append(
-            GalleryImage(
+        samples.append(
+            SampleExample(
                 example[features.IMAGE_ID].bytes_list.value[0].decode("utf-8"),
                 example[features.IMAGE_ENCODED].bytes_list.value[0],
+                tuple(
+                    text.decode("utf-8") for text in example[features.QUERY_TEXT].bytes_list.value
+                ),
             )
         )
-    return images
+    return samples

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from serving.errors import ServingError
 from serving.index import SearchIndex
-from serving.release import publish_release
+from serving.release import stage_release
 from serving.search import SearchService, embedded_server
 from tfx_pipeline.release import samples
 
@@ -37,30 +38,31 @@ def validate_serving(
       index_dir: the built index.
       gallery_dir: Examples of the gallery.
       relevance_path: Parquet file whose queries are asked.
-      staging_dir: where the staged copy goes; whatever was there is removed.
+      staging_dir: where the staged copy goes while it is served; an empty or no folder.
       queries: number of queries and of images to try.
 
     Returns:
       None if all is well, else what is wrong.
     """
-    shutil.rmtree(staging_dir, ignore_errors=True)
     towers = {path.name: path for path in sorted(towers_dir.iterdir()) if path.is_dir()}
-    publish_release(staging_dir, _STAGED_VERSION, towers=towers, index=index_dir)
     texts = samples.sample_queries(relevance_path, queries)
-    images = samples.sample_images(gallery_dir, queries)
+    images = samples.sample_examples(f"{gallery_dir}/*.gz", queries)
     try:
+        stage_release(staging_dir, _STAGED_VERSION, towers=towers, index=index_dir)
         with embedded_server(staging_dir) as client:
-            served_texts = client.predict(
-                "text_tower", {"query": texts}, version=_STAGED_VERSION
-            )["embedding"]
+            served_texts = client.predict("text_tower", {"query": texts}, version=_STAGED_VERSION)[
+                "embedding"
+            ]
             served_images = client.predict(
                 "image_tower",
                 {"image_bytes": [image.encoded for image in images]},
                 version=_STAGED_VERSION,
             )["embedding"]
             hits = SearchService(staging_dir, client).search(texts, _HITS)
-    except ValueError as error:  # what serving raises for a model that cannot be served
+    except ServingError as error:
         return f"the staged release cannot be served: {error}"
+    finally:
+        shutil.rmtree(staging_dir, ignore_errors=True)
     return (
         _compare("text_tower", served_texts, _reference(towers["text_tower"], query=texts))
         or _find_themselves(served_images, [image.image_id for image in images], index_dir)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import os
 import shutil
 import time
 from collections.abc import Callable
@@ -72,7 +71,7 @@ def run_local(submission: Submission, progress: Callable[[StepReport], None]) ->
         metadata_connection_config=connection,
         beam_pipeline_args=default_beam_args() if beam_args is None else beam_args,
     )
-    runner = _ReportingRunner(progress)
+    runner = _ReportingRunner(connection, progress)
     runner.run(pipeline)
     return _collect(submission, connection, runner.run_id)
 
@@ -80,8 +79,13 @@ def run_local(submission: Submission, progress: Callable[[StepReport], None]) ->
 class _ReportingRunner(LocalDagRunner):
     """TFX's local runner, which tells of its progress in log messages only, telling us."""
 
-    def __init__(self, progress: Callable[[StepReport], None]):
+    def __init__(
+        self,
+        connection: metadata_store_pb2.ConnectionConfig,
+        progress: Callable[[StepReport], None],
+    ):
         super().__init__()
+        self._connection = connection
         self._progress = progress
         self.run_id = datetime.datetime.now().isoformat()
 
@@ -94,8 +98,7 @@ class _ReportingRunner(LocalDagRunner):
             pipeline, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: self.run_id}
         )
         deployment = runner_utils.extract_local_deployment_config(pipeline)
-        connection = deployment.metadata_connection_config.sqlite_connection_config
-        store = metadata_store.MetadataStore(connection)
+        store = metadata_store.MetadataStore(self._connection)
         total = len(pipeline.nodes)
         for number, node in enumerate(pipeline.nodes, start=1):
             name = node.pipeline_node.node_info.id
@@ -103,7 +106,7 @@ class _ReportingRunner(LocalDagRunner):
             started = time.monotonic()
             execution = launcher.Launcher(
                 pipeline_node=node.pipeline_node,
-                mlmd_connection=metadata.Metadata(connection),
+                mlmd_connection=metadata.Metadata(self._connection),
                 pipeline_info=pipeline.pipeline_info,
                 pipeline_runtime_spec=pipeline.runtime_spec,
                 executor_spec=runner_utils.extract_executor_spec(deployment, name),
@@ -128,7 +131,7 @@ def _collect(
     for name in (METRICS_FILE, REPORT_FILE):
         temporary = output / f".{name}.tmp"
         shutil.copyfile(Path(evaluation.uri, name), temporary)
-        os.replace(temporary, output / name)
+        temporary.replace(output / name)
     released = release.custom_properties["released"].int_value == 1
     return RunResult(
         released_version=submission.version if released else None,

@@ -29,7 +29,7 @@ def test_shares_follow_the_weights():
 def test_all_workers_draw_the_same_source_and_share_its_batch(patterns):
     whole, left, right = make(patterns), make(patterns, 0, 2), make(patterns, 1, 2)
     seen = set()
-    for step in range(8):
+    for step in range(10):
         batch, one, two = (mixer.batch(step) for mixer in (whole, left, right))
         seen |= set(batch["source_id"].numpy())
         rows = np.concatenate([one["row"], two["row"]])

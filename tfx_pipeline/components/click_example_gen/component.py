@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any, ClassVar
 
 from tfx import types
 from tfx.dsl.components.base import base_beam_component, executor_spec
@@ -24,7 +25,7 @@ class ClickExampleGenSpec(types.ComponentSpec):
         "spans": types.component_spec.ExecutionParameter(type=str),
         "code_fingerprint": types.component_spec.ExecutionParameter(type=str),
     }
-    INPUTS = {}  # noqa: RUF012
+    INPUTS: ClassVar[dict[str, Any]] = {}
     OUTPUTS = {  # noqa: RUF012
         "examples": types.component_spec.ChannelParameter(type=standard_artifacts.Examples),
         "gallery": types.component_spec.ChannelParameter(type=Gallery),

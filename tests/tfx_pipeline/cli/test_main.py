@@ -1,0 +1,78 @@
+"""The command line as people meet it: real processes, exit codes, texts."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.tfx_pipeline.conftest import REPOSITORY, vlsearch
+
+HEAVY = ("tensorflow", "tfx", "apache_beam", "keras", "faiss", "numpy", "pyarrow", "pydantic")
+
+
+def test_help_names_every_command_and_imports_nothing_heavy():
+    code = (
+        "import sys\nfrom tfx_pipeline.cli import main\n"
+        "sys.argv = ['vlsearch', '--help']\n"
+        "try:\n    main.main()\nexcept SystemExit:\n    pass\n"
+        f"print('loaded:', [name for name in {HEAVY} if name in sys.modules])"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=REPOSITORY, check=True
+    )
+    for command in ("data", "run", "train", "evaluate", "serve", "query", "version"):
+        assert f" {command} " in result.stdout
+    assert "loaded: []" in result.stdout
+
+
+def test_version_names_the_libraries_that_matter():
+    lines = vlsearch("version").stdout.splitlines()
+    assert [line.split()[0] for line in lines] == [
+        "vlsearch",
+        "tensorflow",
+        "keras",
+        "tfx",
+        "apache-beam",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["serve", "/nowhere"], "/nowhere is not a release root: it has no release.json."),
+        (
+            ["query", "cake", "--release", "/nowhere"],
+            "/nowhere is not a release root: it has no release.json.",
+        ),
+        (["run", "--config", "none.yaml"], "none.yaml: no such configuration file."),
+        (
+            ["run", "--config", "configs/emoji.yaml", "--set", "train.stepz=1"],
+            "Unknown key 'train.stepz'; did you mean 'train.steps'?",
+        ),
+        (
+            ["run", "--config", "configs/emoji.yaml", "--data", "/nowhere"],
+            "/nowhere/data.yaml: no such file.",
+        ),
+        (["evaluate", "--run", "/nowhere"], "/nowhere is not the folder of a finished training"),
+    ],
+)
+def test_wrong_input_is_one_paragraph_and_exit_code_2(arguments, message, tmp_path):
+    if arguments[0] == "run":
+        arguments = [*arguments, "--output", str(tmp_path)]
+    result = vlsearch(*arguments, check=False)
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert result.stderr.startswith("Error: ")
+    assert "Traceback" not in result.stderr + result.stdout
+
+
+def test_a_missing_option_is_exit_code_2():
+    result = vlsearch("run", check=False)
+    assert result.returncode == 2
+    assert "--config" in result.stderr
+
+
+def test_debug_shows_where_an_error_comes_from():
+    result = vlsearch("--debug", "serve", "/nowhere", check=False)
+    assert "Traceback" in result.stderr
+    assert "/nowhere is not a release root" in result.stderr

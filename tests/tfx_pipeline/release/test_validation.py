@@ -1,0 +1,65 @@
+"""The check before a release: it passes what is right, and says what is wrong."""
+
+import shutil
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from serving.index import build_index
+from serving.release import Release
+from tfx_pipeline.release.validation import validate_serving
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def candidate(tiny_run, tmp_path):
+    """A copy of what the tiny run released, and the arguments to validate it with."""
+    pipeline = tiny_run.output / "pipeline"
+    [relevance] = pipeline.glob("ClickExampleGen/relevance/*/relevance.parquet")
+    [gallery] = pipeline.glob("ClickExampleGen/gallery/*")
+    towers = tmp_path / "towers"
+    for name, version in Release.load(tiny_run.serving).models.items():
+        shutil.copytree(tiny_run.serving / name / str(version), towers / name)
+    [index] = pipeline.glob("IndexBuilder/index/*/index")
+    shutil.copytree(index, tmp_path / "index")
+    return {
+        "towers_dir": towers,
+        "index_dir": tmp_path / "index",
+        "gallery_dir": gallery,
+        "relevance_path": relevance,
+        "staging_dir": tmp_path / "staged",
+        "queries": 8,
+    }
+
+
+def test_a_good_candidate_passes_and_leaves_nothing_behind(candidate):
+    assert validate_serving(**candidate) is None
+    assert not candidate["staging_dir"].exists()
+
+
+def test_an_index_of_other_towers_is_found_out(candidate):
+    items = pq.read_table(candidate["index_dir"] / "items.parquet")
+    vectors = np.random.default_rng(0).normal(size=(len(items), 32)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    shutil.rmtree(candidate["index_dir"])
+    ids, uris = items["id"].to_pylist(), items["uri"].to_pylist()
+    build_index(vectors, ids, uris, candidate["index_dir"])
+
+    problem = validate_serving(**candidate)
+
+    assert problem is not None
+    assert "gallery images find themselves in the index" in problem
+
+
+def test_a_tower_that_cannot_be_loaded_is_named(candidate):
+    broken = candidate["towers_dir"] / "text_tower" / "saved_model.pb"
+    broken.write_bytes(b"not a SavedModel")
+
+    problem = validate_serving(**candidate)
+
+    assert problem is not None
+    assert problem.startswith("the staged release cannot be served:")
+    assert "text_tower" in problem
+    assert not candidate["staging_dir"].exists()

@@ -1,0 +1,226 @@
+"""The whole way at a reduced size: click log, pipeline, release, server, answers."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from serving.client import PredictClient
+from serving.errors import ServingError
+from serving.index import SearchIndex
+from serving.release import Release
+from tests.tfx_pipeline.conftest import REPOSITORY, VLSEARCH, vlsearch
+
+pytestmark = pytest.mark.slow
+
+QUERIES = ["red heart", "smiling face", "笑脸", "狗"]
+STEPS = 11
+
+
+@contextlib.contextmanager
+def served(root):
+    """`vlsearch serve` in a process of its own; yields its gRPC and REST ports."""
+    with socket.socket() as first, socket.socket() as second:
+        first.bind(("127.0.0.1", 0))
+        second.bind(("127.0.0.1", 0))
+        ports = first.getsockname()[1], second.getsockname()[1]
+    command = [VLSEARCH, "serve", str(root), "--port", str(ports[0]), "--rest-port", str(ports[1])]
+    process = subprocess.Popen(command, cwd=REPOSITORY)
+    try:
+        deadline = time.monotonic() + 120
+        while True:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", ports[1])):
+                break
+            assert process.poll() is None, "the server ended"
+            assert time.monotonic() < deadline, "the server did not start"
+            time.sleep(0.2)
+        yield ports
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=60) == 0
+    finally:
+        process.kill()
+
+
+def content(root):
+    """What a release answers with, whatever its files look like: vectors, items, metrics."""
+    import tensorflow as tf
+    import tensorflow_text  # noqa: F401
+
+    release = Release.load(root)
+    tower = tf.saved_model.load(str(root / "text_tower" / str(release.models["text_tower"])))
+    texts = tower.signatures["encode_text"](query=tf.constant(QUERIES))["embedding"].numpy()
+    index_dir = root / "index" / str(release.index)
+    hits = SearchIndex.load(index_dir).search(texts, 10)
+    return release, texts, [[(hit.id, hit.score) for hit in row] for row in hits]
+
+
+def assert_same_content(one, other):
+    """Equal releases: the same numbers, though trained and written twice."""
+    assert one[0].version == other[0].version
+    assert one[0].metrics == pytest.approx(other[0].metrics, nan_ok=True)
+    np.testing.assert_allclose(one[1], other[1], atol=1e-5)
+    for row, other_row in zip(one[2], other[2]):
+        assert [hit for hit, _ in row] == [hit for hit, _ in other_row]
+
+
+def test_run_leaves_release_metrics_and_report(tiny_run):
+    release = Release.load(tiny_run.serving)
+    metrics = json.loads((tiny_run.output / "metrics.json").read_text(encoding="utf-8"))
+
+    assert release.version == release.index == 1
+    assert release.models == {"image_tower": 1, "text_tower": 1}
+    assert release.metrics == metrics
+    assert 0 <= metrics["recall@1"] <= metrics["recall@5"] <= metrics["recall@10"] <= 1
+    for key in ("mrr", "modality_gap", "language=zh/recall@10", "recall@10/image_to_text"):
+        assert key in metrics
+    assert len(release.data_span) == 7
+    report = (tiny_run.output / "report.html").read_text(encoding="utf-8")
+    assert "contrastive" in report  # the loss curve
+    card = tiny_run.serving / "text_tower" / "1" / "MODEL_CARD.md"
+    assert "# emoji, version 1" in card.read_text(encoding="utf-8")
+    warmup = "assets.extra/tf_serving_warmup_requests"
+    assert (tiny_run.serving / "text_tower" / "1" / warmup).stat().st_size > 0
+    assert (tiny_run.serving / "image_tower" / "1" / warmup).stat().st_size > 0
+
+
+def test_running_again_reuses_every_step_and_changes_nothing(tiny_run):
+    before = (tiny_run.serving / "release.json").read_bytes()
+
+    again = vlsearch(*tiny_run.command())
+
+    assert again.stdout.count("cached") == STEPS
+    assert (tiny_run.serving / "release.json").read_bytes() == before
+
+
+def test_a_lost_serving_root_is_filled_again(tiny_run, tmp_path):
+    output = tmp_path / "output"
+    shutil.copytree(tiny_run.output, output)
+    # The metadata names artifacts by absolute path; only the serving root is a copy.
+    shutil.rmtree(output / "pipeline")
+    (output / "pipeline").symlink_to(tiny_run.output / "pipeline")
+    shutil.rmtree(output / "serving")
+
+    again = vlsearch(*tiny_run.command(output=output))
+
+    assert "Released version 1" in again.stdout
+    assert_same_content(content(output / "serving"), content(tiny_run.serving))
+
+
+def test_server_answers_over_grpc_and_rest(tiny_run):
+    from urllib.request import Request, urlopen
+
+    _, expected, _ = content(tiny_run.serving)
+    with served(tiny_run.serving) as (grpc_port, rest_port):
+        with PredictClient(f"127.0.0.1:{grpc_port}") as client:
+            answer = client.predict("text_tower", {"query": QUERIES}, version=1)
+            assert [status.state for status in client.model_status("image_tower")] == ["AVAILABLE"]
+            with pytest.raises(ServingError, match="Servable not found"):
+                client.predict("text_tower", {"query": QUERIES}, version=7)
+        body = json.dumps({"inputs": {"query": QUERIES}}).encode()
+        url = f"http://127.0.0.1:{rest_port}/v1/models/text_tower:predict"
+        with urlopen(Request(url, body)) as response:
+            over_rest = json.load(response)["outputs"]
+    np.testing.assert_allclose(answer["embedding"], expected, atol=1e-5)
+    np.testing.assert_allclose(over_rest, expected, atol=1e-5)
+
+
+def test_query_prints_a_table_and_writes_a_contact_sheet(tiny_run, tmp_path):
+    sheet = tmp_path / "sheet.html"
+    arguments = ["-k", "3", "--release", str(tiny_run.serving)]
+    _, _, hits = content(tiny_run.serving)
+
+    with served(tiny_run.serving) as (grpc_port, _):
+        server = ["--server", f"127.0.0.1:{grpc_port}"]
+        english = vlsearch("query", QUERIES[0], *arguments, *server)
+        chinese = vlsearch("query", QUERIES[2], *arguments, *server, "--html", str(sheet))
+    embedded = vlsearch("query", QUERIES[0], *arguments)
+
+    for image_id, _ in hits[0][:3]:
+        assert image_id in english.stdout
+    for image_id, _ in hits[2][:3]:
+        assert image_id in chinese.stdout
+    assert embedded.stdout == english.stdout
+    assert sheet.read_text(encoding="utf-8").count("data:image/jpeg") == 3
+
+
+def test_a_killed_run_ends_in_the_same_release(tiny_run, tmp_path):
+    arguments = tiny_run.command(output=tmp_path)
+    process = subprocess.Popen(
+        [VLSEARCH, *arguments], cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:  # until the trainer has written a checkpoint
+        deadline = time.monotonic() + 300
+        while not list(tmp_path.glob("pipeline/training/*/checkpoints/*")):
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.05)
+    finally:
+        process.kill()
+        process.wait()
+    assert not (tmp_path / "serving" / "release.json").exists()
+
+    again = vlsearch(*arguments)
+
+    assert again.stdout.count("cached") >= 5  # what came before the trainer
+    assert_same_content(content(tmp_path / "serving"), content(tiny_run.serving))
+    assert not list(tmp_path.glob("pipeline/training/*"))  # nothing half-done is left
+
+
+def test_a_new_day_of_clicks_makes_a_new_release(tiny_run, tmp_path):
+    data, output = tmp_path / "data", tmp_path / "output"
+    shutil.copytree(tiny_run.data, data)
+    spans = sorted((data / "log").iterdir())
+    held_back = tmp_path / "held_back"
+    shutil.move(spans[-1], held_back)
+    first = vlsearch(*tiny_run.command(data, output))
+    shutil.move(held_back, spans[-1])
+    (only_file,) = spans[-1].iterdir()
+    os.utime(only_file)
+
+    second = vlsearch(*tiny_run.command(data, output))
+
+    assert "Released version 1" in first.stdout and "Released version 2" in second.stdout
+    assert "cached" not in second.stdout.split("Trainer")[1].split("\n")[0]
+    release = Release.load(output / "serving")
+    assert (release.version, release.previous) == (2, 1)
+    assert len(release.data_span) == 7
+    assert len(Release.load(output / "serving", 1).data_span) == 6
+
+
+def test_a_candidate_below_its_threshold_is_not_released(tiny_run, tmp_path):
+    output = tmp_path / "output"
+    shutil.copytree(tiny_run.serving, output / "serving")
+    (output / "pipeline").symlink_to(tiny_run.output / "pipeline")
+    arguments = [*tiny_run.command(output=output), "--set", "evaluate.thresholds.mrr.min=1.0"]
+
+    result = vlsearch(*arguments, check=False)
+
+    assert result.returncode == 1
+    assert "Not released: evaluation: mrr is 0." in result.stdout
+    assert "below the minimum of 1.0000." in result.stdout
+    assert Release.load(output / "serving").version == 1
+
+
+def test_rejected_rows_are_kept_and_named(tiny_run, tmp_path):
+    data, output = tmp_path / "data", tmp_path / "output"
+    shutil.copytree(tiny_run.data, data)
+    [first, *_] = sorted((data / "log").glob("*/*.parquet"))
+    table = pq.read_table(first)
+    lost = pa.array(["nowhere"] * len(table), table.schema.field("image_id").type)
+    column = table.schema.get_field_index("image_id")
+    pq.write_table(table.set_column(column, "image_id", lost), first)
+
+    result = vlsearch(*tiny_run.command(data, output), check=False)
+
+    assert result.returncode == 2
+    assert "image_missing" in result.stderr
+    assert "max_rejected_fraction" in result.stderr
+    assert "Traceback" not in result.stderr

@@ -1,0 +1,117 @@
+import os
+
+import pytest
+
+from serving.release import publish_release, roll_back
+from tests.tfx_pipeline.conftest import REPOSITORY
+from tfx_pipeline.config import ExperimentConfig
+from tfx_pipeline.submission import submit
+from vl_models.errors import UserError
+
+
+@pytest.fixture
+def submission(emoji_folder, tmp_path):
+    """Submits the emoji experiment, with overrides, to an output folder of the test."""
+
+    def make(*overrides):
+        given = [f"data.folder={emoji_folder}", f"output={tmp_path}", *overrides]
+        return submit(ExperimentConfig.load(REPOSITORY / "configs" / "emoji.yaml", given))
+
+    return make
+
+
+@pytest.fixture
+def publish(tmp_path):
+    """Publishes a submission's release, with towers that nobody loads."""
+
+    def make(made, recall):
+        import json
+
+        tower = tmp_path / f"tower-{made.key}"
+        tower.mkdir(exist_ok=True)
+        (tower / "saved_model.pb").write_bytes(made.key.encode())
+        publish_release(
+            made.serving_root,
+            made.version,
+            towers={"text_tower": tower},
+            index=None,
+            metrics={"recall@10": recall},
+            lineage=json.loads(made.lineage),
+        )
+
+    return make
+
+
+def test_the_first_submission_has_no_baseline(submission):
+    made = submission()
+    assert (made.version, made.baseline) == (1, "")
+    assert made.files.spans == tuple(sorted(made.files.spans)) and len(made.files.spans) == 7
+
+
+def test_what_does_not_change_the_result_does_not_change_the_key(submission):
+    key = submission().key
+    assert submission("beam_pipeline_args=[--runner=FnApiRunner]").key == key
+    assert submission("train.steps=7").key != key
+    assert submission("data.span_window=3").key != key
+    assert submission("data.splits={policy: by_query}").key != key
+
+
+def test_touching_the_log_changes_the_key(submission, emoji_folder):
+    key = submission().key
+    [first, *_] = sorted((emoji_folder / "log").glob("*/*.parquet"))
+    status = first.stat()
+    os.utime(first, ns=(status.st_atime_ns, status.st_mtime_ns + 10**9))
+    assert submission().key != key
+
+
+def test_another_submission_is_compared_with_the_current_release(submission, publish):
+    publish(submission(), 0.4)
+    other = submission("train.steps=7")
+    assert (other.version, other.baseline) == (2, '{"recall@10": 0.4}')
+
+
+def test_a_repetition_takes_version_baseline_and_time_of_the_first(submission, publish):
+    publish(submission(), 0.4)
+    second = submission("train.steps=7")
+    publish(second, 0.5)
+
+    again = submission("train.steps=7")
+
+    assert again == second
+
+
+def test_a_publication_killed_before_its_end_is_taken_up_again(submission, publish):
+    publish(submission(), 0.4)
+    second = submission("train.steps=7")
+    before = (second.serving_root / "release.json").read_bytes()
+    publish(second, 0.5)
+    (second.serving_root / "release.json").write_bytes(before)  # as if killed before this
+
+    assert submission("train.steps=7") == second
+
+
+def test_going_back_to_earlier_settings_is_a_new_release(submission, publish):
+    first = submission()
+    publish(first, 0.4)
+    publish(submission("train.steps=7"), 0.5)
+
+    again = submission()
+
+    assert (again.version, again.baseline) == (3, '{"recall@10": 0.5}')
+    assert again.submitted != first.submitted
+
+
+def test_after_a_roll_back_the_older_release_is_the_baseline(submission, publish):
+    first = submission()
+    publish(first, 0.4)
+    publish(submission("train.steps=7"), 0.5)
+    roll_back(first.serving_root)
+    assert submission() == first
+    assert submission("train.steps=8").baseline == '{"recall@10": 0.4}'
+    assert submission("train.steps=8").version == 3
+
+
+@pytest.mark.parametrize("key", ["vocabulary.pretrained", "data.schema_file"])
+def test_a_named_file_that_is_missing_is_refused(submission, key):
+    with pytest.raises(UserError, match=f"{key}: there is no file /nowhere"):
+        submission(f"{key}=/nowhere")
