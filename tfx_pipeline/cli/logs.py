@@ -25,6 +25,8 @@ def log_to_file(path: Path) -> None:
         return
     # TFX logs whole pipeline graphs at every step.
     logging.getLogger("absl").setLevel(logging.WARNING)
+    # TensorFlow's logger writes to the terminal by a handler of its own.
+    logging.getLogger("tensorflow").handlers.clear()
     hide_native_messages(path)
 
 

@@ -19,6 +19,21 @@ def serve(
     The embedded server is TF Serving's local twin: the same requests and the same
     models.config work with both. Use TF Serving itself in production.
     """
-    from serving.model_server.server import serve_release
+    from serving.release import Release
 
-    serve_release(root, host=host, port=port, rest_port=rest_port)
+    Release.load(root)  # complains at once; what follows takes seconds to import
+
+    from rich.console import Console
+
+    from serving.model_server.server import ModelServer, serve_release
+
+    def on_ready(server: ModelServer) -> None:
+        Console().print(
+            f"Serving {root}: gRPC {host}:{server.grpc_port}"
+            + (f", REST {host}:{server.rest_port}" if server.rest_port else "")
+            + ". Ctrl-C stops.",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+    serve_release(root, host=host, port=port, rest_port=rest_port, on_ready=on_ready)
