@@ -7,13 +7,17 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
+# How the trainer names what it logs.
+LOSS, LEARNING_RATE = "loss/", "learning_rate/"
+_CURVES = (LOSS, LEARNING_RATE)
+
 
 @dataclass(frozen=True)
 class History:
     """Curves over steps.
 
     Attributes:
-      curves: name → (steps, values); the losses, then "learning_rate".
+      curves: name → (steps, values); the losses, then the learning rates.
       unreadable: number of lines that are no such object.
     """
 
@@ -28,26 +32,22 @@ def read_history(path: str | Path | None) -> History:
     """
     if path is None or not Path(path).is_file():
         return History()
-    losses: dict[str, tuple[list[int], list[float]]] = defaultdict(lambda: ([], []))
-    rates: tuple[list[int], list[float]] = ([], [])
+    curves: dict[str, tuple[list[int], list[float]]] = defaultdict(lambda: ([], []))
     unreadable = 0
     with Path(path).open(encoding="utf-8", errors="replace") as lines:
-        for line in lines:
+        for line in filter(str.strip, lines):
             try:
                 row = json.loads(line)
                 step = int(row["step"])
-                values = {name: float(value) for name, value in row.get("losses", {}).items()}
-                rate = float(row["learning_rate"]) if "learning_rate" in row else None
+                values = {key: float(row[key]) for key in row if key.startswith(_CURVES)}
             except (ValueError, KeyError, TypeError, AttributeError):
-                unreadable += bool(line.strip())
+                unreadable += 1
                 continue
-            for name, value in values.items():
-                losses[name][0].append(step)
-                losses[name][1].append(value)
-            if rate is not None:
-                rates[0].append(step)
-                rates[1].append(rate)
-    curves = dict(losses)
-    if rates[0]:
-        curves["learning_rate"] = rates
-    return History(curves, unreadable)
+            for key, value in values.items():
+                steps, series = curves[key.removeprefix(LOSS)]
+                steps.append(step)
+                series.append(value)
+    return History(
+        dict(sorted(curves.items(), key=lambda item: item[0].startswith(LEARNING_RATE))),
+        unreadable,
+    )

@@ -11,7 +11,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from tfx_pipeline.evaluation.result import EmbeddingSample
-from tfx_pipeline.report.history import History
+from tfx_pipeline.report.history import LEARNING_RATE, History
 
 # Stands for the text colour of the page; occurs nowhere else.
 _INK = "#010203"
@@ -37,7 +37,7 @@ def history_svg(history: History) -> str | None:
     for axis, (name, (steps, values)) in zip(axes, curves):
         stride = max(1, len(steps) // _MAX_POINTS)
         shown, raw = np.asarray(steps)[::stride], np.asarray(values)[::stride]
-        if name == "learning_rate":
+        if name.startswith(LEARNING_RATE):
             axis.plot(shown, raw, color=_ACCENTS[1], linewidth=1.4)
         else:
             axis.plot(shown, raw, color=_ACCENTS[0], linewidth=0.8, alpha=0.35)

@@ -4,22 +4,24 @@ from tfx_pipeline.report.history import read_history
 def test_curves(tmp_path):
     path = tmp_path / "history.jsonl"
     path.write_text(
-        '{"step": 0, "losses": {"itc": 2.0, "itm": 0.7}, "learning_rate": 0.1}\n'
-        '{"step": 5, "losses": {"itc": 1.5}, "learning_rate": 0.2, "samples_per_second": 9}\n',
+        '{"step": 0, "learning_rate/adamw": 0.1, "loss/itc": 2.0, "loss/itm": 0.7}\n'
+        '{"step": 5, "loss/itc": 1.5, "learning_rate/adamw": 0.2, "step_seconds": 9}\n'
+        '{"step": 5, "hook": "eval", "eval/recall@1": 0.5}\n',
         encoding="utf-8",
     )
     history = read_history(path)
     assert history.curves == {
         "itc": ([0, 5], [2.0, 1.5]),
         "itm": ([0], [0.7]),
-        "learning_rate": ([0, 5], [0.1, 0.2]),
+        "learning_rate/adamw": ([0, 5], [0.1, 0.2]),
     }
+    assert list(history.curves) == ["itc", "itm", "learning_rate/adamw"]
     assert history.unreadable == 0
 
 
 def test_broken_lines_are_counted(tmp_path):
     path = tmp_path / "history.jsonl"
-    path.write_text('{"losses": {}}\n[1]\n\n{"step": 1, "losses": {"a": 1}}\n{"st', "utf-8")
+    path.write_text('{"loss/a": 1}\n[1]\n\n{"step": 1, "loss/a": 1}\n{"st', "utf-8")
     history = read_history(path)
     assert history.curves == {"a": ([1], [1.0])}
     assert history.unreadable == 3

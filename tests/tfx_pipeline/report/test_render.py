@@ -52,7 +52,7 @@ def render(tmp_path):
 def history(tmp_path):
     path = tmp_path / "history.jsonl"
     lines = [
-        f'{{"step": {step}, "losses": {{"itc": {1 / (step + 1)}}}, "learning_rate": 0.1}}'
+        f'{{"step": {step}, "loss/itc": {1 / (step + 1)}, "learning_rate/adamw": 0.1}}'
         for step in range(30)
     ]
     path.write_text("\n".join([*lines, '{"step": 30, "lo']), encoding="utf-8")
