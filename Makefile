@@ -48,9 +48,9 @@ format: setup ## rewrite to the house format
 
 bench: setup ## every benchmark, one JSON each under build/bench/
 	@mkdir -p build/bench
-	@set -e; for script in benchmarks/[a-z]*.py; do \
+	@failed=0; for script in benchmarks/[a-z]*.py; do \
 	  name=$$(basename $$script .py); echo "== $$name"; \
-	  $(BIN)/python $$script --json build/bench/$$name.json; done
+	  $(BIN)/python $$script --json build/bench/$$name.json || failed=1; done; exit $$failed
 
 lock: ## compile requirements.lock anew (needs uv; writes no addresses)
 	uv pip compile pyproject.toml --all-extras --override requirements/overrides.txt \

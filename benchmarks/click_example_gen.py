@@ -1,6 +1,6 @@
 """Speed and memory of ClickExampleGen's Beam code.
 
-    python benchmarks/click_example_gen.py --photos DIR [--json FILE]
+    python benchmarks/click_example_gen.py [--photos DIR] [--json FILE]
 
 1. Image branch: a log with one row per photograph through the whole graph, against a bare
    loop that decodes, resizes and encodes the same files (bar: at least 60 % of its speed).
@@ -18,6 +18,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+from _shared import Results, add_photos_argument, argument_parser, photo_files
 
 IMAGE_BAR, MEMORY_BAR = 0.6, 1.5
 SIDE = 256
@@ -58,7 +60,7 @@ def run_graph(files, images, work, **config):
     return time.process_time() - started
 
 
-def measure_images(photos, repeat):
+def measure_images(files):
     """Images per CPU second: the graph against the bare loop, alternating."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -67,7 +69,6 @@ def measure_images(photos, repeat):
     from vl_models.text.normalize import normalize_batch
 
     normalize_batch(["load TensorFlow before the clock starts"])
-    files = sorted((photos / "images").glob("*.jpg")) * repeat
     graph, loop = [], []
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder, "log.parquet")
@@ -114,7 +115,7 @@ def measure_rows(data):
             outputs = list(reader.process(file))
             rows += sum(o.value["rows"] for o in outputs if o.tag == ReadLog.STATS)
         rates[mode] = rows / (time.perf_counter() - started)
-    return {"rows": rows, "rows_per_second": rates}
+    return rates
 
 
 def measure_memory(data):
@@ -147,60 +148,50 @@ def child(data):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--photos", type=Path, help="folder with images/*.jpg")
+    parser = argument_parser(__doc__)
+    add_photos_argument(parser)
     parser.add_argument("--repeat", type=int, default=4, help="use each photograph so often")
-    parser.add_argument("--json", type=Path, help="write the numbers there")
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
         child(arguments.child)
-        return 0
-
-    from rich.console import Console
-    from rich.table import Table
+        return
 
     from tfx_pipeline.data.emoji import write_emoji
 
-    results = {}
-    table = Table("measure", "value", "bar", "")
-    passed = []
-
-    def judge(name, value, bar, good):
-        passed.append(good)
-        table.add_row(name, value, bar, "ok" if good else "MISSED")
-
+    results = Results()
     with tempfile.TemporaryDirectory() as folder:
         demo, long = Path(folder, "demo"), Path(folder, "long")
         write_emoji(demo)
         write_emoji(long, impressions=2_400_000)
-        results["memory"] = {"demo": measure_memory(demo), "ten_times": measure_memory(long)}
-        results["log"] = measure_rows(long)
-    small, large = (results["memory"][key]["peak_mib"] for key in ("demo", "ten_times"))
-    results["memory"]["ratio"] = large / small
-    for mode, rate in results["log"]["rows_per_second"].items():
-        table.add_row(f"log branch, propensities {mode}", f"{rate:,.0f} rows/s", "", "")
-    judge(
+        small, large = measure_memory(demo), measure_memory(long)
+        for mode, rate in measure_rows(long).items():
+            results.add(
+                f"log branch, propensities {mode}", f"{rate:,.0f} rows/s", rows_per_second=rate
+            )
+    ratio = large["peak_mib"] / small["peak_mib"]
+    results.add(
         "peak memory, ten times the log",
-        f"{small:,.0f} -> {large:,.0f} MiB ({large / small:.2f} x)",
+        f"{small['peak_mib']:,.0f} -> {large['peak_mib']:,.0f} MiB ({ratio:.2f} x)",
         f"< {MEMORY_BAR} x",
-        large / small < MEMORY_BAR,
+        ratio < MEMORY_BAR,
+        demo=small,
+        ten_times=large,
     )
-    if arguments.photos:
-        results["images"] = images = measure_images(arguments.photos, arguments.repeat)
-        judge(
+    files = photo_files(arguments.photos) * arguments.repeat
+    if files:
+        images = measure_images(files)
+        results.add(
             "image branch (whole graph)",
             f"{images['graph_images_per_cpu_second']:,.0f} images/s and core, bare loop "
             f"{images['bare_loop_images_per_cpu_second']:,.0f} "
             f"({images['share_of_bare_loop']:.0%})",
             f">= {IMAGE_BAR:.0%}",
             images["share_of_bare_loop"] >= IMAGE_BAR,
+            **images,
         )
-    Console().print(table)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-    return 0 if all(passed) else 1
+    results.finish(arguments)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

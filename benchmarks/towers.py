@@ -1,16 +1,16 @@
 """Training speed of dual encoders on synthetic batches: forward and backward, samples/s.
 
-python -m benchmarks.towers [--batch 128] [--steps 6]
+python benchmarks/towers.py [--batch 128] [--steps 6] [--json FILE]
 """
 
 from __future__ import annotations
 
-import argparse
 import time
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from _shared import Results, argument_parser
 
 from vl_models.models.registry import build_model, model_config_from_dict
 
@@ -75,14 +75,16 @@ def samples_per_second(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argument_parser(__doc__)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--steps", type=int, default=6)
     arguments = parser.parse_args()
+    results = Results()
     for name, (image, text) in TOWERS.items():
         for precision in ("float32", "mixed_bfloat16"):
             speed = samples_per_second(image, text, precision, arguments.batch, arguments.steps)
-            print(f"{name:28} {precision:16} {speed:6.0f} samples/s", flush=True)
+            results.add(f"{name}, {precision}", f"{speed:.0f} samples/s", speed=speed)
+    results.finish(arguments)
 
 
 if __name__ == "__main__":

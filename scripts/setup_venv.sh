@@ -14,11 +14,12 @@ if [ "$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')" != "3
   exit 2
 fi
 
-if [ ! -x "$venv/bin/python" ]; then
-  "$python" -m venv "$venv" 2>/dev/null || {
-    echo "Python's venv module does not work here: apt-get install python3.11-venv" >&2
-    exit 2
-  }
+# Debian splits venv off; a folder that its absence left half-made is made again.
+if ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
+  rm -rf "$venv"
+  "$python" -c "import ensurepip" 2>/dev/null ||
+    bash "$(dirname "$0")/install_debian.sh" python3.11-venv
+  "$python" -m venv "$venv"
 fi
 
 echo "Setting up $venv (the first time takes a few minutes) ..."
