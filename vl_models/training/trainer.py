@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -99,6 +100,8 @@ class Trainer:
                 self._mixer.check_names(phase.sources)
         self.plans = plan_stages(stages, self._updates_per_epoch)
         self.total_steps = self.plans[-1].first_step + self.plans[-1].steps
+        # Initial weights come from the run's seed, whatever the process did before.
+        keras.utils.set_random_seed(config.seed)
         with strategy.scope():
             self.model = model_fn()
             self.model.build()
