@@ -10,14 +10,14 @@ import tensorflow as tf
 
 from vl_models.errors import UserError
 from vl_models.models.base import Batch
-from vl_models.training.examples import InputConfig, row_function
+from vl_models.training.examples import InputConfig, rows_function
 from vl_models.training.records import (
     START,
     InputPosition,
     Shuffle,
     count_records,
     find_shards,
-    ordered_records,
+    ordered_batches,
 )
 
 # string [N] -> {"token_ids": int32 [N, L], "text_mask": bool [N, L]}; a graph function.
@@ -162,41 +162,24 @@ def make_dataset(
     share = feed.batch_size // feed.workers
     first = feed.worker * share
     shuffle = Shuffle(feed.seed, config.shuffle_shards, feed.shuffle_buffer)
-    epochs = ordered_records(shards, shuffle if config.shuffle else None, position)
+    records = ordered_batches(
+        shards, feed.batch_size, shuffle if config.shuffle else None, position
+    )
+    to_rows = rows_function(config, feed.seed, feed.source_id, feed.texts_per_image)
 
-    def own_share(items: dict[str, tf.Tensor]) -> tf.data.Dataset:
-        after = tf.stack([items["epoch"][-1], items["window"][-1], items["offset"][-1] + 1])
-        rows = {key: items[key][first : first + share] for key in ("record", "row", "epoch")}
-        rows["position"] = tf.repeat(after[tf.newaxis], share, axis=0)
-        return tf.data.Dataset.from_tensor_slices(rows)
-
-    to_row = row_function(config, feed.seed, feed.source_id, feed.texts_per_image)
-
-    def with_position(item: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        return {**to_row(item), "position": item["position"]}
-
-    def finish(rows: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        batch = {**rows, "position": rows["position"][0]}
-        for key in ("query_key", "query_weight", "texts", "text_features"):
-            if key in batch:  # [B, n, …] to image-major [B·n, …]
-                shape = batch[key].shape
-                batch[key] = tf.reshape(batch[key], [shape[0] * shape[1], *shape[2:]])
+    def to_batch(items: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        own = slice(first, first + share)
+        batch = to_rows(items["record"][own], items["row"][own], items["epoch"])
         if weight_fn is not None and "query_weight" in batch:
             batch["query_weight"] = weight_fn(batch["query_weight"])
         texts = batch.pop("texts", None)
         if texts is not None and text_fn is not None:
             batch |= text_fn(texts)
-        return batch
+        return {**batch, "position": items["position"]}
 
-    dataset = (
-        epochs.flat_map(lambda epoch: epoch.batch(feed.batch_size, drop_remainder=True))
-        .flat_map(own_share)
-        .map(with_position, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        .batch(share, drop_remainder=True)
-        .map(finish, num_parallel_calls=2, deterministic=True)
-        .prefetch(2)
-    )
-    return dataset.with_options(_options())
+    # A batch is made by one core: images side by side within it cost more to coordinate.
+    batches = records.map(to_batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return batches.prefetch(2).with_options(_options())
 
 
 def _options() -> tf.data.Options:

@@ -18,8 +18,13 @@ from vl_models.errors import UserError
 
 # A row's index is shard · 2**32 + offset in the shard.
 _SHARD = 2**32
+# A record's place in the epoch is window · 2**32 + offset in the order that leaves the buffer.
+_WINDOW = 2**32
 # Distinguish the random streams that one (seed, epoch) feeds.
 _SHARD_ORDER, _BUFFER = 1, 2
+
+
+Records = dict[str, tf.Tensor]
 
 
 class InputPosition(NamedTuple):
@@ -75,27 +80,30 @@ def count_records(shards: Sequence[str], at_most: int | None = None) -> int:
         raise UserError(f"A record file is damaged or cut off: {error.message}") from error
 
 
-def ordered_records(
-    shards: Sequence[str], shuffle: Shuffle | None, start: InputPosition
+def ordered_batches(
+    shards: Sequence[str], batch_size: int, shuffle: Shuffle | None, start: InputPosition
 ) -> tf.data.Dataset:
-    """Records of all epochs from ``start`` on, one dataset per epoch.
+    """Global batches of the records of all epochs from ``start`` on.
+
+    A batch lies in one epoch; the remainder of an epoch that fills no batch is dropped.
 
     Args:
       shards: paths of GZIP TFRecord files (by the ending .gz; else uncompressed).
+      batch_size: B, of the global batch.
       shuffle: None keeps the order of shards and records.
       start: where to begin.
 
     Returns:
-      An infinite dataset of datasets, one per epoch, of dicts: record string, row int64
-      (shard index << 32 | offset in the shard), epoch, window, offset int64 scalars; offset
-      counts the window's records in the order in which they leave the buffer.
+      An infinite dataset of dicts: record string [B], row int64 [B] (shard index << 32 |
+      offset in the shard), epoch int64 scalar, position int64 [3] where the next batch starts.
     """
     # Unshuffled evaluation wants the files' own order, so shards are not read side by side.
     width = min(shuffle.shards if shuffle else 1, len(shards))
     windows = -(-len(shards) // width)
     paths = tf.constant(list(shards))
 
-    def epoch_records(epoch: tf.Tensor) -> tf.data.Dataset:
+    # No function runs per record: calling one costs about as much as reading the record.
+    def epoch_batches(epoch: tf.Tensor) -> tf.data.Dataset:
         first_window = tf.where(epoch == start.epoch, tf.constant(start.window, tf.int64), 0)
         order = tf.range(len(shards), dtype=tf.int64)
         if shuffle:
@@ -120,26 +128,20 @@ def ordered_records(
                 )
             resumed = (epoch == start.epoch) & (window == start.window)
             skipped = tf.where(resumed, tf.constant(start.offset, tf.int64), 0)
-            return (
-                records.enumerate()
-                .skip(skipped)
-                .map(
-                    lambda offset, item: {
-                        **item,
-                        "offset": offset,
-                        "window": window,
-                        "epoch": epoch,
-                    }
-                )
-            )
+            return records.enumerate(window * _WINDOW).skip(skipped)
+
+        def with_position(places: tf.Tensor, rows: tuple[tf.Tensor, tf.Tensor]) -> Records:
+            window, offset = places[-1] // _WINDOW, places[-1] % _WINDOW
+            position = tf.stack([epoch, window, offset + 1])
+            return {"row": rows[0], "record": rows[1], "epoch": epoch, "position": position}
 
         # One window at a time, but the next one's buffer fills in the background.
-        return tf.data.Dataset.range(first_window, windows).interleave(
+        records = tf.data.Dataset.range(first_window, windows).interleave(
             window_records, cycle_length=1, num_parallel_calls=1, deterministic=True
         )
+        return records.batch(batch_size, drop_remainder=True).map(with_position)
 
-    epochs = tf.data.Dataset.range(start.epoch, tf.int64.max)
-    return epochs.map(epoch_records)
+    return tf.data.Dataset.range(start.epoch, tf.int64.max).flat_map(epoch_batches)
 
 
 def _stream_seed(seed: int, stream: int, epoch: tf.Tensor) -> tf.Tensor:
@@ -155,8 +157,4 @@ def _read_shard(path: tf.Tensor) -> tf.data.Dataset:
 
 
 def _read_rows(shard: tf.Tensor, path: tf.Tensor) -> tf.data.Dataset:
-    return (
-        _read_shard(path)
-        .enumerate()
-        .map(lambda offset, record: {"record": record, "row": shard * _SHARD + offset})
-    )
+    return _read_shard(path).enumerate(shard * _SHARD)

@@ -1,4 +1,10 @@
-"""Stateless randomness of a row: its seed, and which of its texts are drawn."""
+"""Stateless randomness of rows: their seeds, and which of their texts are drawn.
+
+Everything is computed for a whole batch at once, and yet depends on each row alone. TensorFlow's
+stateless generators take one seed per call, so the seeds here are numbers of SplitMix64 (Steele,
+Lea & Flood 2014, "Fast Splittable Pseudorandom Number Generators", figure 17), whose k-th number
+is a function of the start and k.
+"""
 
 from __future__ import annotations
 
@@ -7,54 +13,79 @@ import tensorflow as tf
 # Streams of one row's randomness; the model's own draws start from the row's seed itself.
 CROP, TEXT = 1, 2
 
-
-def stream_seed(seed: tf.Tensor, stream: int) -> tf.Tensor:
-    """Seed of one stream of a row: equal seeds would couple, say, the crop and the text.
-
-    Args:
-      seed: int32 [2].
-      stream: which stream.
-
-    Returns:
-      int32 [2].
-    """
-    return tf.random.experimental.stateless_fold_in(seed, stream)
+_GAMMA = 0x9E3779B97F4A7C15
+_ROUNDS = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
 
 
-def row_seed(run_seed: int, epoch: tf.Tensor, row: tf.Tensor) -> tf.Tensor:
-    """Seed of one row in one epoch, independent of batch, order and replica.
+def row_seed(run_seed: int, epoch: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
+    """Seeds of rows in one epoch, independent of batch, order and replica.
 
     Args:
       run_seed: seed of the run.
       epoch: int64 scalar.
-      row: int64 scalar, the stable index of the Example.
+      rows: int64 [B], the stable indices of the Examples.
 
     Returns:
-      int32 [2], for `tf.random.stateless_*`.
+      int32 [B, 2], each for `tf.random.stateless_*`.
     """
-    run = tf.constant(run_seed, tf.int64)
-    base = tf.random.stateless_uniform([], tf.stack([run, epoch]), None, None, tf.int64)
-    return tf.random.stateless_uniform([2], tf.stack([base, row]), None, None, tf.int32)
+    run = tf.cast(tf.constant(run_seed, tf.int64), tf.uint64)
+    return tf.bitcast(_number(_number(_number(run, 0), epoch), rows), tf.int32)
 
 
-def draw_texts(weights: tf.Tensor, count: int, seed: tf.Tensor, uniform: bool) -> tf.Tensor:
-    """Draw texts of one image, without repetition while there are enough.
+def stream_seed(seeds: tf.Tensor, stream: int) -> tf.Tensor:
+    """Seeds of one stream of rows: equal seeds would couple, say, the crop and the text.
+
+    Args:
+      seeds: int32 [B, 2].
+      stream: which stream.
+
+    Returns:
+      int32 [B, 2].
+    """
+    return tf.bitcast(_number(tf.bitcast(seeds, tf.uint64), stream), tf.int32)
+
+
+def draw_texts(
+    weights: tf.Tensor, lengths: tf.Tensor, count: int, seeds: tf.Tensor, uniform: bool
+) -> tf.Tensor:
+    """Draw texts of each image, without repetition while there are enough.
 
     The Gumbel top-k trick: the order of log w + Gumbel noise is a sequence of draws without
     replacement with probability proportional to w (Kool et al. 2019, "Stochastic Beams and
     Where to Find Them", section 2). An image with fewer than ``count`` texts repeats its own.
 
     Args:
-      weights: float [n], n ≥ 1; texts of weight 0 come last.
+      weights: float32 [B, N], padded; texts of weight 0 come last.
+      lengths: int [B], how many texts each image has, at least 1.
       count: texts to draw.
-      seed: int32 [2].
+      seeds: int32 [B, 2].
       uniform: True ignores the weights.
 
     Returns:
-      int32 [count], indices into the texts.
+      int32 [B, count], indices into the texts.
     """
-    noise = tf.random.stateless_uniform(tf.shape(weights), seed, minval=1e-20, maxval=1.0)
-    gumbel = -tf.math.log(-tf.math.log(noise))
-    scores = gumbel if uniform else gumbel + tf.math.log(tf.maximum(weights, 1e-20))
-    order = tf.argsort(scores, direction="DESCENDING", stable=True)
-    return tf.gather(order, tf.range(count) % tf.size(order))
+    columns = tf.range(tf.shape(weights)[1])
+    bits = _number(tf.bitcast(seeds, tf.uint64)[:, tf.newaxis], columns)
+    # The middles of 2**23 equal cells of (0, 1): all are exact, none is 0 or 1.
+    cells = tf.cast(tf.bitwise.right_shift(bits, tf.constant(41, tf.uint64)), tf.float32)
+    scores = -tf.math.log(-tf.math.log((cells + 0.5) * 2.0**-23))
+    if not uniform:
+        scores += tf.math.log(tf.maximum(weights, 1e-20))
+    scores = tf.where(tf.sequence_mask(lengths, tf.shape(weights)[1]), scores, -float("inf"))
+    best = tf.math.top_k(scores, tf.minimum(count, tf.shape(scores)[1])).indices
+    turns = tf.range(count) % tf.cast(lengths, tf.int32)[:, tf.newaxis]
+    return tf.gather(best, turns, batch_dims=1)
+
+
+def _number(start: tf.Tensor, index: tf.Tensor | int) -> tf.Tensor:
+    """Number ``index`` of the sequence from ``start``, uint64; both broadcast."""
+    step = tf.cast(index, tf.uint64) + tf.constant(1, tf.uint64)
+    bits = start + step * tf.constant(_GAMMA, tf.uint64)
+    for shift, factor in _ROUNDS:
+        bits = _xor_shift(bits, shift) * tf.constant(factor, tf.uint64)
+    return _xor_shift(bits, 31)
+
+
+def _xor_shift(bits: tf.Tensor, shift: int) -> tf.Tensor:
+    shifted = tf.bitwise.right_shift(bits, tf.constant(shift, tf.uint64))
+    return tf.bitwise.bitwise_xor(bits, shifted)

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 import tiny
 
+from vl_models import features as f
 from vl_models.errors import UserError
 from vl_models.training.input import Feed
 from vl_models.training.records import START, find_shards
@@ -151,6 +152,60 @@ def test_a_record_without_image_names_shard_and_record(tmp_path):
     pattern = tiny.write_records(tmp_path, shards=1, per_shard=4, with_images=False)
     with pytest.raises(UserError, match=r"(?s)'clicks'.*no image: shard, record.*\[0\] \[\d\]"):
         take(tiny.source(pattern), 1)
+
+
+def test_a_record_without_text_names_shard_and_record(tmp_path):
+    pattern = tiny.write_records(tmp_path, shards=1, per_shard=4, queries=0)
+    with pytest.raises(UserError, match=r"(?s)no text: shard, record.*\[0\] \[0\]"):
+        take(tiny.source(pattern, shuffle=False), 1)
+
+
+def write_texts(path, texts, features, weights):
+    """One record of texts with their features and weights."""
+
+    def floats(values):
+        return tf.train.Feature(float_list=tf.train.FloatList(value=np.ravel(values)))
+
+    feature = {
+        f.QUERY_TEXT: tf.train.Feature(bytes_list=tf.train.BytesList(value=texts)),
+        f.QUERY_FEATURES: floats(features),
+        f.QUERY_WEIGHT: floats(weights),
+    }
+    example = tf.train.Example(features=tf.train.Features(feature=feature))
+    with tf.io.TFRecordWriter(str(path), "GZIP") as writer:
+        writer.write(example.SerializeToString())
+
+
+def test_text_features_belong_to_the_drawn_texts(tmp_path):
+    features = np.array([[1, 2], [3, 4], [5, 6]], np.float32)
+    write_texts(tmp_path / "a.gz", [b"x"], features[2:], [])
+    write_texts(tmp_path / "b.gz", [b"y", b"z"], features[:2], [])
+    source = tiny.source(
+        str(tmp_path / "*.gz"), modalities=["text_features"], text_features=2, shuffle=False
+    )
+    batch, _ = take(source, 1, Feed(2, 2))[0]
+    by_key = dict(
+        zip(tf.strings.to_hash_bucket_fast(["y", "z", "x"], 2**62).numpy(), features, strict=True)
+    )
+    np.testing.assert_array_equal(
+        batch["text_features"], [by_key[key] for key in batch["query_key"].numpy()]
+    )
+    assert len(set(batch["query_key"].numpy()[2:])) == 2
+    assert batch["query_weight"].numpy().tolist() == [1.0] * 4  # none stored
+
+
+@pytest.mark.parametrize(
+    ("features", "weights", "message"),
+    [
+        ([1, 2, 3], [], "not 2 features for each text"),
+        ([1, 2, 3, 4], [1], "not as many weights as texts"),
+    ],
+)
+def test_features_and_weights_must_fit_the_texts(tmp_path, features, weights, message):
+    write_texts(tmp_path / "a.gz", [b"x", b"y"], features, weights)
+    source = tiny.source(str(tmp_path / "*.gz"), modalities=["text_features"], text_features=2)
+    with pytest.raises(UserError, match=rf"(?s){message}: shard, record.*\[0\] \[0\]"):
+        take(source, 1, Feed(1))
 
 
 def test_a_cut_off_file_is_an_error(tmp_path):

@@ -4,15 +4,15 @@ import tensorflow as tf
 from vl_models.training.sampling import draw_texts, row_seed, stream_seed
 
 
+def seeds_of(rows, run=7, epoch=0):
+    return row_seed(run, tf.constant(epoch, tf.int64), tf.constant(rows, tf.int64))
+
+
 def draws(weights, count, trials, uniform=False):
-    """[trials, count] draws of one image in as many epochs."""
-
-    def one(epoch):
-        seed = row_seed(7, epoch, tf.constant(3, tf.int64))
-        return draw_texts(tf.constant(weights), count, stream_seed(seed, 2), uniform)
-
-    epochs = tf.data.Dataset.range(trials).map(one, num_parallel_calls=2).batch(trials)
-    return next(epochs.as_numpy_iterator())
+    """[trials, count] draws of as many images with the same texts."""
+    seeds = stream_seed(seeds_of(range(trials)), 2)
+    lengths = tf.fill([trials], len(weights))
+    return draw_texts(tf.tile([weights], [trials, 1]), lengths, count, seeds, uniform).numpy()
 
 
 def chi_square(observed, expected):
@@ -48,13 +48,50 @@ def test_texts_of_weight_zero_come_last_and_few_texts_repeat():
     np.testing.assert_array_equal(drawn, np.tile([1, 0, 1, 0], (50, 1)))
 
 
-def test_row_seeds_are_stable_and_differ():
-    def seed(run, epoch, row):
-        values = row_seed(run, tf.constant(epoch, tf.int64), tf.constant(row, tf.int64))
-        return tuple(values.numpy().tolist())
+def test_draws_of_an_image_depend_neither_on_the_batch_nor_on_padding():
+    weights = [[1.0, 2.0, 0.5, 3.0], [2.0, 1.0], [5.0]]
+    lengths = [len(row) for row in weights]
+    padded = tf.ragged.constant(weights).to_tensor(9.0, shape=[3, 6])
+    for epoch in range(10):
+        seeds = seeds_of([0, 1, 2], epoch=epoch)
+        together = draw_texts(padded, lengths, 5, seeds, False).numpy()
+        for row, own in enumerate(weights):
+            alone = draw_texts(tf.constant([own]), [len(own)], 5, seeds[row : row + 1], False)
+            np.testing.assert_array_equal(together[row], alone[0])
+            assert set(together[row]) == set(range(len(own)))
 
-    grid = [(run, epoch, row) for run in (0, 1) for epoch in (0, 1) for row in (0, 1, 2**32)]
-    seeds = {seed(*place) for place in grid}
-    assert len(seeds) == 12
-    assert seeds == {seed(*place) for place in grid}
-    assert stream_seed(tf.constant([1, 2]), 1).numpy().tolist() != [1, 2]
+
+def test_row_seeds_are_stable_and_differ():
+    rows = [0, 1, 2**32, 2**32 + 1]
+    grid = [(run, epoch) for run in (-1, 0, 1) for epoch in (0, 1)]
+
+    def all_seeds():
+        return [tuple(seed) for place in grid for seed in seeds_of(rows, *place).numpy().tolist()]
+
+    assert len(set(all_seeds())) == 24
+    assert all_seeds() == all_seeds()
+    own = seeds_of(rows)
+    streams = tf.concat([own, stream_seed(own, 1), stream_seed(own, 2)], 0)
+    assert len({tuple(seed) for seed in streams.numpy().tolist()}) == 12
+
+
+def test_seeds_are_those_of_split_mix():
+    def split_mix(state, index):
+        """The reference implementation in Python's integers."""
+        bits = (state + 0x9E3779B97F4A7C15 * (index + 1)) % 2**64
+        bits = (bits ^ (bits >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+        bits = (bits ^ (bits >> 27)) * 0x94D049BB133111EB % 2**64
+        return bits ^ (bits >> 31)
+
+    assert split_mix(0, 0) == 0xE220A8397B1DCDAF  # the first number from 0, as published
+    expected = split_mix(split_mix(split_mix(7, 0), 3), 2**32 + 5)
+    seed = seeds_of([2**32 + 5], run=7, epoch=3).numpy().view(np.uint64)
+    assert seed.tolist() == [[expected]]
+
+
+def test_bits_of_the_seeds_are_fair_and_independent():
+    bits = np.unpackbits(seeds_of(range(20000)).numpy().view(np.uint8), axis=1).astype(float)
+    deviations = np.abs(bits.mean(axis=0) - 0.5) * 2 * np.sqrt(20000)
+    assert deviations.max() < 4.5  # 64 standard normals
+    correlations = np.corrcoef(bits.T) - np.eye(64)
+    assert np.abs(correlations).max() * np.sqrt(20000) < 5.5  # 2016 standard normals
