@@ -6,31 +6,23 @@ of each record and decodes the whole stored image, on all cores. The pipeline re
 parses, decodes, crops to 224 px, draws texts, tokenises and batches. The two alternate, and the
 best round of each counts: what else runs on the machine can only slow a round down.
 
-    python benchmarks/input_pipeline.py --photos PHOTOS [--json RESULT]
+    python benchmarks/input_pipeline.py [--photos DIR] [--json FILE]
 """
 
 from __future__ import annotations
 
-import argparse
 import io
-import json
 import os
-import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import PIL.Image
-import rich.console
-import rich.table
 import tensorflow as tf
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from _shared import Results, add_photos_argument, argument_parser, photo_files
 
 from vl_models import features as f
 from vl_models.training.examples import InputConfig
@@ -101,12 +93,10 @@ def images_per_second(batches: object, seconds: float) -> float:
     return count / (time.perf_counter() - started)
 
 
-def measure(photos_folder: Path, rounds: int, seconds: float) -> dict[str, Any]:
-    photos = [stored_jpeg(path) for path in sorted(photos_folder.rglob("*.jpg"))]
-    if len(photos) < BATCH:
-        raise SystemExit(f"{photos_folder} holds {len(photos)} JPEG files; {BATCH} are needed.")
+def measure(files: list[Path], rounds: int, seconds: float) -> dict[str, list[float]]:
+    """Images per second of every round, by what was measured."""
     with tempfile.TemporaryDirectory() as folder:
-        shards = write_records(photos, Path(folder))
+        shards = write_records([stored_jpeg(path) for path in files], Path(folder))
         config = InputConfig(image_size=MODEL_SIDE)
         feed = Feed(batch_size=BATCH, shuffle_buffer=512)
         results: dict[str, list[float]] = {"bare": [], "pipeline": []}
@@ -122,42 +112,28 @@ def measure(photos_folder: Path, rounds: int, seconds: float) -> dict[str, Any]:
                 images_per_second(batches, min(1.5, seconds))  # warm up
                 results[name].append(images_per_second(batches, seconds))
                 del batches, dataset
-    bare, pipeline = max(results["bare"]), max(results["pipeline"])
-    return {
-        "photos": len(photos),
-        "mean_stored_bytes": statistics.mean(map(len, photos)),
-        "bare_decode_images_per_second": bare,
-        "pipeline_images_per_second": pipeline,
-        "share": pipeline / bare,
-        "bar": BAR,
-        "cpus": CPUS,
-        "rounds": results,
-    }
+    return results
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--photos", type=Path, default=os.environ.get("VLSEARCH_PHOTOS"))
-    parser.add_argument("--json", type=Path, help="also write the numbers to this file")
+def main() -> None:
+    parser = argument_parser(__doc__)
+    add_photos_argument(parser)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3.0, help="per measurement")
     arguments = parser.parse_args()
-    if arguments.photos is None:
-        parser.error("--photos is needed: a folder of JPEG files (or set VLSEARCH_PHOTOS)")
-    result = measure(Path(arguments.photos), arguments.rounds, arguments.seconds)
-    table = rich.table.Table(title=f"Input pipeline, {result['cpus']} CPUs")
-    table.add_column("what")
-    table.add_column("images/s", justify="right")
-    table.add_row("bare decode", f"{result['bare_decode_images_per_second']:.0f}")
-    table.add_row("pipeline", f"{result['pipeline_images_per_second']:.0f}")
-    table.add_row("share (bar 80 %)", f"{result['share']:.0%}")
-    rich.console.Console().print(table)
-    if arguments.json:
-        temporary = arguments.json.with_suffix(".tmp")
-        temporary.write_text(json.dumps(result, indent=1))
-        temporary.replace(arguments.json)
-    return 0 if result["share"] >= BAR else 1
+    results = Results()
+    files = photo_files(arguments.photos)
+    if files:
+        rounds = measure(files, arguments.rounds, arguments.seconds)
+        bare, pipeline = max(rounds["bare"]), max(rounds["pipeline"])
+        results.add("bare decode", f"{bare:.0f} images/s", speed=bare)
+        results.add("trainer's input pipeline", f"{pipeline:.0f} images/s", speed=pipeline)
+        share = pipeline / bare
+        results.add(
+            "share", f"{share:.0%}", f">= {BAR:.0%}", share >= BAR, share=share, rounds=rounds
+        )
+    results.finish(arguments)
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    main()

@@ -64,7 +64,7 @@ class VocabularyConfig(StrictConfig):
 class InputOptions(StrictConfig):
     """How the trainer draws from the Examples."""
 
-    text_draw: Literal["weight", "uniform"] = "weight"  # which of an image's queries
+    text_draw_power: pydantic.NonNegativeFloat = 1.0  # queries by weight ** power; 0: evenly
     max_clicked_queries: pydantic.NonNegativeInt = 16  # known clicks beside the drawn pairs
     augment: bool = True  # random crops
 

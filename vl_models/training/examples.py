@@ -33,12 +33,13 @@ class InputConfig(StrictConfig):
     of `image/clicks_total` over the images; without it `image_log_q` is off by a constant,
     which a softmax over images does not see. ``augment`` crops at random, to squares of a
     random share ``crop_scale`` of the shorter side if that is given. ``shuffle_shards`` files
-    are read side by side and share one shuffle buffer.
+    are read side by side and share one shuffle buffer. Texts are drawn by click weight **
+    ``text_draw_power``: 1 by weight, 0 evenly.
     """
 
     modalities: tuple[Modality, ...] = pydantic.Field(default=("image", "text"), min_length=1)
     image_size: int = pydantic.Field(default=224, ge=1)
-    text_draw: Literal["weight", "uniform"] = "weight"
+    text_draw_power: float = pydantic.Field(default=1.0, ge=0)
     max_clicked_queries: int = pydantic.Field(default=16, ge=0)
     num_labels: int = pydantic.Field(default=0, ge=0)
     image_features: int = pydantic.Field(default=0, ge=0)
@@ -189,7 +190,7 @@ def _texts(
     # Texts without weights all count alike.
     weights = parsed[f.QUERY_WEIGHT].to_tensor(1.0, shape=tf.shape(texts))
     text_seeds = stream_seed(seeds, TEXT)
-    drawn = draw_texts(weights, lengths, count, text_seeds, config.text_draw == "uniform")
+    drawn = draw_texts(weights, lengths, count, text_seeds, config.text_draw_power)
     keys = _key(texts)
 
     def pick(values: tf.Tensor) -> tf.Tensor:

@@ -46,7 +46,7 @@ def stream_seed(seeds: tf.Tensor, stream: int) -> tf.Tensor:
 
 
 def draw_texts(
-    weights: tf.Tensor, lengths: tf.Tensor, count: int, seeds: tf.Tensor, uniform: bool
+    weights: tf.Tensor, lengths: tf.Tensor, count: int, seeds: tf.Tensor, power: float
 ) -> tf.Tensor:
     """Draw texts of each image, without repetition while there are enough.
 
@@ -59,7 +59,7 @@ def draw_texts(
       lengths: int [B], how many texts each image has, at least 1.
       count: texts to draw.
       seeds: int32 [B, 2].
-      uniform: True ignores the weights.
+      power: draws are by weight ** power; 0 ignores the weights.
 
     Returns:
       int32 [B, count], indices into the texts.
@@ -69,8 +69,7 @@ def draw_texts(
     # The middles of 2**23 equal cells of (0, 1): all are exact, none is 0 or 1.
     cells = tf.cast(tf.bitwise.right_shift(bits, tf.constant(41, tf.uint64)), tf.float32)
     scores = -tf.math.log(-tf.math.log((cells + 0.5) * 2.0**-23))
-    if not uniform:
-        scores += tf.math.log(tf.maximum(weights, 1e-20))
+    scores += power * tf.math.log(tf.maximum(weights, 1e-20))
     scores = tf.where(tf.sequence_mask(lengths, tf.shape(weights)[1]), scores, -float("inf"))
     best = tf.math.top_k(scores, tf.minimum(count, tf.shape(scores)[1])).indices
     turns = tf.range(count) % tf.cast(lengths, tf.int32)[:, tf.newaxis]

@@ -8,11 +8,11 @@ def seeds_of(rows, run=7, epoch=0):
     return row_seed(run, tf.constant(epoch, tf.int64), tf.constant(rows, tf.int64))
 
 
-def draws(weights, count, trials, uniform=False):
+def draws(weights, count, trials, power=1.0):
     """[trials, count] draws of as many images with the same texts."""
     seeds = stream_seed(seeds_of(range(trials)), 2)
     lengths = tf.fill([trials], len(weights))
-    return draw_texts(tf.tile([weights], [trials, 1]), lengths, count, seeds, uniform).numpy()
+    return draw_texts(tf.tile([weights], [trials, 1]), lengths, count, seeds, power).numpy()
 
 
 def chi_square(observed, expected):
@@ -25,8 +25,11 @@ def test_single_draws_follow_the_weights():
     assert chi_square(counts, 4000 * weights / 10) < 16.3  # p = 0.001, 3 degrees of freedom
 
 
-def test_uniform_draws_ignore_the_weights():
-    counts = np.bincount(draws([1.0, 2.0, 3.0, 4.0], 1, 4000, uniform=True)[:, 0], minlength=4)
+def test_draws_follow_the_power_of_the_weights():
+    weights = np.array([1.0, 4.0, 9.0, 16.0], np.float32)
+    counts = np.bincount(draws(weights, 1, 4000, power=0.5)[:, 0], minlength=4)
+    assert chi_square(counts, 4000 * np.sqrt(weights) / 10) < 16.3
+    counts = np.bincount(draws(weights, 1, 4000, power=0.0)[:, 0], minlength=4)
     assert chi_square(counts, np.full(4, 1000.0)) < 16.3
 
 
@@ -54,9 +57,9 @@ def test_draws_of_an_image_depend_neither_on_the_batch_nor_on_padding():
     padded = tf.ragged.constant(weights).to_tensor(9.0, shape=[3, 6])
     for epoch in range(10):
         seeds = seeds_of([0, 1, 2], epoch=epoch)
-        together = draw_texts(padded, lengths, 5, seeds, False).numpy()
+        together = draw_texts(padded, lengths, 5, seeds, 1.0).numpy()
         for row, own in enumerate(weights):
-            alone = draw_texts(tf.constant([own]), [len(own)], 5, seeds[row : row + 1], False)
+            alone = draw_texts(tf.constant([own]), [len(own)], 5, seeds[row : row + 1], 1.0)
             np.testing.assert_array_equal(together[row], alone[0])
             assert set(together[row]) == set(range(len(own)))
 
