@@ -17,7 +17,7 @@ from pathlib import Path
 
 VLSEARCH = str(Path(sys.executable).with_name("vlsearch"))
 CONFIG = "configs/emoji.yaml"
-QUERIES = ("birthday cake", "happy dog", "red heart", "生日", "笑脸", "下雨")
+QUERIES = ("birthday cake", "dog", "rain", "生日", "狗", "下雨")
 HEADLINES = ("recall@1", "recall@10", "mrr", "modality_gap")
 
 

@@ -25,5 +25,5 @@ fi
 echo "Setting up $venv (the first time takes a few minutes) ..."
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check uv
 "$venv/bin/uv" pip install --quiet --python "$venv/bin/python" --no-deps -r requirements.lock
-"$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
+"$venv/bin/uv" pip install --quiet --python "$venv/bin/python" \
   --no-deps --no-build-isolation --editable .

@@ -15,7 +15,7 @@ def emoji(
     out: Annotated[Path, typer.Argument(help="Data folder to write.")],
     days: Annotated[int, typer.Option(help="Number of days (spans) of the log.")] = 7,
     impressions: Annotated[int, typer.Option(help="Least number of shown results.")] = 240_000,
-    seed: Annotated[int, typer.Option(help="Seed of splits and clicks.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of splits and clicks.")] = 1,
     size: Annotated[int, typer.Option(help="Shorter side of the images in pixels.")] = 72,
     limit: Annotated[int | None, typer.Option(help="Only the first N emoji.")] = None,
 ) -> None:

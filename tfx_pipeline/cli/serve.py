@@ -25,6 +25,9 @@ def serve(
 
     from rich.console import Console
 
+    from tfx_pipeline.cli.logs import hide_native_messages
+
+    hide_native_messages()
     from serving.model_server.server import ModelServer, serve_release
 
     def on_ready(server: ModelServer) -> None:

@@ -83,7 +83,7 @@ def write_emoji(
     *,
     days: int = 7,
     impressions: int = 240_000,
-    seed: int = 0,
+    seed: int = 1,
     size: int = 72,
     limit: int | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,

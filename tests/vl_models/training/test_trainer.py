@@ -86,6 +86,30 @@ def test_one_and_two_replicas_give_the_same_training(tmp_path, strategies, patte
     assert left["temperature/counter"] == 10.0  # once per forward pass
 
 
+def test_initial_weights_depend_on_the_seed_of_the_run_alone(tmp_path, strategies, pattern):
+    from vl_models.models.registry import create_model, model_config_from_dict
+
+    small = {"kind": "transformer", "width": 8, "depth": 1, "heads": 1}
+    image = {"kind": "cnn", "widths": [4], "blocks": [0]}
+    values = {"system": "clip", "image_size": 8, "vocabulary_size": 10, "image": image}
+    clip = model_config_from_dict({**values, "text": small})
+
+    def weights(folder, process_seed, run_seed):
+        tf.random.set_seed(process_seed)
+        made = Trainer(
+            lambda: create_model(clip),
+            config(seed=run_seed),
+            tmp_path / folder,
+            strategies[1],
+            [tiny.source(pattern)],
+        )
+        return np.concatenate([np.ravel(v) for v in made.model.trainable_variables])
+
+    first = weights("a", 1, run_seed=5)
+    np.testing.assert_array_equal(first, weights("b", 2, run_seed=5))
+    assert not np.array_equal(first, weights("c", 1, run_seed=6))
+
+
 @pytest.mark.parametrize("replicas", [1, 2])
 def test_resume_is_bit_identical(tmp_path, strategies, pattern, replicas):
     strategy = strategies[replicas]
