@@ -51,14 +51,14 @@ class TrainingRun:
 
     def train(self, config: ExperimentConfig) -> None:
         """Train, or continue, and export the towers."""
-        from tfx_pipeline.modules.training import TRAIN_PATTERN, train_towers
+        from tfx_pipeline.modules.training import train_towers
         from vl_models.text.vocabulary import read_vocabulary
         from vl_models.text.wordpiece import WordPieceTokenizer
 
         tokenizer = WordPieceTokenizer(read_vocabulary(self.vocabulary), config.model.max_length)
         train_towers(
             config,
-            patterns=[str(self.data / "examples" / TRAIN_PATTERN)],
+            examples=self.data / "examples",
             tokenizer=tokenizer,
             run_dir=self.training,
             towers_dir=self.towers,
@@ -112,7 +112,7 @@ class TrainingRun:
 
         from tfx_pipeline.data.beam_options import default_beam_args
         from tfx_pipeline.data.word_counts import learn_vocabulary
-        from tfx_pipeline.modules.training import TRAIN_PATTERN
+        from tfx_pipeline.modules.training import TRAIN, split_pattern
         from vl_models.text.vocabulary import read_vocabulary, write_vocabulary
 
         if config.vocabulary.pretrained is not None:
@@ -121,7 +121,7 @@ class TrainingRun:
             arguments = config.beam_pipeline_args or default_beam_args()
             tokens = learn_vocabulary(
                 beam.Pipeline(options=PipelineOptions(arguments)),
-                str(self.data / "examples" / TRAIN_PATTERN),
+                split_pattern(self.data / "examples", TRAIN),
                 self.data,
                 config.vocabulary.size,
             )

@@ -38,7 +38,8 @@ def query(
         hits = service.search([text], k)[0]
     table = Table(title=text)
     for column in ("rank", "score", "image", "uri"):
-        table.add_column(column, justify="right" if column in ("rank", "score") else "left")
+        justify = "right" if column in ("rank", "score") else "left"
+        table.add_column(column, justify=justify, overflow="fold")
     for rank, hit in enumerate(hits, start=1):
         table.add_row(str(rank), f"{hit.score:.4f}", hit.id, hit.uri)
     Console().print(table)

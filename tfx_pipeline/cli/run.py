@@ -13,6 +13,7 @@ SMOKE = (
     "train.global_batch_size=16",
     "train.warmup_steps=2",
     "train.log_every=5",
+    "train.hooks=[{name: validation, every: 10}]",
     "evaluate.thresholds={}",
     "evaluate.bootstrap.samples=50",
     "evaluate.report.projection=pca",

@@ -23,11 +23,15 @@ def serve(
 
     Release.load(root)  # complains at once; what follows takes seconds to import
 
+    import logging
+
     from rich.console import Console
 
     from tfx_pipeline.cli.logs import hide_native_messages
 
     hide_native_messages()
+    logging.basicConfig(format="%(asctime)s %(levelname).1s %(name)s: %(message)s")
+    logging.getLogger("serving").setLevel(logging.INFO)
     from serving.model_server.server import ModelServer, serve_release
 
     def on_ready(server: ModelServer) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +19,14 @@ from vl_models.models.registry import create_model
 from vl_models.text.tokenizer import Tokenizer
 from vl_models.text.vocabulary import VOCABULARY_FILE, read_vocabulary
 from vl_models.text.wordpiece import WordPieceTokenizer
+from vl_models.training import validation
 from vl_models.training.examples import InputConfig
 from vl_models.training.input import RecordSource, TextFunction, WeightFunction
 from vl_models.training.logging import HISTORY
 from vl_models.training.strategy import make_strategy
-from vl_models.training.trainer import Trainer
+from vl_models.training.trainer import Hook, Trainer
 
-TRAIN_PATTERN = "Split-train/data_tfrecord-*"
+TRAIN, VALIDATION = "train", "val"
 
 
 class TrainingInterrupted(KeyboardInterrupt):
@@ -54,7 +54,7 @@ def run_fn(fn_args: Any) -> None:
     text_fn, weight_fn = transform_functions(graph, tokenizer)
     train_towers(
         config,
-        patterns=[str(examples / TRAIN_PATTERN)],
+        examples=examples,
         tokenizer=tokenizer,
         run_dir=run_dir,
         towers_dir=Path(fn_args.serving_model_dir),
@@ -64,6 +64,11 @@ def run_fn(fn_args: Any) -> None:
     shutil.copytree(run_dir / "tensorboard", Path(fn_args.model_run_dir), dirs_exist_ok=True)
     shutil.copyfile(run_dir / HISTORY, Path(fn_args.model_run_dir, HISTORY))
     shutil.rmtree(run_dir)
+
+
+def split_pattern(examples: Path, split: str) -> str:
+    """Pattern of the record files of one split of Examples."""
+    return str(examples / f"Split-{split}" / "data_tfrecord-*")
 
 
 def transform_functions(
@@ -103,7 +108,7 @@ def transform_functions(
 def train_towers(
     config: ExperimentConfig,
     *,
-    patterns: Sequence[str],
+    examples: Path,
     tokenizer: Tokenizer,
     run_dir: Path,
     towers_dir: Path,
@@ -114,7 +119,7 @@ def train_towers(
 
     Args:
       config: the experiment.
-      patterns: record files of the train split.
+      examples: folder of the Examples, with `Split-train/` and `Split-val/`.
       tokenizer: goes into the text tower.
       run_dir: checkpoints, history, TensorBoard.
       towers_dir: gets `text_tower/` and `image_tower/`.
@@ -126,19 +131,31 @@ def train_towers(
       UserError: data or configuration that cannot be used.
     """
     model_config = config.model.model_copy(update={"vocabulary_size": tokenizer.vocabulary_size})
-    source = RecordSource(
-        "clicks",
-        patterns,
-        InputConfig(image_size=model_config.image_size, **config.input.model_dump()),
-        text_fn=text_fn or tokenizer.tokenize,
-        weight_fn=weight_fn,
-    )
+
+    def source(split: str, **options: Any) -> RecordSource:
+        settings = {**config.input.model_dump(), **options}
+        return RecordSource(
+            split,
+            [split_pattern(examples, split)],
+            InputConfig(image_size=model_config.image_size, **settings),
+            text_fn=text_fn or tokenizer.tokenize,
+            weight_fn=weight_fn,
+        )
+
+    hooks: dict[str, Hook] = {}
+    if any(hook.name == validation.NAME for hook in config.train.hooks):
+        hooks[validation.NAME] = validation.ValidationLoss(
+            source(VALIDATION, augment=False, shuffle=False),
+            config.train.global_batch_size or config.train.batch_size_per_replica or 1,
+            config.train.texts_per_image,
+        )
     trainer = Trainer(
         model_fn=lambda: create_model(model_config),
         config=config.train,
         run_dir=run_dir,
         strategy=make_strategy(config.devices),
-        sources=[source],
+        sources=[source(TRAIN)],
+        hooks=hooks,
     )
     result = trainer.fit()
     if result.interrupted:
@@ -151,5 +168,5 @@ def train_towers(
         towers_dir,
         experiment_yaml=config.to_yaml(without=("output",)),
     )
-    write_warmup_requests(towers_dir, patterns[0])
+    write_warmup_requests(towers_dir, split_pattern(examples, TRAIN))
     logging.info("Trained %d steps; towers in %s", result.step, os.fspath(towers_dir))

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 # How the trainer names what it logs.
-LOSS, LEARNING_RATE = "loss/", "learning_rate/"
-_CURVES = (LOSS, LEARNING_RATE)
+LOSS, VALIDATION, LEARNING_RATE = "loss/", "validation/", "learning_rate/"
+_CURVES = (LOSS, VALIDATION, LEARNING_RATE)
 
 
 @dataclass(frozen=True)

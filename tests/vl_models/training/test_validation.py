@@ -1,0 +1,71 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+import tiny
+
+from vl_models.errors import UserError
+from vl_models.training.config import TrainConfig
+from vl_models.training.input import Feed
+from vl_models.training.logging import read_history
+from vl_models.training.records import START
+from vl_models.training.trainer import Trainer
+from vl_models.training.validation import ValidationLoss
+
+
+@pytest.fixture
+def pattern(tmp_path):
+    (tmp_path / "records").mkdir()
+    return tiny.write_records(tmp_path / "records", shards=2, per_shard=5)
+
+
+def test_the_value_is_the_mean_of_the_losses_of_all_full_batches(pattern):
+    model = tiny.LinearDualEncoder()
+    model.build()
+    source = tiny.source(pattern, shuffle=False)
+
+    measured = ValidationLoss(source, 4, 1)(0, model)
+
+    opened = source.open(Feed(4), START)
+    batches = [next(opened)[0] for _ in range(2)]  # of 10 records, 2 fill no batch
+    losses = [model.losses(b, model.forward(b, False)) for b in batches]
+    assert measured.keys() == losses[0].keys()
+    for name, value in measured.items():
+        assert value == pytest.approx(float(np.mean([loss[name] for loss in losses])), abs=1e-6)
+
+
+def test_it_repeats_itself_and_changes_nothing(pattern):
+    model = tiny.LinearDualEncoder()
+    model.build()
+    hook = ValidationLoss(tiny.source(pattern, shuffle=False), 64, 2)
+    before = [np.array(v) for v in model.variables]
+
+    assert hook(1, model) == hook(2, model)
+
+    for value, variable in zip(before, model.variables):
+        np.testing.assert_array_equal(value, variable)
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_it_is_logged_in_the_history(tmp_path, strategies, pattern, replicas):
+    hook = ValidationLoss(tiny.source(pattern, shuffle=False), 4, 1)
+    hooks = [{"name": "validation", "every": 2}]
+    config = TrainConfig(global_batch_size=4, steps=4, learning_rate=0.05, hooks=hooks)
+    Trainer(
+        tiny.LinearDualEncoder,
+        config,
+        tmp_path / "run",
+        strategies[replicas],
+        [tiny.source(pattern)],
+        {"validation": hook},
+    ).fit()
+    rows = [row for row in read_history(tmp_path / "run" / "history.jsonl") if "hook" in row]
+    assert [row["step"] for row in rows] == [2, 4]
+    assert rows[1]["validation/contrastive"] < rows[0]["validation/contrastive"]
+
+
+def test_an_empty_split_is_refused(tmp_path):
+    path = tmp_path / "data_tfrecord-00000-of-00001.gz"
+    with tf.io.TFRecordWriter(str(path), "GZIP"):
+        pass
+    with pytest.raises(UserError, match="'validation' needs examples in the split 'val', which is"):
+        ValidationLoss(tiny.source(str(path), name="val"), 4, 1)
