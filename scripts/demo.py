@@ -74,7 +74,7 @@ def main() -> None:
     )
     with server(root / "serving") as address:
         for query in QUERIES:
-            vlsearch("query", query, "-k", "5", "--server", address, "--release", f"{root}/serving")
+            vlsearch("query", query, "-k", "8", "--server", address, "--release", f"{root}/serving")
 
     metrics = json.loads((root / "metrics.json").read_text(encoding="utf-8"))
     print("\n" + "  ".join(f"{key} {metrics[key]:.3f}" for key in HEADLINES))

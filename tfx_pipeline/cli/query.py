@@ -37,9 +37,10 @@ def query(
     with _search_service(server, release) as service:
         hits = service.search([text], k)[0]
     table = Table(title=text)
-    for column in ("rank", "score", "image", "uri"):
-        justify = "right" if column in ("rank", "score") else "left"
-        table.add_column(column, justify=justify, overflow="fold")
+    for column in ("rank", "score"):
+        table.add_column(column, justify="right")
+    for column in ("image", "uri"):
+        table.add_column(column, overflow="fold")
     for rank, hit in enumerate(hits, start=1):
         table.add_row(str(rank), f"{hit.score:.4f}", hit.id, hit.uri)
     Console().print(table)
