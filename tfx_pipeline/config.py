@@ -32,6 +32,8 @@ class DataConfig(StrictConfig):
     schema_file: str | None = None  # a curated schema; inferred from statistics by default
     shorter_side: pydantic.PositiveInt = 256  # images are stored with this side, in pixels
     quality: int = pydantic.Field(default=90, ge=1, le=100)  # of re-encoded JPEGs
+    max_pixels: pydantic.PositiveInt = 50_000_000  # larger images are rejected, unread
+    max_bytes: pydantic.PositiveInt = 50_000_000
     splits: SplitConfig | None = None
     propensity: PropensityConfig | None = None
     shards: pydantic.PositiveInt = 8
@@ -47,6 +49,8 @@ class DataConfig(StrictConfig):
                 ids=folder.image_ids,
                 shorter_side=self.shorter_side,
                 quality=self.quality,
+                max_pixels=self.max_pixels,
+                max_bytes=self.max_bytes,
             ),
         }
         changes |= {"splits": self.splits} if self.splits is not None else {}
@@ -137,7 +141,7 @@ class ExperimentConfig(StrictConfig):
                 f"{path}: no such configuration file. Experiments are in configs/, "
                 "for example configs/emoji.yaml."
             ) from None
-        values = _parse(text, str(path))
+        values = _parse(text, str(path)) or {}
         for override in overrides:
             _apply_override(values, override)
         return cls.from_dict(values, str(path))

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 _ROOT = Path(__file__).resolve().parent.parent
+_SUFFIXES = (".py", ".j2")
 
 
 def fingerprint_text(*parts: str) -> str:
@@ -25,7 +26,7 @@ def fingerprint_file(path: str | Path) -> str:
 
 
 def fingerprint_code(*folders: str) -> str:
-    """Fingerprint of the Python sources of the project's folders, for cache keys.
+    """Fingerprint of the sources (Python, templates) of the project's folders, for cache keys.
 
     Args:
       folders: relative to the project's root, for example ``vl_models/text``.
@@ -35,6 +36,8 @@ def fingerprint_code(*folders: str) -> str:
 
 def _sources(folders: Iterable[str]) -> Iterable[str]:
     for folder in folders:
-        for path in sorted((_ROOT / folder).rglob("*.py")):
+        for path in sorted((_ROOT / folder).rglob("*")):
+            if path.suffix not in _SUFFIXES:
+                continue
             yield path.relative_to(_ROOT).as_posix()
             yield path.read_text(encoding="utf-8")

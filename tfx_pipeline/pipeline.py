@@ -6,8 +6,8 @@ The same graph in every runner; it holds no Resolver and no custom driver.
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
-from pathlib import Path
 
 import tensorflow_data_validation as tfdv
 from tfx.components import ExampleValidator, SchemaGen, StatisticsGen, Trainer
@@ -73,7 +73,7 @@ def build_components(submission: Submission) -> Sequence[BaseNode]:
     if config.data.schema_file is None:
         schema = SchemaGen(statistics.outputs["statistics"], infer_feature_shape=False)
     else:
-        schema = ImportSchemaGen(str(Path(config.data.schema_file).resolve()))
+        schema = ImportSchemaGen(_pinned_schema(config.data.schema_file, submission))
     validator = ExampleValidator(statistics.outputs["statistics"], schema.outputs["schema"])
     vocabulary = VocabularyGen(
         examples=examples,
@@ -115,6 +115,7 @@ def build_components(submission: Submission) -> Sequence[BaseNode]:
     index_builder = IndexBuilder(
         gallery=example_gen.outputs["gallery"],
         model=trainer.outputs["model"],
+        code_fingerprint=submission.serving_code,
         kind=config.index.kind,
         batch_size=config.index.batch_size,
     )
@@ -124,6 +125,7 @@ def build_components(submission: Submission) -> Sequence[BaseNode]:
         gallery=example_gen.outputs["gallery"],
         relevance=example_gen.outputs["relevance"],
         queries=config.release.validation_queries,
+        code_fingerprint=submission.serving_code,
     )
     pusher = ReleasePusher(
         model=trainer.outputs["model"],
@@ -136,6 +138,7 @@ def build_components(submission: Submission) -> Sequence[BaseNode]:
         experiment=experiment,
         lineage=submission.lineage,
         data_span=data_span,
+        code_fingerprint=submission.serving_code,
     )
     return [
         example_gen,
@@ -150,3 +153,14 @@ def build_components(submission: Submission) -> Sequence[BaseNode]:
         serving_validator,
         pusher,
     ]
+
+
+def _pinned_schema(path: str, submission: Submission) -> str:
+    """A copy of a curated schema under a name made of its content: TFX caches by name."""
+    folder = submission.pipeline_root / "schema" / submission.schema_fingerprint
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / "schema.pbtxt"
+    temporary = folder / ".schema.pbtxt"
+    shutil.copyfile(path, temporary)
+    temporary.replace(target)
+    return str(target)

@@ -24,10 +24,16 @@ SERVING_DIR = "serving"
 PIPELINE_DIR = "pipeline"
 
 # Code whose change makes a step's earlier result stale.
-_TEXT_CODE = ("vl_models/text", "tfx_pipeline/modules")
-_DATA_CODE = ("tfx_pipeline/data", "vl_models/text")
-_TRAINING_CODE = ("vl_models", "tfx_pipeline/modules")
-_EVALUATION_CODE = ("tfx_pipeline/evaluation", "tfx_pipeline/report", "vl_models/metrics")
+_TEXT_CODE = ("vl_models/text", "tfx_pipeline/modules", "tfx_pipeline/components")
+_DATA_CODE = ("tfx_pipeline/data", "tfx_pipeline/components", "vl_models/text")
+_TRAINING_CODE = ("vl_models", "tfx_pipeline/modules", "tfx_pipeline/release", "serving")
+_EVALUATION_CODE = (
+    "tfx_pipeline/components",
+    "tfx_pipeline/evaluation",
+    "tfx_pipeline/report",
+    "vl_models/metrics",
+)
+_SERVING_CODE = ("serving", "tfx_pipeline/components", "tfx_pipeline/release")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +47,7 @@ class Submission:
     text_code: str
     training_code: str
     evaluation_code: str
+    serving_code: str
     vocabulary_fingerprint: str
     schema_fingerprint: str
     key: str  # of everything above: equal keys mean the same release
@@ -91,6 +98,7 @@ def submit(config: ExperimentConfig) -> Submission:
         "text_code": fingerprint.fingerprint_code(*_TEXT_CODE),
         "training_code": fingerprint.fingerprint_code(*_TRAINING_CODE),
         "evaluation_code": fingerprint.fingerprint_code(*_EVALUATION_CODE),
+        "serving_code": fingerprint.fingerprint_code(*_SERVING_CODE),
         "vocabulary_fingerprint": fingerprint.fingerprint_code(*_TEXT_CODE)
         + _optional_file(config.vocabulary.pretrained, "vocabulary.pretrained"),
         "schema_fingerprint": _optional_file(config.data.schema_file, "data.schema_file"),
@@ -103,19 +111,17 @@ def submit(config: ExperimentConfig) -> Submission:
 
     serving_root = Path(config.output, SERVING_DIR)
     current = Release.load(serving_root) if (serving_root / "release.json").exists() else None
-    # The newest release is not the current one if its publication was killed at the end.
-    equal = [
-        release
-        for release in (current, Release.newest(serving_root))
-        if release is not None and release.lineage.get("submission") == key
-    ]
-    if equal:
-        version, lineage = equal[0].version, equal[0].lineage
-        baseline, submitted = lineage["baseline"], lineage["submitted"]
+    newest = Release.newest(serving_root)
+    submitted = datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds")
+    if current is not None and current.lineage.get("submission") == key:
+        version, baseline = current.version, current.lineage["baseline"]
+        submitted = current.lineage["submitted"]
+    elif newest is not None and newest.lineage.get("submission") == key:
+        # Rolled back from, or killed at the end of its publication: to be published again.
+        version, baseline = newest.version, newest.lineage["baseline"]
     else:
         version = next_version(serving_root)
         baseline = current.metrics if current is not None else None
-        submitted = datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds")
     return Submission(
         config=config,
         examples=examples,

@@ -11,7 +11,9 @@ from tfx_pipeline.data.folder import DataFolder
 from tfx_pipeline.fingerprint import fingerprint_text
 from vl_models.errors import UserError
 
-_KEY_FILE = "training.key"  # of data, vocabulary and model that the checkpoints belong to
+_KEY_FILE = "training.key"  # of the data and settings that checkpoints and towers belong to
+# What may differ when a training is continued.
+_FREE_TO_CHANGE = {"steps", "epochs", "log_every", "checkpoint_every", "keep", "hooks"}
 
 
 class TrainingRun:
@@ -28,25 +30,46 @@ class TrainingRun:
         self.training = self.path / "training"
         self.towers = self.path / "towers"
 
-    def prepare(self, config: ExperimentConfig) -> None:
-        """Make Examples and vocabulary, unless those of the same inputs are there."""
+    def prepare(self, config: ExperimentConfig, fresh: bool = False) -> None:
+        """Make Examples and vocabulary, unless those of the same inputs are there.
+
+        Args:
+          config: the experiment.
+          fresh: forget an earlier training of other data or settings.
+
+        Raises:
+          UserError: the folder holds a training of other data or settings.
+        """
         from tfx_pipeline.data.examples import materialize_examples
 
         folder = DataFolder.load(config.data.folder)
         self.path.mkdir(parents=True, exist_ok=True)
         built = materialize_examples(
-            folder, self.data, config.data.example_config(folder), config.data.span_window
+            folder,
+            self.data,
+            config.data.example_config(folder),
+            config.data.span_window,
+            config.beam_pipeline_args,
         )
-        key = fingerprint_text(
-            built.key,
-            config.vocabulary.model_dump_json(),
-            config.model.model_dump_json(),
+        settings = config.model_dump_json(
+            include={"vocabulary": True, "model": True, "input": True, "train": True},
+            exclude={"train": _FREE_TO_CHANGE},
         )
-        done = self.path / _KEY_FILE
-        if not (done.is_file() and done.read_text(encoding="utf-8") == key):
-            shutil.rmtree(self.training, ignore_errors=True)  # of other data, or another model
+        key = fingerprint_text(built.key, settings)
+        known = self.path / _KEY_FILE
+        if known.is_file() and known.read_text(encoding="utf-8") != key:
+            if not fresh:
+                raise UserError(
+                    f"{self.path} holds a training of other data or settings, which cannot be "
+                    "continued with these. Name another folder with --run, or give --fresh to "
+                    "forget that training."
+                )
+            known.unlink()
+        if not known.is_file():
+            for leftover in (self.training, self.towers):
+                shutil.rmtree(leftover, ignore_errors=True)
             self._write_vocabulary(config)
-            done.write_text(key, encoding="utf-8")
+            known.write_text(key, encoding="utf-8")
         (self.path / "experiment.yaml").write_text(config.to_yaml(), encoding="utf-8")
 
     def train(self, config: ExperimentConfig) -> None:

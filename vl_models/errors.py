@@ -6,3 +6,10 @@ class UserError(ValueError):
 
     The command line prints the message as one paragraph and exits with code 2.
     """
+
+
+class Interrupted(BaseException):
+    """The program was told to stop and did, in good order; the message says how to go on.
+
+    Not an `Exception`: what handles failures along the way must let it through.
+    """

@@ -22,6 +22,7 @@ TINY = (
     "model.text.width=32",
     "train.steps=40",
     "train.checkpoint_every=10",
+    "train.hooks=[{name: validation, every: 10}]",
 )
 
 

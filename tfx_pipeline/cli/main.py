@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from tfx_pipeline.cli import data, evaluate, query, run, serve, train
+from tfx_pipeline.cli import data, evaluate, query, rollback, run, serve, train
 from tfx_pipeline.cli.logs import debugging
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("serve")(serve.serve)
 app.command("query")(query.query)
+app.command("rollback")(rollback.rollback)
 
 
 @app.callback()
@@ -54,14 +55,16 @@ def version() -> None:
 def main() -> None:
     """Run the command line: wrong input is one paragraph and exit code 2.
 
-    Exit codes: 0 done; 1 something unexpected, or a run that released nothing; 2 wrong input.
+    Exit codes: 0 done; 1 something unexpected, or a run that released nothing; 2 wrong input;
+    130 stopped by a signal, to be continued.
     """
     from serving.errors import ServingError
-    from vl_models.errors import UserError
+    from vl_models.errors import Interrupted, UserError
 
     try:
         app()
-    except KeyboardInterrupt:
+    except Interrupted as stop:
+        Console(stderr=True).print(f"Stopped: {stop}", markup=False, highlight=False)
         sys.exit(130)
     except Exception as error:
         if debugging():

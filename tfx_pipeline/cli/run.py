@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +14,10 @@ SMOKE = (
     "train.global_batch_size=16",
     "train.warmup_steps=2",
     "train.log_every=5",
-    "train.hooks=[{name: validation, every: 10}]",
+    "train.hooks=[]",
+    "train.epochs=null",
+    "train.stages=[]",
+    "train.batch_size_per_replica=null",
     "evaluate.thresholds={}",
     "evaluate.bootstrap.samples=50",
     "evaluate.report.projection=pca",
@@ -46,8 +50,9 @@ def run(
     from tfx_pipeline.config import ExperimentConfig
 
     given = [*(SMOKE if smoke else ()), *(overrides or [])]
-    given += [f"data.folder={data}"] if data is not None else []
-    given += [f"output={output}"] if output is not None else []
+    # Quoted: a folder may have a name that YAML takes for a date or a number.
+    given += [f"data.folder={json.dumps(str(data))}"] if data is not None else []
+    given += [f"output={json.dumps(str(output))}"] if output is not None else []
     experiment = ExperimentConfig.load(config, given)
 
     console = Console()
@@ -55,7 +60,9 @@ def run(
     log_to_file(log_file)
 
     from tfx_pipeline.submission import submit
+    from vl_models.training.strategy import make_strategy
 
+    make_strategy(experiment.devices)  # devices are divided before TensorFlow runs anything
     submission = submit(experiment)
     console.print(
         f"[bold]{experiment.name}[/]: {len(submission.files.files)} log files of "

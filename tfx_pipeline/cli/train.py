@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +17,9 @@ def train(
         typer.Option("--set", metavar="KEY=VALUE", help="Override, e.g. train.steps=100."),
     ] = None,
     data: Annotated[Path | None, typer.Option(help="Data folder (data.folder).")] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Forget an earlier training in the run folder.")
+    ] = False,
 ) -> None:
     """Train towers: Examples (cached in the run folder) → vocabulary → towers/.
 
@@ -27,12 +31,15 @@ def train(
     hide_native_messages()
     from tfx_pipeline.config import ExperimentConfig
     from tfx_pipeline.training_run import TrainingRun
+    from vl_models.training.strategy import make_strategy
 
-    given = [*(overrides or []), *([f"data.folder={data}"] if data is not None else [])]
+    given = list(overrides or [])
+    given += [f"data.folder={json.dumps(str(data))}"] if data is not None else []
     experiment = ExperimentConfig.load(config, given)
 
     log_to_file(run / "run.log")
     folder = TrainingRun(run)
-    folder.prepare(experiment)
+    make_strategy(experiment.devices)  # devices are divided before TensorFlow runs anything
+    folder.prepare(experiment, fresh)
     folder.train(experiment)
     typer.echo(f"Towers: {folder.towers}\nEvaluate them: vlsearch evaluate --run {run}")

@@ -2,10 +2,8 @@
 
 from tfx.types.artifact import Artifact
 
-VOCABULARY_FILE = "vocabulary.txt"
 METRICS_FILE = "metrics.json"
 REPORT_FILE = "report.html"
-RELEASE_FILE = "release.json"
 
 
 class Gallery(Artifact):

@@ -68,6 +68,7 @@ def IndexBuilder(
     index: OutputArtifact[VectorIndex],
     kind: Parameter[str],
     batch_size: Parameter[int] = 64,
+    code_fingerprint: Parameter[str] = "",
     beam_pipeline: BeamComponentParameter[beam.Pipeline] = None,
 ) -> None:
     """Write the embeddings (Parquet shards) and the index over them.
@@ -78,8 +79,10 @@ def IndexBuilder(
       index: gets `embeddings/` and `index/` (as `serving.index` reads it).
       kind: "flat" or "hnsw".
       batch_size: images per call of the tower.
+      code_fingerprint: of the code that builds, for the cache key only.
       beam_pipeline: given by TFX.
     """
+    del code_fingerprint
     import numpy as np
 
     from serving.index import build_index

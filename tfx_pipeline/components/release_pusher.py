@@ -27,6 +27,7 @@ def ReleasePusher(
     experiment: Parameter[str],
     lineage: Parameter[str],
     data_span: Parameter[str],
+    code_fingerprint: Parameter[str] = "",
 ) -> None:
     """Publish towers and index under one version number, then the release manifest.
 
@@ -42,7 +43,9 @@ def ReleasePusher(
       experiment: the experiment configuration, YAML, for the model card.
       lineage: JSON object that says what the release was made of, decided at submission.
       data_span: JSON list of the spans of the click log that it was trained on.
+      code_fingerprint: of the code that publishes, for the cache key only.
     """
+    del code_fingerprint
     from serving.release import publish_release
     from tfx_pipeline.config import ExperimentConfig
     from tfx_pipeline.release.model_card import render_model_card

@@ -21,6 +21,7 @@ def ServingValidator(
     relevance: InputArtifact[Relevance],
     infra_blessing: OutputArtifact[standard_artifacts.InfraBlessing],
     queries: Parameter[int] = 32,
+    code_fingerprint: Parameter[str] = "",
 ) -> None:
     """Serve a staged copy in the release layout on loopback and search it over gRPC.
 
@@ -31,7 +32,9 @@ def ServingValidator(
       relevance: real queries to ask.
       infra_blessing: `blessed` = 1 if every answer was right, else 0 with the reason.
       queries: how many queries to ask, and images to encode.
+      code_fingerprint: of the code that serves, for the cache key only.
     """
+    del code_fingerprint
     from tfx_pipeline.release.validation import validate_serving
 
     problem = validate_serving(

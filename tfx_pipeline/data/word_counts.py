@@ -28,6 +28,8 @@ def learn_vocabulary(
     """
     from vl_models.text import vocabulary
 
+    for stale in Path(work_dir).glob("word_counts-*"):
+        stale.unlink()
     with pipeline:
         _ = (
             pipeline

@@ -14,6 +14,7 @@ from tfx_pipeline.config import ExperimentConfig
 from tfx_pipeline.fingerprint import fingerprint_text
 from tfx_pipeline.release.warmup import write_warmup_requests
 from vl_models import features
+from vl_models.errors import Interrupted
 from vl_models.export import export_towers
 from vl_models.models.registry import create_model
 from vl_models.text.tokenizer import Tokenizer
@@ -27,10 +28,6 @@ from vl_models.training.strategy import make_strategy
 from vl_models.training.trainer import Hook, Trainer
 
 TRAIN, VALIDATION = "train", "val"
-
-
-class TrainingInterrupted(KeyboardInterrupt):
-    """The run was told to stop; its checkpoint is written and running again continues it."""
 
 
 def run_fn(fn_args: Any) -> None:
@@ -127,7 +124,7 @@ def train_towers(
       weight_fn: rescales click weights; unchanged by default.
 
     Raises:
-      TrainingInterrupted: after SIGTERM or SIGINT, when the checkpoint is written.
+      Interrupted: after SIGTERM or SIGINT, when the checkpoint is written.
       UserError: data or configuration that cannot be used.
     """
     model_config = config.model.model_copy(update={"vocabulary_size": tokenizer.vocabulary_size})
@@ -142,25 +139,27 @@ def train_towers(
             weight_fn=weight_fn,
         )
 
+    strategy = make_strategy(config.devices)
     hooks: dict[str, Hook] = {}
     if any(hook.name == validation.NAME for hook in config.train.hooks):
         hooks[validation.NAME] = validation.ValidationLoss(
             source(VALIDATION, augment=False, shuffle=False),
-            config.train.global_batch_size or config.train.batch_size_per_replica or 1,
+            config.train.global_batch(strategy.num_replicas_in_sync),
             config.train.texts_per_image,
         )
     trainer = Trainer(
         model_fn=lambda: create_model(model_config),
         config=config.train,
         run_dir=run_dir,
-        strategy=make_strategy(config.devices),
+        strategy=strategy,
         sources=[source(TRAIN)],
         hooks=hooks,
     )
     result = trainer.fit()
     if result.interrupted:
-        raise TrainingInterrupted(
-            f"{result.interrupted} at step {result.step} of {trainer.total_steps}"
+        raise Interrupted(
+            f"{result.interrupted} at step {result.step} of {trainer.total_steps}. The checkpoint "
+            "is written; run the same command again to continue."
         )
     export_towers(
         trainer.model,

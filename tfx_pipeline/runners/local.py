@@ -134,7 +134,7 @@ def _collect(
         temporary.replace(output / name)
     released = release.custom_properties["released"].int_value == 1
     return RunResult(
-        released_version=submission.version if released else None,
+        released_version=release.custom_properties["version"].int_value if released else None,
         reasons=release.custom_properties["reasons"].string_value,
         metrics_file=output / METRICS_FILE,
         report_file=output / REPORT_FILE,

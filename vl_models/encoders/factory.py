@@ -36,7 +36,6 @@ class _TransformerConfig(StrictConfig):
     heads: PositiveInt = 3
     mlp_ratio: PositiveFloat = 4.0
     activation: Activation = "quick_gelu"
-    dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     epsilon: PositiveFloat = 1e-5
 
     @model_validator(mode="after")

@@ -8,7 +8,7 @@ gets the worst ranks instead of perfect ones.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -58,14 +58,13 @@ def rank_scores(scores: np.ndarray, judgements: Judgements, tie_tolerance: float
       tie_tolerance: scores no further apart than this are the same.
 
     Raises:
-      ValueError: a score is not finite, or shapes do not fit.
+      ValueError: a score of a query with a counted positive is not finite, or shapes do not
+        fit.
     """
     scores = np.asarray(scores)
     if not np.issubdtype(scores.dtype, np.floating):
         scores = scores.astype(np.float64)
-    return _rank(
-        lambda start, stop: scores[start:stop].copy(), scores.shape, judgements, tie_tolerance
-    )
+    return _rank(lambda rows: scores[rows], scores.shape, judgements, tie_tolerance)
 
 
 def rank_embeddings(
@@ -74,7 +73,7 @@ def rank_embeddings(
     judgements: Judgements,
     max_block_elements: int = MAX_BLOCK_ELEMENTS,
 ) -> Ranking:
-    """Rank the counted positives by inner product, in blocks of queries.
+    """Rank the counted positives by inner product, in blocks of the queries that have some.
 
     Args:
       queries: float32[Q, D], unit norm.
@@ -83,12 +82,13 @@ def rank_embeddings(
       max_block_elements: scores held at once (at least one row of N).
 
     Raises:
-      ValueError: an embedding is not finite, or shapes do not fit.
+      ValueError: a score of a query with a counted positive is not finite, or shapes do not
+        fit.
     """
     shape = (len(queries), len(items))
     transposed = np.ascontiguousarray(np.asarray(items).T)
     return _rank(
-        lambda start, stop: queries[start:stop] @ transposed,
+        lambda rows: queries[rows] @ transposed,
         shape,
         judgements,
         COSINE_TIE_TOLERANCE,
@@ -97,13 +97,13 @@ def rank_embeddings(
 
 
 def _rank(
-    score_block: Callable[[int, int], np.ndarray],
+    score_block: Callable[[np.ndarray], np.ndarray],
     shape: tuple[int, ...],
     judgements: Judgements,
     tie_tolerance: float,
     max_block_elements: int = MAX_BLOCK_ELEMENTS,
 ) -> Ranking:
-    """Rank by ``score_block(start, stop) -> [stop - start, N]``, whose result is overwritten."""
+    """Rank by ``score_block(rows int64[B]) -> [B, N]``, whose result is overwritten."""
     num_queries, num_items = shape
     if judgements.num_queries != num_queries:
         raise ValueError(
@@ -115,16 +115,50 @@ def _rank(
             f"Item rows must lie in [0, {num_items}). "
             f"Received: item={judgements.item.min()}..{judgements.item.max()}"
         )
+    # Rows without a counted positive are not scored: of a big gallery that is nearly all.
+    ranked = np.unique(judgements.query[judgements.counted])
+    ranking = _rank_rows(
+        lambda start, stop: score_block(ranked[start:stop]),
+        ranked,
+        num_items,
+        _of_queries(judgements, ranked),
+        tie_tolerance,
+        max(1, max_block_elements // max(1, num_items)),
+    )
+    return replace(ranking, query=ranked[ranking.query], num_queries=num_queries)
+
+
+def _of_queries(judgements: Judgements, rows: np.ndarray) -> Judgements:
+    """The judgements of the queries ``rows`` (ascending), which become 0, 1, …"""
+    keep = np.isin(judgements.query, rows)
+    return Judgements(
+        query=np.searchsorted(rows, judgements.query[keep]),
+        item=judgements.item[keep],
+        gain=judgements.gain[keep],
+        counted=judgements.counted[keep],
+        num_queries=len(rows),
+    )
+
+
+def _rank_rows(
+    score_block: Callable[[int, int], np.ndarray],
+    names: np.ndarray,
+    num_items: int,
+    judgements: Judgements,
+    tie_tolerance: float,
+    rows_per_block: int,
+) -> Ranking:
+    """Rank queries that all have a counted positive; errors call row i ``names[i]``."""
+    num_queries = judgements.num_queries
     bounds = np.searchsorted(judgements.query, np.arange(num_queries + 1))
     above = np.zeros(len(judgements.query), np.int64)
     tied = np.zeros(len(judgements.query), np.int64)
     score = np.zeros(len(judgements.query), np.float64)
-    rows_per_block = max(1, max_block_elements // max(1, num_items))
     for start in range(0, num_queries, rows_per_block):
         stop = min(start + rows_per_block, num_queries)
         block = score_block(start, stop)
         if not np.isfinite(block).all():
-            row = start + int(np.flatnonzero(~np.isfinite(block).all(axis=1))[0])
+            row = names[start + np.flatnonzero(~np.isfinite(block).all(axis=1))[0]]
             raise ValueError(f"Scores must be finite. Received: NaN or infinity in query row {row}")
         entries = slice(bounds[start], bounds[stop])
         rows = judgements.query[entries] - start
@@ -133,7 +167,7 @@ def _rank(
         # Known positives sink to the bottom: only negatives are left to be counted.
         block[rows, judgements.item[entries]] = -np.inf
         block.sort(axis=1)
-        for row in np.unique(rows[judgements.counted[entries]]):
+        for row in range(stop - start):
             mine = slice(bounds[start + row], bounds[start + row + 1])
             wanted = known[mine.start - entries.start : mine.stop - entries.start]
             higher = num_items - np.searchsorted(block[row], wanted + tie_tolerance, "right")

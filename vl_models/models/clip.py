@@ -47,7 +47,8 @@ class CLIPConfig(ModelConfig):
       label_smoothing: share of the target spread over the batch; ALIGN's 0.1.
       positives: what a known click beside the pairs is: a target ("uniform"), left out of
         the softmax ("hide") or a negative ("pairs", CLIP).
-      correct_sampling: whether the logQ correction acts where images are the candidates.
+      correct_sampling: the logQ correction where images are the candidates; for data whose
+        rows repeat images by their clicks. ClickExampleGen writes every image once: False.
       weigh_queries: whether a pair weighs in by its position-debiased clicks.
     """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -12,7 +13,10 @@ from vl_models.errors import UserError
 
 
 def make_strategy(devices: str = "auto") -> tf.distribute.Strategy:
-    """Create the strategy; call it before anything else uses TensorFlow.
+    """The strategy over some devices; call it before anything else uses TensorFlow.
+
+    The same object for the same devices: a second MirroredStrategy over them would number its
+    collectives anew, and TensorFlow then takes them for those of the first.
 
     With several workers in TF_CONFIG this is MultiWorkerMirroredStrategy over the devices of
     each worker; else MirroredStrategy over several local devices, or the one device.
@@ -27,6 +31,12 @@ def make_strategy(devices: str = "auto") -> tf.distribute.Strategy:
     Raises:
       UserError: a malformed specification, or fewer devices than asked for.
     """
+    return _make(devices, os.environ.get("TF_CONFIG"))
+
+
+@functools.cache
+def _make(devices: str, tf_config: str | None) -> tf.distribute.Strategy:
+    del tf_config  # part of the cache's key
     match = re.fullmatch(r"(auto|cpu|gpu)(?::([1-9]\d*))?", devices)
     if match is None or (match[1] == "auto" and match[2]):
         raise UserError(

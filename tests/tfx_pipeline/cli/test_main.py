@@ -20,7 +20,7 @@ def test_help_names_every_command_and_imports_nothing_heavy():
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=REPOSITORY, check=True
     )
-    for command in ("data", "run", "train", "evaluate", "serve", "query", "version"):
+    for command in ("data", "run", "train", "evaluate", "serve", "query", "rollback", "version"):
         assert f" {command} " in result.stdout
     assert "loaded: []" in result.stdout
 
@@ -44,6 +44,7 @@ def test_version_names_the_libraries_that_matter():
             ["query", "cake", "--release", "/nowhere"],
             "/nowhere is not a release root: it has no release.json.",
         ),
+        (["rollback", "/nowhere"], "/nowhere is not a release root: it has no release.json."),
         (["run", "--config", "none.yaml"], "none.yaml: no such configuration file."),
         (
             ["run", "--config", "configs/emoji.yaml", "--set", "train.stepz=1"],

@@ -1,0 +1,56 @@
+"""`vlsearch train` and `vlsearch evaluate`: real commands on a tiny data folder."""
+
+import json
+import signal
+import subprocess
+import time
+
+import pytest
+
+from tests.tfx_pipeline.conftest import REPOSITORY, TINY, VLSEARCH, vlsearch
+
+pytestmark = pytest.mark.slow
+
+
+def command(data, run, *overrides):
+    arguments = ["train", "--config", "configs/emoji.yaml", "--data", str(data), "--run", str(run)]
+    for override in (*TINY, "train.global_batch_size=16", *overrides):
+        arguments += ["--set", override]
+    return arguments
+
+
+def test_a_run_is_interrupted_continued_and_evaluated(emoji_folder, tmp_path):
+    arguments = command(emoji_folder, tmp_path, "train.steps=400", "train.checkpoint_every=1000")
+    process = subprocess.Popen(
+        [VLSEARCH, *arguments], cwd=REPOSITORY, stderr=subprocess.PIPE, text=True
+    )
+    history = tmp_path / "training" / "history.jsonl"
+    deadline = time.monotonic() + 200
+    while not (history.is_file() and history.stat().st_size):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert told.startswith("Stopped: SIGINT at step ") and "run the same command again" in told
+    [checkpoint] = (tmp_path / "training" / "checkpoints").iterdir()
+    assert not (tmp_path / "towers").exists()
+
+    finished = vlsearch(*arguments)
+
+    assert f"Towers: {tmp_path}/towers" in finished.stdout
+    rows = [json.loads(line) for line in history.read_text(encoding="utf-8").splitlines()]
+    steps = [row["step"] for row in rows if "hook" not in row]
+    assert steps == sorted(set(steps)) and steps[-1] == 400
+    assert f"resumed from step {int(checkpoint.name.split('-')[1])} of 400" in (
+        tmp_path / "run.log"
+    ).read_text(encoding="utf-8")
+
+    evaluated = vlsearch("evaluate", "--run", str(tmp_path), "--set", "evaluate.splits=[train]")
+    metrics = json.loads((tmp_path / "evaluation" / "metrics.json").read_text(encoding="utf-8"))
+    assert f"recall@10      {metrics['recall@10']:.4f}" in evaluated.stdout
+
+    changed = vlsearch(*arguments, "--set", "train.learning_rate=0.1", check=False)
+    assert changed.returncode == 2
+    assert "holds a training of other data or settings" in changed.stderr
+    assert "--fresh" in changed.stderr
