@@ -13,7 +13,7 @@ def model_card(
     name: str,
     version: int,
     text: str | None,
-    metrics: Mapping[str, float],
+    metrics: Mapping[str, float | None],
     data_span: Any,
     lineage: Mapping[str, Any],
     checksums: Mapping[str, str],
@@ -22,11 +22,15 @@ def model_card(
 
     Args:
         text: the author's part (intended use, data, limits), or None for a heading alone.
+        metrics: value by key; None, which is undefined, is printed as a dash.
         checksums: SHA-256 by relative path.
     """
     parts = [text.strip() if text else f"# {name}, version {version}"]
     if metrics:
-        rows = "\n".join(f"| {key} | {value:.4g} |" for key, value in sorted(metrics.items()))
+        rows = "\n".join(
+            f"| {key} | {'–' if value is None else f'{value:.4g}'} |"
+            for key, value in sorted(metrics.items())
+        )
         parts.append(f"## Metrics\n\n| metric | value |\n|---|---|\n{rows}")
     if data_span:
         parts.append(f"## Data span\n\n```json\n{json.dumps(data_span, indent=2)}\n```")

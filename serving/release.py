@@ -50,7 +50,7 @@ class Release:
         models: version of each tower by name, such as {"text_tower": 3, "image_tower": 3}.
         index: version of the index, or None for a release without one.
         previous: the release before it that is still served, for rolling back.
-        metrics: metric value by key, as the evaluator names them.
+        metrics: metric value by key, as the evaluator names them; None where it is undefined.
         lineage: ids of what produced it (run, artifacts, configuration).
         data_span: the part of the click log it was trained on.
         created: time of publication, ISO 8601 in UTC.
@@ -60,7 +60,7 @@ class Release:
     models: dict[str, int]
     index: int | None
     previous: int | None
-    metrics: dict[str, float] = field(default_factory=dict)
+    metrics: dict[str, float | None] = field(default_factory=dict)
     lineage: dict[str, Any] = field(default_factory=dict)
     data_span: dict | list | None = None
     created: str = ""
@@ -72,7 +72,13 @@ class Release:
         Raises:
             ServingError: no such release, a broken file, or a folder it names that is missing.
         """
-        root = Path(root)
+        release = cls._read(Path(root), version)
+        release.check_folders(Path(root))
+        return release
+
+    @classmethod
+    def _read(cls, root: Path, version: int | None = None) -> Release:
+        """The manifest alone; a folder it names may be missing."""
         path = root / RELEASE_FILE if version is None else _history_file(root, version)
         try:
             text = path.read_text(encoding="utf-8")
@@ -81,9 +87,7 @@ class Release:
                 f"{root} is not a release root: it has no {path.relative_to(root)}. "
                 f"{_LAYOUT}. {_REMEDY}"
             ) from None
-        release = cls._parse(text, path)
-        release.check_folders(root)
-        return release
+        return cls._parse(text, path)
 
     @classmethod
     def newest(cls, root: str | Path) -> Release | None:
@@ -128,13 +132,14 @@ class Release:
                 raise ServingError(
                     f"Release folder without a model: release {self.version} in {root} names "
                     f"{name} version {version}, but {folder} holds no SavedModel "
-                    "(saved_model.pb). Restore that folder, or roll back to an older release."
+                    "(saved_model.pb). Restore that folder, or roll back with "
+                    f"`vlsearch rollback {root}`."
                 )
         if self.index is not None and not (root / INDEX / str(self.index)).is_dir():
             raise ServingError(
                 f"Release folder without an index: release {self.version} in {root} names "
                 f"{root / INDEX / str(self.index)}, which does not exist. Restore that folder, or "
-                "roll back to an older release."
+                f"roll back with `vlsearch rollback {root}`."
             )
 
 
@@ -153,7 +158,7 @@ def publish_release(
     version: int,
     towers: Mapping[str, str | Path],
     index: str | Path | None,
-    metrics: Mapping[str, float] | None = None,
+    metrics: Mapping[str, float | None] | None = None,
     lineage: Mapping[str, Any] | None = None,
     data_span: dict | list | None = None,
     model_card: str | None = None,
@@ -162,7 +167,8 @@ def publish_release(
     """Copies towers and index into `root` under one version number and makes them the current ones.
 
     Killed at any moment, the release before stays current and complete, and publishing again
-    finishes the work. Publishing what is already current changes nothing. Old versions stay.
+    finishes the work. Publishing what is already current changes nothing. Old versions stay. A
+    current release that lacks a folder is replaced, and the new one has no previous release.
 
     Args:
         towers: SavedModel folder by model name.
@@ -181,16 +187,18 @@ def publish_release(
         for folder in (root, root / _HISTORY, *(root / name for name in sources)):
             folder.mkdir(exist_ok=True)
             files.remove_leftovers(folder)
-        current = Release.load(root) if (root / RELEASE_FILE).exists() else None
+        current = Release._read(root) if (root / RELEASE_FILE).exists() else None
+        # A damaged release can be replaced, but not rolled back to.
+        previous = current.version if current and _is_complete(root, current.version) else None
         same = {n: _same_content(s, root / n / str(version)) for n, s in sources.items()}
-        if current and current.version == version and all(same.values()):
+        if current and previous == version and all(same.values()):
             return current
         _refuse_taken_version(root, version, current, [n for n, same in same.items() if not same])
         release = Release(
             version=version,
             models=dict.fromkeys(towers, version),
             index=None if index is None else version,
-            previous=current.version if current else None,
+            previous=previous,
             metrics=dict(metrics or {}),
             lineage=dict(lineage or {}),
             data_span=data_span,
@@ -231,15 +239,15 @@ def roll_back(root: str | Path, lock_timeout: float = 600.0) -> Release:
     """Makes the release before the current one current again, and returns it.
 
     The order is that of publishing, reversed: the older version is still loaded, so searchers move
-    first and the server follows.
+    first and the server follows. The current release may be damaged.
 
     Raises:
         ServingError: there is no release before it, or its folders are gone.
     """
     root = Path(root)
-    Release.load(root)  # A folder that is no release root gets no lock file either.
+    Release._read(root)  # A folder that is no release root gets no lock file either.
     with files.exclusive_lock(root / _LOCK, lock_timeout):
-        current = Release.load(root)
+        current = Release._read(root)
         if current.previous is None:
             raise ServingError(
                 f"Release {current.version} in {root} has no release before it to roll back to."

@@ -71,7 +71,11 @@ def build_components(submission: Submission) -> Sequence[BaseNode]:
         examples, stats_options=tfdv.StatsOptions(feature_allowlist=list(_TEXT_FEATURES))
     )
     if config.data.schema_file is None:
-        schema = SchemaGen(statistics.outputs["statistics"], infer_feature_shape=False)
+        schema = SchemaGen(
+            statistics.outputs["statistics"],
+            infer_feature_shape=False,
+            exclude_splits=["val", "test"],  # they may be empty; the model learns from train
+        )
     else:
         schema = ImportSchemaGen(_pinned_schema(config.data.schema_file, submission))
     validator = ExampleValidator(statistics.outputs["statistics"], schema.outputs["schema"])

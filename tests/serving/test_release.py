@@ -2,6 +2,7 @@ import json
 import multiprocessing
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -125,7 +126,7 @@ def test_folder_that_no_release_names_is_replaced(root, parts):
     stray = root / "text_tower/2"
     stray.mkdir()
     (stray / "saved_model.pb").write_text("half written")
-    assert next_version(root) == 3
+    assert next_version(root) == 2
     publish_release(root, 2, *parts(2))
     assert (stray / "saved_model.pb").read_text() == "content 2"
 
@@ -161,6 +162,33 @@ def test_roll_back_to_a_release_that_was_deleted(root, parts):
     with pytest.raises(ServingError, match="Release folder without a model: release 1"):
         roll_back(root)
     assert Release.load(root).version == 2
+
+
+@pytest.mark.parametrize("lost", ["text_tower/2", "index/2"])
+def test_damaged_current_release_is_rolled_back(root, parts, lost):
+    for number in (1, 2):
+        publish_release(root, number, *parts(number))
+    shutil.rmtree(root / lost)
+    with pytest.raises(ServingError, match=f"roll back with `vlsearch rollback {root}`"):
+        Release.load(root)
+    assert roll_back(root).version == 1
+    assert Release.load(root).version == 1
+    assert _config(root)["text_tower"][1] == [1]
+
+
+def test_damaged_current_release_is_replaced(root, parts):
+    for number in (1, 2):
+        publish_release(root, number, *parts(number))
+    shutil.rmtree(root / "image_tower/2")
+    assert publish_release(root, 3, *parts(3)).previous is None
+    assert Release.load(root).version == 3
+    assert _config(root)["image_tower"][1] == [3]
+
+
+def test_undefined_metric_is_a_dash_in_the_card(root, parts):
+    publish_release(root, 1, *parts(1), metrics={"auc": None, "mrr": 0.5})
+    assert Release.load(root).metrics == {"auc": None, "mrr": 0.5}
+    assert "| auc | – |\n| mrr | 0.5 |" in (root / "index/1/MODEL_CARD.md").read_text()
 
 
 def test_stage(root, parts):

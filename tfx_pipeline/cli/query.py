@@ -34,9 +34,19 @@ def query(
     from rich.console import Console
     from rich.table import Table
 
+    from vl_models.errors import UserError
+
+    _check_text(text)
+    if html is not None and (html.is_dir() or not html.parent.is_dir()):
+        raise UserError(f"--html names a file in an existing folder. Received: {html}.")
+    if server is None:
+        from serving.release import Release
+
+        Release.load(release)  # complains at once; starting a server takes seconds
+
     with _search_service(server, release) as service:
         hits = service.search([text], k)[0]
-    table = Table(title=text)
+    table = Table(title=text if len(text) <= 80 else f"{text[:79]}…")
     for column in ("rank", "score"):
         table.add_column(column, justify="right")
     for column in ("image", "uri"):
@@ -47,6 +57,17 @@ def query(
     if html is not None:
         _write_contact_sheet(html, text, hits)
         Console().print(f"Contact sheet: {html}")
+
+
+def _check_text(text: str) -> None:
+    from vl_models.errors import UserError
+
+    if not text.strip():
+        raise UserError("The query is empty; say what to look for.")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise UserError("The query is not valid UTF-8.") from None
 
 
 @contextlib.contextmanager
@@ -71,7 +92,6 @@ def _write_contact_sheet(path: Path, text: str, hits: Sequence[Hit]) -> None:
     """One self-contained page with the images that were found."""
     from tfx_pipeline.report.contact_sheet import render_contact_sheet
 
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
     temporary.write_text(render_contact_sheet(text, hits), encoding="utf-8")
     temporary.replace(path)

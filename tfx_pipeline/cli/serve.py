@@ -11,8 +11,10 @@ import typer
 def serve(
     root: Annotated[Path, typer.Argument(help="Release root, the folder with release.json.")],
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="gRPC port.")] = 8500,
-    rest_port: Annotated[int, typer.Option(help="REST port; 0 turns REST off.")] = 8501,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="gRPC port.")] = 8500,
+    rest_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="REST port; 0 turns REST off.")
+    ] = 8501,
 ) -> None:
     """Serve a release with TF Serving's gRPC and REST API, and follow new releases.
 

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from tfx.dsl.component.experimental.annotations import (
     BeamComponentParameter,
@@ -61,6 +63,29 @@ class EncodeImages(beam.DoFn):
             yield {"id": image_id.decode(), "uri": uri.decode(), "embedding": embedding}
 
 
+def read_embeddings(folder: Path) -> tuple[list[str], list[str], np.ndarray]:
+    """Ids, uris and embeddings float32 [N, D] of Parquet shards, sorted by id.
+
+    The order of Beam's output is not defined; the content of an index should be. Rows go batch by
+    batch to their place: one Arrow list array cannot hold more than 2^31 numbers.
+    """
+    shards = [pq.ParquetFile(path) for path in sorted(folder.glob("*.parquet"))]
+    items = pa.concat_tables([shard.read(["id", "uri"]) for shard in shards])
+    order = np.asarray(pc.sort_indices(items["id"]))
+    place = np.argsort(order)
+    matrix = np.empty((0, 0), np.float32)
+    start = 0
+    for shard in shards:
+        for batch in shard.iter_batches(columns=["embedding"]):
+            vectors = np.asarray(batch["embedding"].flatten()).reshape(len(batch), -1)
+            if not start:
+                matrix = np.empty((len(items), vectors.shape[1]), np.float32)
+            matrix[place[start : start + len(batch)]] = vectors
+            start += len(batch)
+    items = items.take(order)
+    return items["id"].to_pylist(), items["uri"].to_pylist(), matrix
+
+
 @component(use_beam=True)
 def IndexBuilder(
     gallery: InputArtifact[Gallery],
@@ -83,8 +108,6 @@ def IndexBuilder(
       beam_pipeline: given by TFX.
     """
     del code_fingerprint
-    import numpy as np
-
     from serving.index import build_index
 
     image_tower = Path(path_utils.serving_model_path(model.uri), "image_tower")
@@ -100,15 +123,6 @@ def IndexBuilder(
                 str(embeddings_dir / "part"), _SCHEMA, file_name_suffix=".parquet"
             )
         )
-    # Sorted by id: the order of Beam's output is not defined, the index's content should be.
-    table = pq.read_table(embeddings_dir).sort_by("id")
-    vectors = table["embedding"].combine_chunks()
-    matrix = np.asarray(vectors.flatten(), dtype=np.float32).reshape(len(vectors), -1)
-    build_index(
-        matrix,
-        table["id"].to_pylist(),
-        table["uri"].to_pylist(),
-        Path(index.uri, "index"),
-        kind=kind,
-    )
+    ids, uris, matrix = read_embeddings(embeddings_dir)
+    build_index(matrix, ids, uris, Path(index.uri, "index"), kind=kind)
     logging.info("Index of %d images, %d dimensions", *matrix.shape)

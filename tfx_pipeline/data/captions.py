@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
+import re
 import shutil
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -35,6 +37,8 @@ _SPLITS = {
     "dev": "val",
     "test": "test",
 }
+_TEXT_KEYS = ("caption", "captions", "text", "texts", "sentences")
+_LANGUAGE_CODE = re.compile(r"[a-z]{2,3}([-_][A-Za-z0-9]{2,8})*")
 _SCHEMA = pa.schema(
     [
         ("query", pa.string()),
@@ -85,7 +89,8 @@ def write_captions(
       place: leave the images where they are, link them, or copy them into `out/images`.
 
     Raises:
-      UserError: names file and row or key: unknown form, missing key, missing image.
+      UserError: names file and row or key: unknown form, missing key, missing image; an
+        image to be linked or copied onto itself or to a place outside `out/images`.
     """
     file, images, out = Path(file), Path(images).resolve(), Path(out)
     if not images.is_dir():
@@ -99,10 +104,13 @@ def write_captions(
                 "captions."
             )
     _place_images(list(names), images, out / "images", place)
+    # Without their suffixes, a.jpg and a.png would be one image.
+    distinct = len({strip_suffix(image) for image in names}) == len(names)
+    ids: Literal["stem", "name"] = "stem" if distinct else "name"
     assigned = any(caption.split for caption in captions)
     (out / "log").mkdir(parents=True, exist_ok=True)
     temporary = out / "log" / ".captions.parquet"
-    pq.write_table(_table(captions), temporary)
+    pq.write_table(_table(captions, ids), temporary)
     temporary.replace(out / "log" / "captions.parquet")
     DataFolder(
         kind="captions",
@@ -110,6 +118,7 @@ def write_captions(
         log="log/captions.parquet",
         format="parquet",
         images=str(images) if place == "reference" else "images",
+        image_ids=ids,
         splits=SplitConfig(policy="given" if assigned else "by_image"),
         about=f"Captions of {file.name} ({form}); each is a clicked row.",
     ).save(out)
@@ -163,7 +172,8 @@ def _detect(file: Path, text: str) -> tuple[str, Callable[[], Iterator[Caption]]
 
 
 def _json_lines(file: Path, text: str) -> Iterator[Caption]:
-    for row, line in enumerate(text.splitlines(), 1):
+    ignored: dict[str, int] = {}
+    for row, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         where = f"{file}, row {row}"
@@ -174,18 +184,31 @@ def _json_lines(file: Path, text: str) -> Iterator[Caption]:
         if not isinstance(record, dict):
             raise UserError(f"{where}: not a JSON object.")
         image, split = _get(record, "image", str, where), _split(record.get("split"), where)
-        for language, texts in record.items():
-            if language in ("image", "split") or not isinstance(texts, list):
+        for key, value in record.items():
+            plain = key in _TEXT_KEYS
+            texts = [value] if plain and isinstance(value, str) else value
+            if key in ("image", "split") or not isinstance(texts, list):
+                continue
+            if not plain and not _LANGUAGE_CODE.fullmatch(key):
+                ignored.setdefault(key, row)
                 continue
             for caption in texts:
                 if not isinstance(caption, str):
-                    raise UserError(f"{where}: key {language!r} must hold texts.")
+                    raise UserError(f"{where}: key {key!r} must hold texts.")
                 if caption.strip():
-                    yield Caption(image, caption, language, split)
+                    yield Caption(image, caption, detect_language(caption) if plain else key, split)
+    if ignored:
+        names = ", ".join(f"{key} (row {row})" for key, row in ignored.items())
+        logging.getLogger(__name__).warning(
+            "%s: lists ignored, their keys are neither language codes nor one of %s: %s",
+            file,
+            ", ".join(_TEXT_KEYS),
+            names,
+        )
 
 
 def _tokens(file: Path, text: str) -> Iterator[Caption]:
-    for row, line in enumerate(text.splitlines(), 1):
+    for row, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         key, tab, caption = line.partition("\t")
@@ -243,23 +266,42 @@ def _split(value: Any, where: str) -> str | None:
 def _place_images(names: list[str], source: Path, target: Path, place: Place) -> None:
     if place == "reference":
         return
+    for name in names:  # all of them, before a file is touched
+        if PurePath(name).is_absolute() or ".." in PurePath(name).parts:
+            raise UserError(
+                f"image {name!r} would be placed outside {target}. Write its name relative to the "
+                "image folder, without `..`, or leave out --link and --copy."
+            )
+        if _location(target / name) == _location(source / name):
+            raise UserError(
+                f"image {name!r}: {source / name} is both source and target. Leave out --link and "
+                "--copy to use the images where they are, or give another output folder."
+            )
     for name in names:
         path = target / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.unlink(missing_ok=True)
+        temporary = path.with_name(f".{path.name}.part")
+        temporary.unlink(missing_ok=True)
         if place == "copy":
-            shutil.copyfile(source / name, path)
+            shutil.copyfile(source / name, temporary)
         else:
-            path.symlink_to(source / name)
+            temporary.symlink_to(source / name)
+        temporary.replace(path)
 
 
-def _table(captions: list[Caption]) -> pa.Table:
+def _location(path: Path) -> Path:
+    """Where the entry itself lies: links in its folder are followed, the entry is not."""
+    return path.parent.resolve() / path.name
+
+
+def _table(captions: list[Caption], ids: Literal["stem", "name"]) -> pa.Table:
+    images = [caption.image for caption in captions]
     return pa.table(
         {
             "query": [caption.text for caption in captions],
-            "image_id": [strip_suffix(caption.image) for caption in captions],
+            "image_id": images if ids == "name" else [strip_suffix(image) for image in images],
             "clicked": [1] * len(captions),
-            "image_uri": [caption.image for caption in captions],
+            "image_uri": images,
             "language": [caption.language for caption in captions],
             "split": [caption.split for caption in captions],
         },

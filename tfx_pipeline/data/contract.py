@@ -89,6 +89,19 @@ class Rejected:
         return json.dumps(record, ensure_ascii=False, sort_keys=True)
 
 
+def to_bytes(text: str) -> bytes:
+    """Text as bytes; not valid UTF-8 if the text holds escaped bytes or lone surrogates."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogatepass")
+
+
+def printable(text: str) -> str:
+    """Text that any stream can write: what is not Unicode is shown with escapes."""
+    return to_bytes(text).decode("utf-8", "backslashreplace")
+
+
 def content_json(row: dict[str, Any]) -> str:
     """A row as JSON text: image bytes left out, undecodable bytes shown with escapes."""
 
@@ -96,8 +109,8 @@ def content_json(row: dict[str, Any]) -> str:
         if isinstance(value, bytes):
             return value.decode("utf-8", "backslashreplace")
         if isinstance(value, str):
-            return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+            return printable(value)
         return value if isinstance(value, bool | int | float | None) else str(value)
 
-    kept = {k: plain(v) for k, v in row.items() if k != "image_bytes" and v is not None}
+    kept = {printable(k): plain(v) for k, v in row.items() if k != "image_bytes" and v is not None}
     return json.dumps(kept, ensure_ascii=False, sort_keys=True)

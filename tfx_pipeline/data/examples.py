@@ -23,12 +23,13 @@ from typing import Any
 
 import apache_beam as beam
 
-from tfx_pipeline.data import image_branch, log_branch, stats, writers
+from tfx_pipeline.data import image_branch, log_branch, propensity, splits, stats, writers
 from tfx_pipeline.data.beam_options import default_beam_args
 from tfx_pipeline.data.config import ExampleGenConfig
 from tfx_pipeline.data.folder import DataFolder
 from tfx_pipeline.data.log_branch import FINAL_SCHEMA, FinishPairs, ReadLog
 from tfx_pipeline.data.tables import from_bytes, to_bytes
+from tfx_pipeline.fingerprint import fingerprint_code
 
 RELEVANCE_FILE = "relevance.parquet"
 
@@ -47,7 +48,7 @@ class OutputDirs:
 class BuiltExamples:
     """What `materialize_examples` leaves behind.
 
-    `counters` is what summary.json holds; `key` stands for input and configuration.
+    `counters` is what summary.json holds; `key` stands for input, configuration and code.
     """
 
     examples_dir: Path
@@ -156,7 +157,8 @@ def finish_run(config: ExampleGenConfig, dirs: OutputDirs) -> dict[str, Any]:
     """After the pipeline's run: remove spilled bytes, judge the run, return its counts.
 
     Raises:
-      UserError: the input could not be read, held nothing, or too much was rejected.
+      UserError: the input could not be read, held nothing, too much was rejected, the train
+        split is empty, days are too few, or propensities cannot be estimated.
     """
     import tensorflow as tf
 
@@ -165,6 +167,9 @@ def finish_run(config: ExampleGenConfig, dirs: OutputDirs) -> dict[str, Any]:
     with tf.io.gfile.GFile(f"{dirs.rejected}/summary.json") as stream:
         summary = json.loads(stream.read())
     stats.judge(summary, config.max_rejected_fraction)
+    splits.check_days(len(summary["days"]), config.splits)
+    if config.propensity.mode == "estimated":
+        propensity.check_estimable(summary["counters"])
     logging.getLogger(__name__).info("Examples built: %s", summary["counters"])
     return summary
 
@@ -178,7 +183,7 @@ def materialize_examples(
 ) -> BuiltExamples:
     """Build Examples from a data folder without TFX; cached in `out_dir`.
 
-    A second call with the same data and configuration returns what is there.
+    A second call with the same data, configuration and code returns what is there.
 
     Args:
       folder: as `DataFolder.load` gives it.
@@ -194,7 +199,10 @@ def materialize_examples(
     resolved = folder.resolve(window)
     out = Path(out_dir).resolve()
     dirs = OutputDirs(*(str(out / f.name) for f in dataclasses.fields(OutputDirs)))
-    key = hashlib.sha256(f"{config.model_dump_json()}\n{resolved.fingerprint}".encode()).hexdigest()
+    # The code counts, too: Examples of an older version are not those of this one.
+    code = fingerprint_code("tfx_pipeline/data", "vl_models/text")
+    parts = (config.model_dump_json(), resolved.fingerprint, code)
+    key = hashlib.sha256("\n".join(parts).encode()).hexdigest()
     done = out / "built.json"
     if not (done.is_file() and json.loads(done.read_text("utf-8"))["key"] == key):
         done.unlink(missing_ok=True)
@@ -228,9 +236,7 @@ def _propensities(consolidated: beam.PCollection, config: ExampleGenConfig) -> A
     if config.propensity.mode == "none":
         return None
     if config.propensity.mode == "given":
-        from tfx_pipeline.data.propensity import given_propensities
-
-        return given_propensities(config.propensity)
+        return propensity.given_propensities(config.propensity)
     return beam.pvalue.AsSingleton(
         consolidated
         | "Sample" >> beam.FlatMap(log_branch.estimate_sample, shards=config.shards)

@@ -68,7 +68,7 @@ def list_folder(config: ImageConfig) -> Iterator[tuple[str, str]]:
         if image_id in seen:
             raise UserError(
                 f"{path} and {seen[image_id]}: two images share the id {image_id!r}. Rename "
-                "one, or set `images.ids: name` to keep the suffix in the ids."
+                "one, or set `image_ids: name` in data.yaml to keep the suffix in the ids."
             )
         seen[image_id] = path
         yield image_id, path
@@ -106,7 +106,7 @@ def load_bytes(path: str, max_bytes: int) -> bytes:
         detail = error.strerror or type(error).__name__
         raise ImageProblem(Reason.IMAGE_MISSING, f"{path}: cannot be opened ({detail})") from error
     if len(data) > max_bytes:
-        message = f"{path}: more than {max_bytes:,} bytes (images.max_bytes)"
+        message = f"{path}: more than {max_bytes:,} bytes (data.max_bytes)"
         raise ImageProblem(Reason.IMAGE_TOO_LARGE, message)
     return data
 
@@ -155,7 +155,7 @@ def _too_large(pixels: str, config: ImageConfig) -> ImageProblem:
     return ImageProblem(
         Reason.IMAGE_TOO_LARGE,
         f"{pixels} pixels by its header, more than {config.max_pixels:,} "
-        "(images.max_pixels); it was not decoded",
+        "(data.max_pixels); it was not decoded",
     )
 
 

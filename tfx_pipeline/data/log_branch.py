@@ -175,7 +175,12 @@ class ReadLog(beam.DoFn):
         table = table.select(PAIR_SCHEMA.names).cast(PAIR_SCHEMA)
         if config.policy == "given":
             table = table.filter(pc.is_valid(table["split"]))
-        if self.config.propensity.mode != "estimated":
+        if self.config.propensity.mode == "estimated":
+            placed = table.filter(pc.greater(table["position"], 0))
+            skips = placed["impressions"].to_numpy() - placed["clicks"].to_numpy()
+            count(stats, "rows_with_position", placed.num_rows)
+            count(stats, "skips_with_position", int(np.maximum(skips, 0).sum()))
+        else:
             # Rows without a click serve the propensity estimate only.
             table = table.filter(pc.greater(table["clicks"], 0))
         return table
@@ -294,6 +299,8 @@ class FinishPairs(beam.DoFn):
         table = assign_splits(table.filter(keep), self.config, log_stats["days"])
         final, seen_earlier = finish(table, propensities, self.config.propensity.clip)
         count(stats, "pairs", final.num_rows)
+        for name in SPLITS:
+            count(stats, f"pairs_{name}", pc.sum(pc.equal(final["split"], name)).as_py() or 0)
         count(stats, "pairs_dropped_seen_in_earlier_split", seen_earlier)
         if propensities is not None:
             stats["propensities"] = [round(float(value), 6) for value in propensities]

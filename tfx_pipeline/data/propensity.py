@@ -8,9 +8,12 @@ with Biased Feedback, WSDM 2017, section 4).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from tfx_pipeline.data.config import PropensityConfig
+from vl_models.errors import UserError
 
 
 def given_propensities(config: PropensityConfig) -> np.ndarray:
@@ -105,6 +108,30 @@ def estimate_propensities(
         if moved < tolerance:
             break
     return _relative(theta)
+
+
+def check_estimable(counters: Mapping[str, int]) -> None:
+    """Check that a log can tell anything about examination.
+
+    Args:
+      counters: of the run: `rows_with_position`, and `skips_with_position`, the impressions
+        without a click among them.
+
+    Raises:
+      UserError: no row has a position, or nothing was shown without being clicked.
+    """
+    remedy = "set `propensity: {mode: given, eta: 1}` or `{mode: none}` in data.yaml."
+    if not counters.get("rows_with_position"):
+        raise UserError(
+            "propensity: estimated needs the column `position`, which no accepted row has. Add "
+            f"it, or {remedy}"
+        )
+    if not counters.get("skips_with_position"):
+        raise UserError(
+            "propensity: estimated needs impressions without a click, and the log has none at a "
+            "position. Add `impressions` to rows with `clicks`, or the rows with clicked = 0; or "
+            f"{remedy}"
+        )
 
 
 def _relative(theta: np.ndarray) -> np.ndarray:

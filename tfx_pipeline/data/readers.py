@@ -98,7 +98,7 @@ def check_columns(path: str, names: Iterable[str]) -> tuple[str, ...]:
     Raises:
       UserError: names the file, the missing columns and those found.
     """
-    names = list(names)
+    names = [contract.printable(name) for name in names]
     missing = [name for name in contract.REQUIRED_COLUMNS if name not in names]
     if not any(name in names for name in contract.CLICK_COLUMNS):
         missing.append("clicked (or clicks)")
@@ -162,7 +162,7 @@ def _read_csv(path: str) -> Iterator[RawBatch]:
         text = io.TextIOWrapper(stream, "utf-8-sig", errors="surrogateescape", newline="")
         reader = csv.reader(text)
         try:
-            header = next(reader, None)
+            header = next((record for record in reader if not _is_blank(record)), None)
             if header is None:
                 return  # an empty file holds no rows; a wholly empty log is reported as such
             unknown = check_columns(path, header)
@@ -174,10 +174,17 @@ def _read_csv(path: str) -> Iterator[RawBatch]:
             raise _broken(path, "CSV", error) from error
 
 
+def _is_blank(record: list[str]) -> bool:
+    return len(record) <= 1 and not "".join(record).strip()
+
+
 def _csv_batch(
     path: str, header: list[str], records: list[list[str]], first: int, unknown: tuple[str, ...]
 ) -> RawBatch:
-    rejected, kept, rows = [], records, np.arange(first, first + len(records), dtype=np.int64)
+    rejected: list[Rejected] = []
+    filled = [index for index, record in enumerate(records) if not _is_blank(record)]
+    rows = np.array(filled, np.int64) + first
+    kept = records = [records[index] for index in filled]
     if any(len(record) != len(header) for record in records):
         good = np.array([len(record) == len(header) for record in records])
         for index in np.flatnonzero(~good):
@@ -276,7 +283,7 @@ def _record_batch(
         for name in contract.COLUMNS
         if name in names
     }
-    unknown = tuple(name for name in names if name not in contract.COLUMNS)
+    unknown = tuple(contract.printable(name) for name in names if name not in contract.COLUMNS)
     return RawBatch(path, np.array(rows, np.int64), columns, tuple(rejected), unknown)
 
 
@@ -307,7 +314,7 @@ def _as_bytes(value: Any) -> bytes | None:
     if value is None or isinstance(value, bytes):
         return value
     text = value if isinstance(value, str) else json.dumps(value)
-    return text.encode("utf-8", "surrogateescape")
+    return contract.to_bytes(text)
 
 
 def _first_line(error: object) -> str:

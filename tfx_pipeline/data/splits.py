@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import itertools
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from tfx_pipeline.data.config import SplitConfig
+from vl_models.errors import UserError
 from vl_models.features import SPLITS
 
 TRAIN, VAL, TEST = SPLITS
@@ -76,25 +78,43 @@ def assign_by_time(times: pa.Array, config: SplitConfig) -> pa.Array:
 def day_splits(rows_per_day: dict[int, int], config: SplitConfig) -> dict[int, str]:
     """Splits of whole days, so that each split's share of the rows comes nearest.
 
-    A day belongs to the split in which the middle of its rows falls, in order of time.
+    A day belongs to the split in which the middle of its rows falls, in order of time; but
+    each split with a fraction above 0 gets a day, as far as there are days (see `check_days`).
 
     Args:
       rows_per_day: days since 1970-01-01 (UTC) → rows.
       config: with the fractions.
     """
-    total = sum(rows_per_day.values())
-    result: dict[int, str] = {}
-    before = 0
-    for day in sorted(rows_per_day):
-        middle = (before + rows_per_day[day] / 2) / total
-        if middle < config.train:
-            result[day] = TRAIN
-        elif middle < config.train + config.val:
-            result[day] = VAL
-        else:
-            result[day] = TEST
-        before += rows_per_day[day]
-    return result
+    days = sorted(rows_per_day)
+    rows = [rows_per_day[day] for day in days]
+    ends = list(itertools.accumulate(rows))
+    middles = [(end - n / 2) / ends[-1] for end, n in zip(ends, rows, strict=True)]
+    val_from = sum(middle < config.train for middle in middles)
+    test_from = sum(middle < config.train + config.val for middle in middles)
+    # Each split gets its day: the last one is of test, the one before it of val.
+    test_from = min(test_from, len(days) - (config.test > 0))
+    val_from = max(min(val_from, test_from - (config.val > 0)), int(config.train > 0))
+    test_from = max(test_from, val_from + (config.val > 0))
+    return {
+        day: TRAIN if i < val_from else VAL if i < test_from else TEST for i, day in enumerate(days)
+    }
+
+
+def check_days(days: int, config: SplitConfig) -> None:
+    """Check that whole days can be divided: `by_time` with fractions needs one per split.
+
+    Raises:
+      UserError: fewer days than splits with a fraction above 0.
+    """
+    if config.policy != "by_time" or config.val_from is not None:
+        return
+    wanted = [name for name in SPLITS if getattr(config, name) > 0]
+    if days < len(wanted):
+        raise UserError(
+            f"The log covers {days} day(s), too few for the splits {', '.join(wanted)}: by_time "
+            "gives each a whole day. Bring more days, set `splits.val_from` and "
+            "`splits.test_from`, or choose the policy by_query."
+        )
 
 
 def _utc(moment: datetime.datetime) -> datetime.datetime:

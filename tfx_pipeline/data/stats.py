@@ -8,6 +8,7 @@ from typing import Any
 
 from tfx_pipeline.data.contract import Rejected
 from vl_models.errors import UserError
+from vl_models.features import SPLITS
 
 Stats = dict[str, Any]
 
@@ -62,7 +63,7 @@ def merge_stats(several: Iterable[Stats]) -> Stats:
 
 
 def judge(stats: Stats, max_rejected_fraction: float) -> None:
-    """Fail a run whose input could not be read, held nothing, or was rejected too often.
+    """Fail a run whose input could not be read, was rejected too often, or trains nothing.
 
     Raises:
       UserError: with the files, or with the commonest reasons, their counts and an example.
@@ -78,6 +79,17 @@ def judge(stats: Stats, max_rejected_fraction: float) -> None:
         raise UserError(
             f"The click log has {stats['rows']:,} rows, but no accepted row with a click that "
             "belongs to a split. Check the columns clicked or clicks, and split."
+        )
+    pairs = {split: stats["counters"].get(f"pairs_{split}", 0) for split in SPLITS}
+    counts = ", ".join(f"{split} {number:,}" for split, number in pairs.items())
+    if not pairs["train"]:
+        raise UserError(
+            f"The train split is empty; pairs by split: {counts}. Bring more rows, or change "
+            "`splits` in data.yaml: its policy, fractions, seed or times, or the split column."
+        )
+    if empty := [split for split, number in pairs.items() if not number]:
+        logging.getLogger(__name__).warning(
+            "Nothing is in the split %s; pairs by split: %s", " and ".join(empty), counts
         )
     if stats["unknown_columns"]:
         names = ", ".join(f"{name} ({file})" for name, file in stats["unknown_columns"].items())

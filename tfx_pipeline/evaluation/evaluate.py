@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from tfx_pipeline.evaluation.blessing import bless
 from tfx_pipeline.evaluation.config import Direction, EvaluationConfig
@@ -23,7 +22,7 @@ from tfx_pipeline.evaluation.metric_keys import (
     metric_keys,
     with_direction,
 )
-from tfx_pipeline.evaluation.per_query import compare_tables, direction_table
+from tfx_pipeline.evaluation.per_query import direction_table
 from tfx_pipeline.evaluation.relevance import read_relevance
 from tfx_pipeline.evaluation.result import EmbeddingSample, Evaluation
 from tfx_pipeline.evaluation.slices import slice_masks, slice_values
@@ -39,7 +38,6 @@ def evaluate_release(
     relevance_path: str | Path,
     config: EvaluationConfig,
     baseline: Mapping[str, float | None] | None = None,
-    baseline_per_query: str | Path | None = None,
 ) -> Evaluation:
     """Encode the evaluated queries and the gallery with the exported towers, rank, and decide.
 
@@ -50,8 +48,6 @@ def evaluate_release(
       relevance_path: ``relevance.parquet`` with the clicks of all splits.
       config: what to measure.
       baseline: metrics of the current release, None if there is none.
-      baseline_per_query: ``per_query.parquet`` of the current release's evaluation; with it
-        the differences get paired intervals.
 
     Raises:
       UserError: wrong files, no evaluated pair in the gallery, towers of different width, or
@@ -77,13 +73,6 @@ def evaluate_release(
         rankings[direction] = ranking
     values.update(_means(values, config))
     metrics = {key: values[key] for key in keys}
-    per_query = pa.concat_tables(tables)
-
-    differences = {}
-    if baseline_per_query is not None:
-        differences = compare_tables(
-            per_query, pq.read_table(baseline_per_query), measure_names(config), config.bootstrap
-        )
     examples, failures = pick_examples(data, rankings.get("text_to_image"), config)
     shown = {hit.image_id for example in examples + failures for hit in example.shown}
     return Evaluation(
@@ -91,9 +80,8 @@ def evaluate_release(
         metrics=metrics,
         intervals=intervals,
         baseline=None if baseline is None else dict(baseline),
-        differences=differences,
         blessing=bless(metrics, config, baseline),
-        per_query=per_query,
+        per_query=pa.concat_tables(tables),
         counts={
             "queries": len(data.relevance.queries),
             "pairs": int(data.judgements["text_to_image"].counted.sum()),

@@ -46,10 +46,11 @@ def summarise(
 ) -> dict[str, tuple[float, Interval]]:
     """Value and bootstrap interval of every measure, over all queries or those of ``mask``.
 
-    A slice is resampled within itself: its number of queries is fixed.
+    Only queries with a counted positive are resampled, a slice within itself: their number is
+    the same in every resample.
     """
-    if mask is None:
-        mask = np.ones(ranking.num_queries, bool)
+    has_item = np.bincount(ranking.query, minlength=ranking.num_queries) > 0
+    mask = has_item if mask is None else mask & has_item
     options = {"samples": config.bootstrap.samples, "seed": config.bootstrap.seed}
     draws = ratio_draws(
         np.stack([measure.total[mask] for measure in measures.values()], axis=1),

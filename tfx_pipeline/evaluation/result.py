@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from tfx_pipeline.evaluation.blessing import Blessing
 from tfx_pipeline.evaluation.config import EvaluationConfig
-from vl_models.metrics.bootstrap import Difference, Interval
+from vl_models.metrics.bootstrap import Interval
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,6 @@ class Evaluation:
       metrics: key → value; NaN where not defined.
       intervals: key → interval, for ranking measures of one direction.
       baseline: metrics of the current release, None if there is none.
-      differences: key → paired difference against the current release, where its per-query
-        table was given.
       blessing: the decision.
       per_query: one row per query (text to image) and per image (image to text).
       counts: numbers of queries, pairs and images, and what was left out.
@@ -81,7 +79,6 @@ class Evaluation:
     metrics: dict[str, float]
     intervals: dict[str, Interval]
     baseline: dict[str, float | None] | None
-    differences: dict[str, Difference]
     blessing: Blessing
     per_query: pa.Table
     counts: dict[str, int]

@@ -28,7 +28,6 @@ class Cell:
       value: its value, "–" where not defined.
       interval: "low – high" or "".
       change: signed difference against the current release or "".
-      change_interval: paired interval of the difference or "".
       trend: "better", "worse", "neutral" or "" without a baseline.
     """
 
@@ -36,7 +35,6 @@ class Cell:
     value: str
     interval: str = ""
     change: str = ""
-    change_interval: str = ""
     trend: str = ""
 
 
@@ -48,18 +46,12 @@ def cell(evaluation: Evaluation, key: str) -> Cell:
     interval = evaluation.intervals.get(key)
     has_interval = interval is not None and not math.isnan(interval.low)
     before = (evaluation.baseline or {}).get(key)
-    difference = evaluation.differences.get(key)
-    if difference is not None and not math.isnan(difference.value):
-        change: float | None = difference.value
-    else:
-        difference = None
-        change = None if before is None else value - before
+    change = None if before is None else value - before
     return Cell(
         key=key,
         value=_number(key, value),
         interval=_range(key, *interval) if has_interval and interval else "",
         change="" if change is None else _signed(key, change),
-        change_interval="" if difference is None else _range(key, difference.low, difference.high),
         trend="" if change is None else _trend(key, change),
     )
 

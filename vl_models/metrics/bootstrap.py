@@ -1,7 +1,7 @@
 """Percentile bootstrap over queries (Efron and Tibshirani 1993, chapter 13).
 
 Queries are resampled, not pairs: the pairs of one query are not independent. All statistics
-of one call see the same resamples, so that differences between them are paired.
+of one call see the same resamples.
 """
 
 from __future__ import annotations
@@ -105,44 +105,3 @@ def percentile_interval(draws: np.ndarray, confidence: float = 0.95) -> Interval
         return Interval(float("nan"), float("nan"))
     low, high = np.quantile(draws, [(1 - confidence) / 2, (1 + confidence) / 2])
     return Interval(float(low), float(high))
-
-
-class Difference(NamedTuple):
-    """Value of the second of two releases minus that of the first, with its interval."""
-
-    value: float
-    low: float
-    high: float
-
-
-def paired_difference(
-    first: tuple[np.ndarray, np.ndarray],
-    second: tuple[np.ndarray, np.ndarray],
-    samples: int = 1000,
-    confidence: float = 0.95,
-    seed: int = 0,
-) -> Difference:
-    """Difference of one measure between two releases on the same queries.
-
-    Args:
-      first: (totals, counts), both float[Q], of the baseline.
-      second: the same of the candidate, query by query.
-      samples: number of resamples; each is applied to both releases.
-      confidence: of the percentile interval.
-      seed: of the resampling.
-
-    Raises:
-      ValueError: the two have different numbers of queries.
-    """
-    if len(first[0]) != len(second[0]):
-        raise ValueError(
-            "A paired difference needs the same queries in both releases. "
-            f"Received: {len(first[0])} and {len(second[0])} queries"
-        )
-    totals = np.stack([first[0], second[0]], axis=1).astype(np.float64)
-    counts = np.stack([first[1], second[1]], axis=1).astype(np.float64)
-    with np.errstate(invalid="ignore"):
-        before, after = totals.sum(axis=0) / counts.sum(axis=0)
-    draws = ratio_draws(totals, counts, samples, seed)
-    interval = percentile_interval(draws[:, 1] - draws[:, 0], confidence)
-    return Difference(float(after - before), interval.low, interval.high)

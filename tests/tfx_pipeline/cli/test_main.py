@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from tests.tfx_pipeline.conftest import REPOSITORY, vlsearch
+from tests.tfx_pipeline.conftest import REPOSITORY, VLSEARCH, vlsearch
 
 HEAVY = ("tensorflow", "tfx", "apache_beam", "keras", "faiss", "numpy", "pyarrow", "pydantic")
 
@@ -44,6 +44,11 @@ def test_version_names_the_libraries_that_matter():
             ["query", "cake", "--release", "/nowhere"],
             "/nowhere is not a release root: it has no release.json.",
         ),
+        (["query", "  ", "--release", "/nowhere"], "The query is empty; say what to look for."),
+        (
+            ["query", "cake", "--release", "/nowhere", "--html", "/nowhere/sheet.html"],
+            "--html names a file in an existing folder. Received: /nowhere/sheet.html.",
+        ),
         (["rollback", "/nowhere"], "/nowhere is not a release root: it has no release.json."),
         (["run", "--config", "none.yaml"], "none.yaml: no such configuration file."),
         (
@@ -71,6 +76,13 @@ def test_a_missing_option_is_exit_code_2():
     result = vlsearch("run", check=False)
     assert result.returncode == 2
     assert "--config" in result.stderr
+
+
+def test_a_query_that_is_not_utf8_is_wrong_input():
+    command = [VLSEARCH.encode(), b"query", b"\xff\xfe", b"--release", b"/nowhere"]
+    result = subprocess.run(command, capture_output=True, cwd=REPOSITORY, check=False)
+    assert result.returncode == 2
+    assert b"The query is not valid UTF-8." in result.stderr
 
 
 def test_debug_shows_where_an_error_comes_from():

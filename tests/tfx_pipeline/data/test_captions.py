@@ -158,3 +158,56 @@ def test_the_photograph_set_is_read_whole(photos):
     assert len({caption.image for caption in captions}) == 1000
     assert sum(caption.language == "en" for caption in captions) == 5000
     assert {caption.split for caption in captions} == {"train", "val", "test", None}
+
+
+@pytest.mark.parametrize("place", ["link", "copy"])
+def test_images_are_never_placed_onto_themselves(tmp_path, store, place):
+    before = {path.name: path.read_bytes() for path in store.iterdir()}
+    # The store is OUT/images, also when it is reached through a link.
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked/images").symlink_to(store)
+    for out in (tmp_path, tmp_path / "linked"):
+        with pytest.raises(UserError, match=r"image 'a\.jpg': .* is both source and target"):
+            write_captions(caption_file(tmp_path, JSONL), store, out, place=place)
+    assert {path.name: path.read_bytes() for path in store.iterdir()} == before
+
+
+def test_placing_twice_leaves_the_same_files(tmp_path, store):
+    path, out = caption_file(tmp_path, JSONL), tmp_path / "out"
+    for place in ("link", "copy", "link", "link"):
+        write_captions(path, store, out, place=place)
+        names = sorted(file.name for file in (out / "images").iterdir())
+        assert names == ["a.jpg", "b.jpg", "c.png"]
+        assert (out / "images/a.jpg").is_symlink() == (place == "link")
+        assert not (store / "a.jpg").is_symlink()
+
+
+def test_names_that_leave_the_image_folder_are_refused(tmp_path, store):
+    path = caption_file(tmp_path, [{"image": "../images/a.jpg", "en": ["A dog"]}] * 2)
+    with pytest.raises(UserError, match=r"image '\.\./images/a\.jpg' would be placed outside"):
+        write_captions(path, store, tmp_path / "out", place="copy")
+    assert not (tmp_path / "out").exists()
+
+
+def test_line_separators_inside_a_text_cut_no_row(tmp_path):
+    text = "A dog\u2028and\u0085a cat"
+    found = read_captions(caption_file(tmp_path, [{"image": "a.jpg", "en": [text]}] * 2))
+    assert [caption.text for caption in found[1]] == [text] * 2
+
+
+def test_keys_are_languages_texts_or_ignored_once(tmp_path, caplog):
+    record = {"image": "a.jpg", "captions": ["A dog", "狗"], "zh-Hans": ["猫"], "tokens": ["A"]}
+    rows = [record, record, {"image": "b.jpg", "caption": "A cat"}]
+    _, captions = read_captions(caption_file(tmp_path, rows))
+    first = [("A dog", "en"), ("狗", "zh"), ("猫", "zh-Hans")]
+    assert [(c.text, c.language) for c in captions] == [*first, *first, ("A cat", "en")]
+    assert caplog.text.count("tokens (row 1)") == 1
+
+
+def test_images_that_differ_by_suffix_only_keep_it_in_their_ids(tmp_path, store):
+    (store / "a.png").write_bytes((store / "c.png").read_bytes())
+    rows = [{"image": name, "en": ["A dog"]} for name in ("a.jpg", "a.png")]
+    write_captions(caption_file(tmp_path, rows), store, tmp_path / "out")
+    assert DataFolder.load(tmp_path / "out").image_ids == "name"
+    table = pq.read_table(tmp_path / "out/log/captions.parquet")
+    assert table["image_id"].to_pylist() == ["a.jpg", "a.png"]

@@ -9,6 +9,8 @@ import pytest
 from PIL import Image
 
 from tfx_pipeline.data.config import PropensityConfig, SplitConfig
+from tfx_pipeline.data.examples import materialize_examples
+from tfx_pipeline.data.folder import DataFolder
 from vl_models.errors import UserError
 
 ALL_TRAIN = SplitConfig(train=1, val=0, test=0)
@@ -248,3 +250,42 @@ def test_unknown_columns_are_reported_once(tmp_path, write_log, build, caplog):
         run = build(logs)
     assert run.summary["unknown_columns"] == {"country": logs[0]}
     assert caplog.text.count("Columns ignored, unknown to the contract: country") == 1
+
+
+def test_an_empty_train_split_is_refused_and_others_are_reported(
+    tmp_path, write_log, build, caplog
+):
+    given = SplitConfig(policy="given")
+    log = write_log(tmp_path / "1.csv", [row("q", "a", split="val"), row("r", "b", split="val")])
+    with pytest.raises(UserError) as error:
+        build([log], splits=given)
+    assert "empty; pairs by split: train 0, val 2, test 0. Bring more rows" in str(error.value)
+    build([write_log(tmp_path / "2.csv", [row("q", "a", split="train")])], splits=given)
+    assert "Nothing is in the split val and test; pairs by split: train 1" in caplog.text
+
+
+def test_propensities_that_the_log_cannot_tell_are_refused(tmp_path, write_log, build):
+    rows = [{"query": "q", "image_id": i, "clicks": 2, "position": 1} for i in "ab"]
+    log = write_log(tmp_path / "log.csv", rows)
+    with pytest.raises(UserError, match="estimated needs impressions without a click"):
+        build([log], splits=ALL_TRAIN, propensity=PropensityConfig(mode="estimated"))
+
+
+def test_too_few_days_are_refused(tmp_path, write_log, build):
+    rows = [row(f"q{d}", "a", timestamp=f"2026-01-0{d}T12:00:00") for d in (1, 2)]
+    with pytest.raises(UserError, match=r"covers 2 day\(s\), too few"):
+        build([write_log(tmp_path / "log.csv", rows)], splits=SplitConfig(policy="by_time"))
+
+
+def test_a_change_of_code_rebuilds(tmp_path, write_log, store, monkeypatch):
+    write_log(tmp_path / "log/log.csv", [row("q", "a")])
+    DataFolder(kind="clicks", name="mini", splits=ALL_TRAIN).save(tmp_path)
+    folder = DataFolder.load(tmp_path)
+    keys, times = [], []
+    for code in ("one", "one", "two"):
+        monkeypatch.setattr("tfx_pipeline.data.examples.fingerprint_code", lambda *_, c=code: c)
+        built = materialize_examples(folder, tmp_path / "out")
+        keys.append(built.key)
+        times.append(built.relevance_path.stat().st_mtime_ns)
+    assert keys[0] == keys[1] != keys[2]
+    assert times[0] == times[1] < times[2]

@@ -108,13 +108,13 @@ def test_exif_orientation_is_applied_and_metadata_dropped():
         (
             png_with_header(10_000, 10_000),
             "image_too_large",
-            "10000 x 10000 pixels by its header, more than 50,000,000 (images.max_pixels); "
+            "10000 x 10000 pixels by its header, more than 50,000,000 (data.max_pixels); "
             "it was not decoded",
         ),
         (
             png_with_header(20_000, 20_000),
             "image_too_large",
-            "too many pixels by its header, more than 50,000,000 (images.max_pixels); "
+            "too many pixels by its header, more than 50,000,000 (data.max_pixels); "
             "it was not decoded",
         ),
     ],
@@ -212,7 +212,7 @@ def test_two_files_of_one_id_are_refused(tmp_path):
         list(list_folder(ImageConfig(root=str(tmp_path))))
     assert str(error.value) == (
         f"{tmp_path}/a.png and {tmp_path}/a.jpg: two images share the id 'a'. Rename one, or set "
-        "`images.ids: name` to keep the suffix in the ids."
+        "`image_ids: name` in data.yaml to keep the suffix in the ids."
     )
     with pytest.raises(UserError, match="no such image folder"):
         list(list_folder(ImageConfig(root=str(tmp_path / "gone"))))

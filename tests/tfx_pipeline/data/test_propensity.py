@@ -2,7 +2,13 @@ import numpy as np
 import pytest
 
 from tfx_pipeline.data.config import PropensityConfig
-from tfx_pipeline.data.propensity import click_weights, estimate_propensities, given_propensities
+from tfx_pipeline.data.propensity import (
+    check_estimable,
+    click_weights,
+    estimate_propensities,
+    given_propensities,
+)
+from vl_models.errors import UserError
 
 
 def test_given_propensities_are_powers_of_the_position():
@@ -72,3 +78,19 @@ def test_a_log_that_tells_nothing_gives_ones(position):
     ones = np.ones(3, np.int64)
     estimate = estimate_propensities(np.arange(3), position * ones, ones, ones)
     np.testing.assert_array_equal(estimate, [1.0])
+
+
+@pytest.mark.parametrize(
+    ("counters", "message"),
+    [
+        ({}, "needs the column `position`, which no accepted row has"),
+        ({"rows_with_position": 3, "skips_with_position": 0}, "Add `impressions` to rows with"),
+    ],
+)
+def test_a_log_that_tells_nothing_about_positions_is_refused(counters, message):
+    with pytest.raises(UserError, match=message) as error:
+        check_estimable(counters)
+    assert str(error.value).endswith(
+        "or set `propensity: {mode: given, eta: 1}` or `{mode: none}` in data.yaml."
+    )
+    check_estimable({"rows_with_position": 3, "skips_with_position": 1})

@@ -216,3 +216,29 @@ def test_an_unknown_suffix_names_the_known_ones():
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(UserError, match=r"gone\.csv: cannot be opened"):
         list(read_batches(str(tmp_path / "gone.csv")))
+
+
+def test_a_lone_surrogate_in_jsonl_is_invalid_utf8(tmp_path):
+    path = tmp_path / "log.jsonl"
+    path.write_bytes(
+        b'{"query": "ok", "image_id": "a", "clicked": 1}\n'
+        b'{"query": "smile \\ud83d", "image_id": "b", "clicked": 1, "odd \\ud83d": 1}\n'
+    )
+    clean, [bad] = read(path)
+    assert clean["query"].to_pylist() == ["ok"]
+    assert (bad.row, bad.reason) == (2, "invalid_utf8")
+    assert bad.message == "query is not valid UTF-8 (byte 6)"
+    assert "smile \\\\xed" in bad.to_json().encode("utf-8").decode()
+    [batch] = read_batches(str(path))
+    assert batch.unknown == ("odd \\xed\\xa0\\xbd",)
+
+
+def test_blank_csv_lines_are_skipped_and_a_byte_order_mark_is_tolerated(tmp_path):
+    path = tmp_path / "log.csv"
+    path.write_bytes(b"\xef\xbb\xbfquery,image_id,clicked\r\nq,a,1\r\n\r\n  \r\nq,b,1\r\n\r\n")
+    clean, rejected = read(path)
+    assert rejected == []
+    assert clean.select(["image_id", "row"]).to_pylist() == [
+        {"image_id": "a", "row": 1},
+        {"image_id": "b", "row": 4},
+    ]

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tfx_pipeline.data.config import SplitConfig
-from tfx_pipeline.data.splits import assign_by_key, assign_by_time, day_splits, split_of
+from tfx_pipeline.data.splits import assign_by_key, assign_by_time, check_days, day_splits, split_of
+from vl_models.errors import UserError
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=8)
 PAIRS = st.lists(st.tuples(TEXT, TEXT), min_size=1, max_size=30)
@@ -73,3 +74,26 @@ def test_days_are_divided_in_order_by_their_share_of_the_rows():
 def test_impossible_settings_are_refused(values, message):
     with pytest.raises(pydantic.ValidationError, match=message):
         SplitConfig(**values)
+
+
+@pytest.mark.parametrize("days", range(3, 60))
+def test_each_split_gets_a_day_with_the_default_fractions(days):
+    config = SplitConfig(policy="by_time")
+    names = list(day_splits(dict.fromkeys(range(days), 7), config).values())
+    assert set(names) == {"train", "val", "test"}
+    assert names == sorted(names, key=["train", "val", "test"].index)
+    check_days(days, config)
+
+
+def test_a_split_of_fraction_zero_gets_no_day():
+    config = SplitConfig(policy="by_time", train=0.9, val=0, test=0.1)
+    assert list(day_splits({1: 5, 2: 5, 3: 1}, config).values()) == ["train", "train", "test"]
+    assert list(day_splits({1: 1, 2: 99}, config).values()) == ["train", "test"]
+    check_days(2, config)
+
+
+def test_fewer_days_than_splits_are_refused():
+    message = r"covers 2 day\(s\), too few for the splits train, val, test: by_time"
+    with pytest.raises(UserError, match=message):
+        check_days(2, SplitConfig(policy="by_time"))
+    check_days(0, SplitConfig(policy="by_query"))

@@ -24,6 +24,30 @@ def test_summary_of_a_slice_is_that_of_its_queries_alone():
     )
 
 
+def test_queries_without_a_positive_do_not_change_the_intervals():
+    generator = np.random.default_rng(1)
+    scores = generator.normal(size=(12, 30))
+    query, item = np.arange(12), generator.integers(30, size=12)
+    config = EvaluationConfig(bootstrap={"samples": 30})
+    alone = rank_scores(scores, Judgements.from_pairs(query, item, 12))
+    spread = np.zeros((500, 30))
+    spread[40 * query] = scores
+    among = rank_scores(spread, Judgements.from_pairs(40 * query, item, 500))
+    assert summarise(among, per_query_measures(among, config), config) == summarise(
+        alone, per_query_measures(alone, config), config
+    )
+
+
+def test_slice_without_a_positive_is_undefined():
+    ranking = rank_scores(np.ones((2, 3)), Judgements.from_pairs([0], [1], 2))
+    config = EvaluationConfig(bootstrap={"samples": 4})
+    mask = np.array([False, True])
+    for value, interval in summarise(
+        ranking, per_query_measures(ranking, config), config, mask
+    ).values():
+        assert np.isnan([value, *interval]).all()
+
+
 @pytest.mark.slow
 def test_five_thousand_queries_on_twenty_thousand_images_in_seconds():
     generator = np.random.default_rng(0)

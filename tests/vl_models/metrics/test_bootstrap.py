@@ -3,7 +3,6 @@ import pytest
 
 from vl_models.metrics.bootstrap import (
     median_draws,
-    paired_difference,
     percentile_interval,
     ratio_draws,
     resampled_counts,
@@ -76,20 +75,3 @@ def test_no_items_give_no_interval():
     draws = median_draws(np.zeros(0, int), np.zeros(0, int), 3, samples=5)
     assert np.isnan(draws).all()
     assert np.isnan(percentile_interval(draws)).all()
-
-
-def test_paired_difference_knows_that_the_queries_are_the_same():
-    generator = np.random.default_rng(0)
-    before = generator.random(300)
-    after = before + 0.01
-    ones = np.ones(300)
-    difference = paired_difference((before, ones), (after, ones))
-    # Every query gained the same: no uncertainty, although the queries differ widely.
-    assert difference == pytest.approx((0.01, 0.01, 0.01))
-    swapped = paired_difference((after, ones), (before, ones))
-    assert swapped.value == pytest.approx(-difference.value)
-
-
-def test_paired_difference_needs_the_same_queries():
-    with pytest.raises(ValueError, match="Received: 2 and 3 queries"):
-        paired_difference((np.ones(2), np.ones(2)), (np.ones(3), np.ones(3)))

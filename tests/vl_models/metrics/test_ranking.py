@@ -119,7 +119,32 @@ def test_not_a_number_is_refused_with_its_row():
     scores = np.ones((3, 4))
     scores[1, 2] = np.nan
     with pytest.raises(ValueError, match="NaN or infinity in query row 1"):
-        rank_scores(scores, Judgements.from_pairs([0], [0], 3))
+        rank_scores(scores, Judgements.from_pairs([0, 1], [0, 0], 3))
+
+
+def test_queries_without_a_counted_positive_are_not_ranked(problem):
+    queries, items, judgements = problem
+    apart = 7 * np.arange(40) + 3
+    many = np.full((300, 16), np.nan, np.float32)  # scoring one of these rows would raise
+    many[apart] = queries
+    # Row 5 has a known positive, none that counts.
+    spread = Judgements.from_pairs(
+        np.append(apart[judgements.query], 5),
+        np.append(judgements.item, 0),
+        300,
+        np.append(judgements.gain, 1.0),
+        np.append(judgements.counted, False),
+    )
+    alone, among = rank_embeddings(queries, items, judgements), rank_embeddings(many, items, spread)
+    assert among.num_queries == 300
+    np.testing.assert_array_equal(among.query, apart[alone.query])
+    for field in vars(alone).keys() - {"query", "num_queries"}:
+        np.testing.assert_array_equal(getattr(among, field), getattr(alone, field), field)
+
+
+def test_without_a_counted_positive_nothing_is_ranked():
+    ranking = rank_scores(np.ones((2, 4)), Judgements.from_pairs([0], [0], 2, counted=[False]))
+    assert (len(ranking.query), ranking.num_queries) == (0, 2)
 
 
 def test_wrong_shapes_are_refused():
