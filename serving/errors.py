@@ -31,6 +31,10 @@ class Code(enum.IntEnum):
     UNAUTHENTICATED = 16
 
 
+class VersionTakenError(ServingError):
+    """A release number that was published with other content before."""
+
+
 class StatusError(ServingError):
     """A request (or the load of a model) that ended with a status other than OK."""
 

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from serving import files
-from serving.errors import ServingError
+from serving.errors import ServingError, VersionTakenError
 from serving.model_card import MODEL_CARD, model_card
 
 RELEASE_FILE = "release.json"
@@ -316,7 +316,7 @@ def _refuse_taken_version(
     """Versions only grow, and a number that a server may have loaded never changes its content."""
     remedy = f"Publish it as version {next_version(root)} (next_version gives it)."
     if _history_file(root, version).exists() and list(changed):
-        raise ServingError(
+        raise VersionTakenError(
             f"Version {version} is already published in {root} with different content "
             f"({', '.join(changed)}). {remedy}"
         )

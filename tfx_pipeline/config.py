@@ -39,24 +39,6 @@ class DataConfig(StrictConfig):
     shards: pydantic.PositiveInt = 8
     max_rejected_fraction: float = pydantic.Field(default=0.01, ge=0, le=1)
 
-    def example_config(self, folder: DataFolder) -> ExampleGenConfig:
-        """How Examples are made of a data folder."""
-        changes: dict[str, Any] = {
-            "shards": self.shards,
-            "max_rejected_fraction": self.max_rejected_fraction,
-            "images": ImageConfig(
-                root=folder.image_root,
-                ids=folder.image_ids,
-                shorter_side=self.shorter_side,
-                quality=self.quality,
-                max_pixels=self.max_pixels,
-                max_bytes=self.max_bytes,
-            ),
-        }
-        changes |= {"splits": self.splits} if self.splits is not None else {}
-        changes |= {"propensity": self.propensity} if self.propensity is not None else {}
-        return folder.example_config(**changes)
-
 
 class VocabularyConfig(StrictConfig):
     """The text tower's vocabulary: learned from the train split, or a given file."""
@@ -145,6 +127,26 @@ class ExperimentConfig(StrictConfig):
         for override in overrides:
             _apply_override(values, override)
         return cls.from_dict(values, str(path))
+
+    def example_config(self, folder: DataFolder) -> ExampleGenConfig:
+        """How Examples are made of a data folder."""
+        data = self.data
+        changes: dict[str, Any] = {
+            "required_splits": tuple(dict.fromkeys(("train", *self.evaluate.splits))),
+            "shards": data.shards,
+            "max_rejected_fraction": data.max_rejected_fraction,
+            "images": ImageConfig(
+                root=folder.image_root,
+                ids=folder.image_ids,
+                shorter_side=data.shorter_side,
+                quality=data.quality,
+                max_pixels=data.max_pixels,
+                max_bytes=data.max_bytes,
+            ),
+        }
+        changes |= {"splits": data.splits} if data.splits is not None else {}
+        changes |= {"propensity": data.propensity} if data.propensity is not None else {}
+        return folder.example_config(**changes)
 
     def to_yaml(self, *, without: Sequence[str] = ()) -> str:
         """The complete configuration, defaults included, less some top-level keys."""

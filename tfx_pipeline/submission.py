@@ -104,7 +104,7 @@ def submit(config: ExperimentConfig) -> Submission:
         "schema_fingerprint": _optional_file(config.data.schema_file, "data.schema_file"),
     }
     settings = config.model_dump_json(exclude={"output", "beam_pipeline_args"})
-    examples = config.data.example_config(folder)
+    examples = config.example_config(folder)
     key = fingerprint.fingerprint_text(
         settings, examples.model_dump_json(), files.fingerprint, *codes.values()
     )

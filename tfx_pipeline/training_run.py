@@ -47,7 +47,7 @@ class TrainingRun:
         built = materialize_examples(
             folder,
             self.data,
-            config.data.example_config(folder),
+            config.example_config(folder),
             config.data.span_window,
             config.beam_pipeline_args,
         )

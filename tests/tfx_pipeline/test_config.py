@@ -74,10 +74,10 @@ def test_what_is_null_comes_from_the_data_folder(emoji_folder):
 
     folder = DataFolder.load(emoji_folder)
 
-    plain = ExperimentConfig.load(EMOJI).data.example_config(folder)
+    plain = ExperimentConfig.load(EMOJI).example_config(folder)
     changed = ExperimentConfig.load(
         EMOJI, ["data.splits={policy: by_image}", "data.shards=3"]
-    ).data.example_config(folder)
+    ).example_config(folder)
 
     assert plain.splits == folder.splits and plain.propensity == folder.propensity
     assert plain.images.shorter_side == 72

@@ -46,7 +46,8 @@ def ReleasePusher(
       code_fingerprint: of the code that publishes, for the cache key only.
     """
     del code_fingerprint
-    from serving.release import publish_release
+    from serving.errors import VersionTakenError
+    from serving.release import next_version, publish_release
     from tfx_pipeline.config import ExperimentConfig
     from tfx_pipeline.release.model_card import render_model_card
 
@@ -63,26 +64,32 @@ def ReleasePusher(
 
     towers = Path(path_utils.serving_model_path(model.uri))
     metrics = json.loads(Path(evaluation.uri, METRICS_FILE).read_text(encoding="utf-8"))
-    artifacts = {
-        "model": model.id,
-        "index": index.id,
-        "evaluation": evaluation.id,
-    }
-    publish_release(
-        Path(serving_root),
-        version,
-        towers={tower.name: tower for tower in sorted(towers.iterdir()) if tower.is_dir()},
-        index=Path(index.uri, "index"),
-        metrics=metrics,
-        lineage={**json.loads(lineage), "artifacts": artifacts},
-        data_span=json.loads(data_span),
-        model_card=render_model_card(
-            name=ExperimentConfig.from_yaml(experiment).name,
-            version=version,
-            experiment=experiment,
-            spans=json.loads(data_span),
-        ),
-    )
+    artifacts = {"model": model.id, "index": index.id, "evaluation": evaluation.id}
+
+    def publish(number: int) -> None:
+        publish_release(
+            serving_root,
+            number,
+            towers={tower.name: tower for tower in sorted(towers.iterdir()) if tower.is_dir()},
+            index=Path(index.uri, "index"),
+            metrics=metrics,
+            lineage={**json.loads(lineage), "artifacts": artifacts},
+            data_span=json.loads(data_span),
+            model_card=render_model_card(
+                name=ExperimentConfig.from_yaml(experiment).name,
+                version=number,
+                experiment=experiment,
+                spans=json.loads(data_span),
+            ),
+        )
+
+    try:
+        publish(version)
+    except VersionTakenError:
+        # An equal submission was released before, and its cached steps are gone: training
+        # again gave other towers, and a number never changes its content.
+        version = next_version(serving_root)
+        publish(version)
     release.set_int_custom_property("released", 1)
     release.set_int_custom_property("version", version)
     logging.info("Released version %d to %s", version, serving_root)

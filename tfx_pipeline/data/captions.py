@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tfx_pipeline.data.config import SplitConfig
-from tfx_pipeline.data.folder import DataFolder
+from tfx_pipeline.data.folder import FILE_NAME, DataFolder
 from tfx_pipeline.data.images import strip_suffix
 from tfx_pipeline.data.language import detect_language
 from vl_models.errors import UserError
@@ -37,6 +37,7 @@ _SPLITS = {
     "dev": "val",
     "test": "test",
 }
+_LOG = "log/captions.parquet"
 _TEXT_KEYS = ("caption", "captions", "text", "texts", "sentences")
 _LANGUAGE_CODE = re.compile(r"[a-z]{2,3}([-_][A-Za-z0-9]{2,8})*")
 _SCHEMA = pa.schema(
@@ -95,6 +96,8 @@ def write_captions(
     file, images, out = Path(file), Path(images).resolve(), Path(out)
     if not images.is_dir():
         raise UserError(f"{images}: no such image folder. Give it with --images.")
+    if (out / FILE_NAME).is_file() and DataFolder.load(out).log != _LOG:
+        raise UserError(f"{out}: holds another data set. Choose an empty folder.")
     form, captions = read_captions(file)
     names = dict.fromkeys(caption.image for caption in captions)
     for image in names:
@@ -111,11 +114,11 @@ def write_captions(
     (out / "log").mkdir(parents=True, exist_ok=True)
     temporary = out / "log" / ".captions.parquet"
     pq.write_table(_table(captions, ids), temporary)
-    temporary.replace(out / "log" / "captions.parquet")
+    temporary.replace(out / _LOG)
     DataFolder(
         kind="captions",
         name=name or out.resolve().name,
-        log="log/captions.parquet",
+        log=_LOG,
         format="parquet",
         images=str(images) if place == "reference" else "images",
         image_ids=ids,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tfx_pipeline.data.contract import Rejected
@@ -62,8 +62,10 @@ def merge_stats(several: Iterable[Stats]) -> Stats:
     return total
 
 
-def judge(stats: Stats, max_rejected_fraction: float) -> None:
-    """Fail a run whose input could not be read, was rejected too often, or trains nothing.
+def judge(
+    stats: Stats, max_rejected_fraction: float, required_splits: Sequence[str] = ("train",)
+) -> None:
+    """Fail a run whose input could not be read, was rejected too often, or lacks a split.
 
     Raises:
       UserError: with the files, or with the commonest reasons, their counts and an example.
@@ -82,11 +84,13 @@ def judge(stats: Stats, max_rejected_fraction: float) -> None:
         )
     pairs = {split: stats["counters"].get(f"pairs_{split}", 0) for split in SPLITS}
     counts = ", ".join(f"{split} {number:,}" for split, number in pairs.items())
-    if not pairs["train"]:
-        raise UserError(
-            f"The train split is empty; pairs by split: {counts}. Bring more rows, or change "
-            "`splits` in data.yaml: its policy, fractions, seed or times, or the split column."
-        )
+    for split in required_splits:
+        if not pairs[split]:
+            raise UserError(
+                f"The {split} split is empty; pairs by split: {counts}. Bring more rows, or change "
+                "`splits` in data.yaml: its policy, fractions, seed or times, or the split column."
+                + ("" if split == "train" else " Or evaluate another split: evaluate.splits.")
+            )
     if empty := [split for split, number in pairs.items() if not number]:
         logging.getLogger(__name__).warning(
             "Nothing is in the split %s; pairs by split: %s", " and ".join(empty), counts

@@ -211,3 +211,15 @@ def test_images_that_differ_by_suffix_only_keep_it_in_their_ids(tmp_path, store)
     assert DataFolder.load(tmp_path / "out").image_ids == "name"
     table = pq.read_table(tmp_path / "out/log/captions.parquet")
     assert table["image_id"].to_pylist() == ["a.jpg", "a.png"]
+
+
+def test_another_data_set_is_not_overwritten(tmp_path, store):
+    path = caption_file(tmp_path, [{"image": "a.jpg", "en": ["A dog"]}] * 2)
+    write_captions(path, store, tmp_path / "out")
+    write_captions(path, store, tmp_path / "out")  # its own it may write again
+    own = tmp_path / "own"
+    own.mkdir()
+    DataFolder(kind="clicks", name="precious").save(own)
+    with pytest.raises(UserError, match="own: holds another data set. Choose an empty folder."):
+        write_captions(path, store, own)
+    assert DataFolder.load(own).name == "precious"
