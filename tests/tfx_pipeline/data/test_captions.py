@@ -220,6 +220,6 @@ def test_another_data_set_is_not_overwritten(tmp_path, store):
     own = tmp_path / "own"
     own.mkdir()
     DataFolder(kind="clicks", name="precious").save(own)
-    with pytest.raises(UserError, match="own: holds another data set. Choose an empty folder."):
+    with pytest.raises(UserError, match=r"own: holds another data set\. Choose an empty folder\."):
         write_captions(path, store, own)
     assert DataFolder.load(own).name == "precious"
