@@ -82,6 +82,8 @@ def run(
         console.print(f"{place} {how}", markup=False, highlight=False)
 
     result = run_local(submission, progress)
+    if result.rejected:
+        console.print(result.rejected, markup=False, highlight=False, soft_wrap=True)
     console.print(
         f"Report:  {result.report_file}\nMetrics: {result.metrics_file}",
         highlight=False,

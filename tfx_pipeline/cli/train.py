@@ -30,6 +30,7 @@ def train(
 
     hide_native_messages()
     from tfx_pipeline.config import ExperimentConfig
+    from tfx_pipeline.data.rejected import describe
     from tfx_pipeline.training_run import TrainingRun
     from vl_models.training.strategy import make_strategy
 
@@ -41,5 +42,7 @@ def train(
     folder = TrainingRun(run)
     make_strategy(experiment.devices)  # devices are divided before TensorFlow runs anything
     folder.prepare(experiment, fresh)
+    if rejected := describe(folder.data / "rejected"):
+        typer.echo(rejected)
     folder.train(experiment)
     typer.echo(f"Towers: {folder.towers}\nEvaluate them: vlsearch evaluate --run {run}")

@@ -6,6 +6,15 @@ import json
 from pathlib import Path
 
 
+def describe(folder: str | Path) -> str:
+    """One line about what was rejected, and where it is kept; "" if nothing was."""
+    counts = {reason: rows for reason, rows in count_reasons(folder).items() if rows}
+    if not counts:
+        return ""
+    reasons = ", ".join(f"{reason} {rows:,}" for reason, rows in counts.items())
+    return f"Rejected rows: {reasons}; each with its reason in {folder}"
+
+
 def count_reasons(folder: str | Path) -> dict[str, int]:
     """Rejected rows by reason, the commonest first, from a rejected output's summary.json."""
     rejected = json.loads((Path(folder) / "summary.json").read_text(encoding="utf-8"))["rejected"]

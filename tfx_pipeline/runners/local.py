@@ -20,8 +20,15 @@ from tfx.orchestration.pipeline import Pipeline
 from tfx.orchestration.portable import launcher, runtime_parameter_utils
 from tfx.proto.orchestration import pipeline_pb2
 
-from tfx_pipeline.components.artifacts import METRICS_FILE, REPORT_FILE, Evaluation, Release
+from tfx_pipeline.components.artifacts import (
+    METRICS_FILE,
+    REPORT_FILE,
+    Evaluation,
+    RejectedRows,
+    Release,
+)
 from tfx_pipeline.data.beam_options import default_beam_args
+from tfx_pipeline.data.rejected import describe
 from tfx_pipeline.pipeline import build_components
 from tfx_pipeline.submission import Submission
 
@@ -47,6 +54,7 @@ class RunResult:
     reasons: str  # why nothing was released; "" if something was
     metrics_file: Path
     report_file: Path
+    rejected: str  # a line about rejected rows; "" if there are none
 
 
 def run_local(submission: Submission, progress: Callable[[StepReport], None]) -> RunResult:
@@ -138,4 +146,5 @@ def _collect(
         reasons=release.custom_properties["reasons"].string_value,
         metrics_file=output / METRICS_FILE,
         report_file=output / REPORT_FILE,
+        rejected=describe(artifacts[RejectedRows.TYPE_NAME].uri),
     )
