@@ -115,6 +115,20 @@ def test_a_lost_serving_root_is_filled_again(tiny_run, tmp_path):
     assert_same_content(content(output / "serving"), content(tiny_run.serving))
 
 
+def test_towers_trained_again_for_a_lost_pipeline_folder_get_a_new_number(tiny_run, tmp_path):
+    shutil.copytree(tiny_run.serving, tmp_path / "serving")
+    before = {
+        path: path.read_bytes() for path in (tmp_path / "serving" / "text_tower").rglob("*.pb")
+    }
+
+    result = vlsearch(*tiny_run.command(output=tmp_path))
+    rolled_back = vlsearch("rollback", str(tmp_path / "serving"))
+
+    assert "Released version 2" in result.stdout
+    assert rolled_back.stdout.endswith("version 1 is current.\n")
+    assert all(path.read_bytes() == content for path, content in before.items())
+
+
 def test_server_answers_over_grpc_and_rest(tiny_run):
     from urllib.request import Request, urlopen
 
