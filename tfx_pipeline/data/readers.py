@@ -8,6 +8,7 @@ columns mean is checked in validate.py.
 from __future__ import annotations
 
 import base64
+import codecs
 import csv
 import dataclasses
 import gzip
@@ -105,7 +106,8 @@ def check_columns(path: str, names: Iterable[str]) -> tuple[str, ...]:
     if missing:
         raise UserError(
             f"{path}: column {', '.join(missing)} is missing. Columns found: "
-            f"{', '.join(names) or 'none'}. Rename the columns of the log or add them."
+            f"{', '.join(names) or 'none'}. Rename the columns of the log or add them"
+            + (", and separate them by commas." if len(names) == 1 and ";" in names[0] else ".")
         )
     return tuple(name for name in names if name not in contract.COLUMNS)
 
@@ -209,6 +211,8 @@ def _read_jsonl(path: str) -> Iterator[RawBatch]:
         number = 1
         try:
             while lines := list(itertools.islice(stream, BATCH_ROWS)):
+                if number == 1:
+                    lines[0] = lines[0].removeprefix(codecs.BOM_UTF8)
                 yield _jsonl_batch(path, lines, number)
                 number += len(lines)
         except (OSError, EOFError, zlib.error) as error:

@@ -242,3 +242,19 @@ def test_blank_csv_lines_are_skipped_and_a_byte_order_mark_is_tolerated(tmp_path
         {"image_id": "a", "row": 1},
         {"image_id": "b", "row": 4},
     ]
+
+
+def test_a_byte_order_mark_in_json_lines_is_tolerated(tmp_path):
+    path = tmp_path / "log.jsonl"
+    row = '{"query": "q", "image_id": "a", "clicked": 1}\n'
+    path.write_text("\ufeff" + row * 2, encoding="utf-8")
+    clean, rejected = read(path)
+    assert clean["image_id"].to_pylist() == ["a", "a"]
+    assert rejected == []
+
+
+def test_csv_separated_by_semicolons_is_told_to_use_commas(tmp_path):
+    path = tmp_path / "log.csv"
+    path.write_text("query;image_id;clicked\nq;a;1\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"add them, and separate them by commas\.$"):
+        read(path)
