@@ -132,7 +132,6 @@ class ExperimentConfig(StrictConfig):
         """How Examples are made of a data folder."""
         data = self.data
         changes: dict[str, Any] = {
-            "required_splits": tuple(dict.fromkeys(("train", *self.evaluate.splits))),
             "shards": data.shards,
             "max_rejected_fraction": data.max_rejected_fraction,
             "images": ImageConfig(

@@ -223,6 +223,14 @@ def test_a_candidate_below_its_threshold_is_not_released(tiny_run, tmp_path):
     assert Release.load(output / "serving").version == 1
 
 
+def test_nothing_to_evaluate_on_is_said_before_training(tiny_run, tmp_path):
+    splits = "data.splits={policy: by_query, train: 1, val: 0, test: 0}"
+    result = vlsearch(*tiny_run.command(output=tmp_path), "--set", splits, check=False)
+    assert result.returncode == 2
+    assert "The test split is empty; pairs by split: train " in result.stderr
+    assert "Trainer" not in result.stdout
+
+
 def test_rejected_rows_are_kept_and_named(tiny_run, tmp_path):
     data, output = tmp_path / "data", tmp_path / "output"
     shutil.copytree(tiny_run.data, data)

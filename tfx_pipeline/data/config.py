@@ -91,4 +91,3 @@ class ExampleGenConfig(StrictConfig):
     correlation: Literal["strong", "weak"] = "strong"
     shards: int = Field(default=8, ge=1, le=10_000)
     max_rejected_fraction: float = Field(default=0.01, ge=0, le=1)
-    required_splits: tuple[Literal["train", "val", "test"], ...] = ("train",)  # not empty

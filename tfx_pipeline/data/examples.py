@@ -166,7 +166,7 @@ def finish_run(config: ExampleGenConfig, dirs: OutputDirs) -> dict[str, Any]:
         tf.io.gfile.rmtree(spill_dir(dirs))
     with tf.io.gfile.GFile(f"{dirs.rejected}/summary.json") as stream:
         summary = json.loads(stream.read())
-    stats.judge(summary, config.max_rejected_fraction, config.required_splits)
+    stats.judge(summary, config.max_rejected_fraction)
     splits.check_days(len(summary["days"]), config.splits)
     if config.propensity.mode == "estimated":
         propensity.check_estimable(summary["counters"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 
 def describe(folder: str | Path) -> str:
@@ -17,5 +18,10 @@ def describe(folder: str | Path) -> str:
 
 def count_reasons(folder: str | Path) -> dict[str, int]:
     """Rejected rows by reason, the commonest first, from a rejected output's summary.json."""
-    rejected = json.loads((Path(folder) / "summary.json").read_text(encoding="utf-8"))["rejected"]
+    rejected = read_summary(folder)["rejected"]
     return dict(sorted(rejected.items(), key=lambda item: (-item[1], item[0])))
+
+
+def read_summary(folder: str | Path) -> dict[str, Any]:
+    """Counts of the run that made a rejected output, from its summary.json."""
+    return json.loads((Path(folder) / "summary.json").read_text(encoding="utf-8"))

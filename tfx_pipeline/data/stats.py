@@ -62,10 +62,8 @@ def merge_stats(several: Iterable[Stats]) -> Stats:
     return total
 
 
-def judge(
-    stats: Stats, max_rejected_fraction: float, required_splits: Sequence[str] = ("train",)
-) -> None:
-    """Fail a run whose input could not be read, was rejected too often, or lacks a split.
+def judge(stats: Stats, max_rejected_fraction: float) -> None:
+    """Fail a run whose input could not be read, was rejected too often, or trains nothing.
 
     Raises:
       UserError: with the files, or with the commonest reasons, their counts and an example.
@@ -82,15 +80,8 @@ def judge(
             f"The click log has {stats['rows']:,} rows, but no accepted row with a click that "
             "belongs to a split. Check the columns clicked or clicks, and split."
         )
-    pairs = {split: stats["counters"].get(f"pairs_{split}", 0) for split in SPLITS}
-    counts = ", ".join(f"{split} {number:,}" for split, number in pairs.items())
-    for split in required_splits:
-        if not pairs[split]:
-            raise UserError(
-                f"The {split} split is empty; pairs by split: {counts}. Bring more rows, or change "
-                "`splits` in data.yaml: its policy, fractions, seed or times, or the split column."
-                + ("" if split == "train" else " Or evaluate another split: evaluate.splits.")
-            )
+    require_splits(stats, ["train"])
+    pairs, counts = _pairs_by_split(stats)
     if empty := [split for split, number in pairs.items() if not number]:
         logging.getLogger(__name__).warning(
             "Nothing is in the split %s; pairs by split: %s", " and ".join(empty), counts
@@ -98,6 +89,28 @@ def judge(
     if stats["unknown_columns"]:
         names = ", ".join(f"{name} ({file})" for name, file in stats["unknown_columns"].items())
         logging.getLogger(__name__).warning("Columns ignored, unknown to the contract: %s", names)
+
+
+def require_splits(stats: Stats, required: Sequence[str]) -> None:
+    """Fail if a split is empty that training or evaluation needs.
+
+    Raises:
+      UserError: names the split, with the pairs of each.
+    """
+    pairs, counts = _pairs_by_split(stats)
+    for split in required:
+        if not pairs[split]:
+            raise UserError(
+                f"The {split} split is empty; pairs by split: {counts}. Bring more rows, or change "
+                "`splits` in data.yaml: its policy, fractions, seed or times, or the split column."
+                + ("" if split == "train" else " Or evaluate another split: evaluate.splits.")
+            )
+
+
+def _pairs_by_split(stats: Stats) -> tuple[dict[str, int], str]:
+    """Numbers of pairs, and as text."""
+    pairs = {split: stats["counters"].get(f"pairs_{split}", 0) for split in SPLITS}
+    return pairs, ", ".join(f"{split} {number:,}" for split, number in pairs.items())
 
 
 def _too_many(stats: Stats, rejected: int, bound: float) -> str:

@@ -6,7 +6,7 @@ import dataclasses
 import datetime
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +28,13 @@ from tfx_pipeline.components.artifacts import (
     Release,
 )
 from tfx_pipeline.data.beam_options import default_beam_args
-from tfx_pipeline.data.rejected import describe
+from tfx_pipeline.data.rejected import describe, read_summary
+from tfx_pipeline.data.stats import require_splits
 from tfx_pipeline.pipeline import build_components
 from tfx_pipeline.submission import Submission
 
 METADATA_FILE = "metadata.sqlite"
+_FIRST_STEP = "ClickExampleGen"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +81,7 @@ def run_local(submission: Submission, progress: Callable[[StepReport], None]) ->
         metadata_connection_config=connection,
         beam_pipeline_args=default_beam_args() if beam_args is None else beam_args,
     )
-    runner = _ReportingRunner(connection, progress)
+    runner = _ReportingRunner(connection, submission.config.evaluate.splits, progress)
     runner.run(pipeline)
     return _collect(submission, connection, runner.run_id)
 
@@ -90,10 +92,12 @@ class _ReportingRunner(LocalDagRunner):
     def __init__(
         self,
         connection: metadata_store_pb2.ConnectionConfig,
+        evaluated_splits: Sequence[str],
         progress: Callable[[StepReport], None],
     ):
         super().__init__()
         self._connection = connection
+        self._evaluated_splits = evaluated_splits
         self._progress = progress
         self.run_id = datetime.datetime.now().isoformat()
 
@@ -120,10 +124,26 @@ class _ReportingRunner(LocalDagRunner):
                 executor_spec=runner_utils.extract_executor_spec(deployment, name),
                 custom_driver_spec=None,
             ).launch()
+            if name == _FIRST_STEP:
+                self._check_splits(store)
             [recorded] = store.get_executions_by_id([execution.execution_id])
             cached = recorded.last_known_state == metadata_store_pb2.Execution.CACHED
             seconds = time.monotonic() - started
             self._progress(StepReport(name, number, total, seconds, cached))
+
+    def _check_splits(self, store: metadata_store.MetadataStore) -> None:
+        """Say before training, not after it, that there is nothing to evaluate on.
+
+        Not a matter of the step itself: what is evaluated may change without new Examples.
+        """
+        rejected = _run_artifacts(store, self.run_id)[RejectedRows.TYPE_NAME]
+        require_splits(read_summary(rejected.uri), self._evaluated_splits)
+
+
+def _run_artifacts(store: metadata_store.MetadataStore, run_id: str) -> dict[str, Any]:
+    """The artifacts of a run so far by the name of their type; the pipeline has one of each."""
+    run = store.get_context_by_type_and_name(constants.PIPELINE_RUN_CONTEXT_TYPE_NAME, run_id)
+    return {artifact.type: artifact for artifact in store.get_artifacts_by_context(run.id)}
 
 
 def _collect(
@@ -131,8 +151,7 @@ def _collect(
 ) -> RunResult:
     """Find this run's evaluation and release, and copy what people look at."""
     store = metadata_store.MetadataStore(connection)
-    run = store.get_context_by_type_and_name(constants.PIPELINE_RUN_CONTEXT_TYPE_NAME, run_id)
-    artifacts = {artifact.type: artifact for artifact in store.get_artifacts_by_context(run.id)}
+    artifacts = _run_artifacts(store, run_id)
     evaluation, release = artifacts[Evaluation.TYPE_NAME], artifacts[Release.TYPE_NAME]
 
     output = Path(submission.config.output)
