@@ -64,7 +64,8 @@ def main() -> None:
     try:
         app()
     except Interrupted as stop:
-        Console(stderr=True).print(f"Stopped: {stop}", markup=False, highlight=False)
+        console = Console(stderr=True)
+        console.print(f"Stopped: {stop}", markup=False, highlight=False, soft_wrap=True)
         sys.exit(130)
     except Exception as error:
         if debugging():
