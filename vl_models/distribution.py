@@ -16,6 +16,14 @@ def replica_count() -> int:
     return 1 if context is None else context.num_replicas_in_sync
 
 
+def replica_index() -> tf.Tensor:
+    """Number of this replica, int32 scalar; 0 outside a replica context."""
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return tf.constant(0)
+    return tf.cast(tf.convert_to_tensor(context.replica_id_in_sync_group), tf.int32)
+
+
 def all_gather(x: tf.Tensor) -> tf.Tensor:
     """Concatenate ``x`` of all replicas along axis 0, in replica order, with gradient.
 
@@ -31,6 +39,23 @@ def all_gather(x: tf.Tensor) -> tf.Tensor:
     # The collective forgets all static shapes; layers and losses want them.
     rows = None if x.shape[0] is None else x.shape[0] * replica_count()
     return tf.ensure_shape(gathered, [rows, *x.shape[1:]])
+
+
+def all_gather_detached(x: tf.Tensor) -> tf.Tensor:
+    """Concatenate ``x`` of all replicas; only this replica's own rows carry gradient.
+
+    Args:
+      x: float [batch, D] of equal shape on every replica.
+
+    Returns:
+      [replicas * batch, D], equal to `all_gather`.
+    """
+    if replica_count() == 1:
+        return x
+    gathered = tf.stop_gradient(all_gather(x))
+    rows = tf.shape(x)[0]
+    own = replica_index() * rows + tf.range(rows)
+    return tf.tensor_scatter_nd_update(gathered, own[:, None], x)
 
 
 def global_sum(x: tf.Tensor) -> tf.Tensor:

@@ -113,12 +113,10 @@ class TextTransformerConfig(_TransformerConfig):
         return self
 
 
-ImageEncoderConfig = Annotated[
-    ViTConfig | CNNConfig | KerasHubImageConfig, Field(discriminator="kind")
-]
-TextEncoderConfig = Annotated[
-    TextTransformerConfig | KerasHubTextConfig, Field(discriminator="kind")
-]
+AnyImageConfig = ViTConfig | CNNConfig | KerasHubImageConfig
+AnyTextConfig = TextTransformerConfig | KerasHubTextConfig
+ImageEncoderConfig = Annotated[AnyImageConfig, Field(discriminator="kind")]
+TextEncoderConfig = Annotated[AnyTextConfig, Field(discriminator="kind")]
 
 _IMAGE_ENCODERS: dict[str, type[keras.layers.Layer]] = {
     "vit": ViTEncoder,
@@ -127,9 +125,7 @@ _IMAGE_ENCODERS: dict[str, type[keras.layers.Layer]] = {
 }
 
 
-def build_image_encoder(
-    config: ViTConfig | CNNConfig | KerasHubImageConfig, name: str, dtype: str
-) -> keras.layers.Layer:
+def build_image_encoder(config: AnyImageConfig, name: str, dtype: str) -> keras.layers.Layer:
     """Create an image encoder; the first image size it sees is the one it is built for.
 
     Args:
@@ -142,10 +138,11 @@ def build_image_encoder(
 
 
 def build_text_encoder(
-    config: TextTransformerConfig | KerasHubTextConfig,
+    config: AnyTextConfig,
     vocabulary_size: int,
     name: str,
     dtype: str,
+    prefix_length: int = 0,
 ) -> keras.layers.Layer:
     """Create a text encoder.
 
@@ -155,10 +152,20 @@ def build_text_encoder(
         ``vocabulary_size`` keeps it.
       name: name of the layer, the first part of its variables' paths.
       dtype: dtype policy, "float32" or "mixed_bfloat16".
+      prefix_length: learned vectors before the tokens; `TextTransformer` only.
+
+    Raises:
+      ValueError: a backbone of KerasHub is to take a prefix.
     """
     arguments = config.model_dump(exclude={"kind"})
     if isinstance(config, TextTransformerConfig):
-        return TextTransformer(vocabulary_size, name=name, dtype=dtype, **arguments)
+        return TextTransformer(
+            vocabulary_size, name=name, dtype=dtype, prefix_length=prefix_length, **arguments
+        )
+    if prefix_length:
+        raise ValueError(
+            "Only a text encoder of kind 'transformer' takes a prefix. Received: kind='keras_hub'"
+        )
     if config.backbone is not None:
         arguments["arguments"] = {"vocabulary_size": vocabulary_size, **config.arguments}
     return KerasHubTextEncoder(name=name, dtype=dtype, **arguments)

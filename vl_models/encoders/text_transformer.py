@@ -33,6 +33,7 @@ class TextTransformer(keras.layers.Layer):
         token; CLIP finds it as the highest id, here the mask finds it).
       dropout: rate on the residual branches while training.
       epsilon: of the layer normalisations.
+      prefix_length: P, vectors that precede the tokens of every text; the call takes them.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class TextTransformer(keras.layers.Layer):
         pooling: str = "mean",
         dropout: float = 0.0,
         epsilon: float = 1e-5,
+        prefix_length: int = 0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -69,6 +71,7 @@ class TextTransformer(keras.layers.Layer):
         self.pooling = pooling
         self.dropout = dropout
         self.epsilon = epsilon
+        self.prefix_length = prefix_length
         policy = self.dtype_policy
         self.blocks = [
             TransformerBlock(
@@ -90,6 +93,7 @@ class TextTransformer(keras.layers.Layer):
 
     def build(self, input_shape: Any) -> None:
         """Create all variables for token ids of shape [B, L]."""
+        length = self.prefix_length + input_shape[-1]
         self.token_embedding = self.add_weight(
             name="token_embedding",
             shape=(self.vocabulary_size, self.width),
@@ -97,42 +101,76 @@ class TextTransformer(keras.layers.Layer):
         )
         self.positions = self.add_weight(
             name="positions",
-            shape=(input_shape[-1], self.width),
+            shape=(length, self.width),
             initializer=initializers.normal(0.01),
         )
         layers: list[keras.layers.Layer] = [*self.blocks, self.norm_after]
         for layer in layers:
-            layer.build((None, input_shape[-1], self.width))
+            layer.build((None, length, self.width))
 
-    def call(self, token_ids: Any, text_mask: Any, training: bool = False) -> dict[str, Any]:
+    def call(
+        self, token_ids: Any, text_mask: Any, prefix: Any = None, training: bool = False
+    ) -> dict[str, Any]:
         """Encode texts.
 
         Args:
           token_ids: int32 [B, L].
           text_mask: bool [B, L], True = token, False = padding that nobody attends to.
+          prefix: float [B, P, W], vectors before the first token; needed if P > 0.
           training: whether dropout acts.
 
         Returns:
-          ``tokens`` [B, L, W] after the last norm and ``pooled`` [B, W].
+          ``tokens`` [B, L, W] after the last norm and ``pooled`` [B, W]; prefixes are no
+          tokens.
         """
-        x = ops.take(self.token_embedding, token_ids, axis=0) + self.positions
-        x = ops.cast(x, self.compute_dtype)
+        x, mask = self._embed(token_ids, text_mask, prefix)
         for block in self.blocks:
-            x = block(x, key_mask=text_mask, training=training)
-        x = self.norm_after(x)
-        return {"tokens": x, "pooled": self._pool(x, text_mask)}
-
-    def _pool(self, x: Any, text_mask: Any) -> Any:
+            x = block(x, key_mask=mask, training=training)
+        x = self.norm_after(x)[:, self.prefix_length :]
         if self.pooling == "cls":
-            return x[:, 0]
+            return {"tokens": x, "pooled": x[:, 0]}
+        weights = self._pooling_weights(text_mask)
+        pooled = ops.sum(ops.cast(x, "float32") * weights[:, :, None], axis=1)
+        return {"tokens": x, "pooled": ops.cast(pooled, x.dtype)}
+
+    def pooled_attention(self, token_ids: Any, text_mask: Any, prefix: Any = None) -> Any:
+        """What the pooled output attends to in the last block, mean over its heads.
+
+        Args:
+          token_ids: int32 [B, L].
+          text_mask: bool [B, L].
+          prefix: float [B, P, W], as in the call.
+
+        Returns:
+          float32 [B, P + L], each row sums to 1.
+        """
+        x, mask = self._embed(token_ids, text_mask, prefix)
+        for block in self.blocks[:-1]:
+            x = block(x, key_mask=mask)
+        attention = ops.mean(self.blocks[-1].attention_weights(x, key_mask=mask), axis=1)
+        of_tokens = attention[:, self.prefix_length :]
+        weights = self._pooling_weights(text_mask)
+        return ops.sum(of_tokens * weights[:, :, None], axis=1)
+
+    def _embed(self, token_ids: Any, text_mask: Any, prefix: Any) -> tuple[Any, Any]:
+        """The sequence [B, P + L, W] before the first block, and its mask [B, P + L]."""
+        x = ops.take(self.token_embedding, token_ids, axis=0)
+        mask = ops.cast(text_mask, "bool")
+        if self.prefix_length:
+            x = ops.concatenate([ops.cast(prefix, x.dtype), x], axis=1)
+            seen = ops.ones_like(mask[:, :1])
+            mask = ops.concatenate([seen] * self.prefix_length + [mask], axis=1)
+        return ops.cast(x + self.positions, self.compute_dtype), mask
+
+    def _pooling_weights(self, text_mask: Any) -> Any:
+        """Share of each token in the pooled output, float32 [B, L]."""
         mask = ops.cast(text_mask, "float32")
+        if self.pooling == "cls":
+            return ops.one_hot(ops.zeros_like(text_mask[:, 0], "int32"), mask.shape[1])
         if self.pooling == "eot":
             last = ops.cast(ops.sum(mask, axis=1), "int32") - 1
-            weights = ops.one_hot(last, x.shape[1], dtype="float32")
-        else:
-            weights = mask / ops.maximum(ops.sum(mask, axis=1, keepdims=True), 1.0)
-        pooled = ops.sum(ops.cast(x, "float32") * weights[:, :, None], axis=1)
-        return ops.cast(pooled, x.dtype)
+            return ops.one_hot(last, mask.shape[1], dtype="float32")
+        return mask / ops.maximum(ops.sum(mask, axis=1, keepdims=True), 1.0)
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments."""
@@ -148,4 +186,5 @@ class TextTransformer(keras.layers.Layer):
             "pooling": self.pooling,
             "dropout": self.dropout,
             "epsilon": self.epsilon,
+            "prefix_length": self.prefix_length,
         }

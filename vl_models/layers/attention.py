@@ -31,6 +31,16 @@ def dot_product_attention(
     Returns:
       [B, heads, Lq, d] in the dtype of ``value``.
     """
+    weights = attention_weights(query, key, mask=mask, bias=bias)
+    return ops.matmul(ops.cast(weights, value.dtype), value)
+
+
+def attention_weights(query: Any, key: Any, *, mask: Any = None, bias: Any = None) -> Any:
+    """Compute softmax(q kᵀ / √d + bias); arguments as in `dot_product_attention`.
+
+    Returns:
+      float32 [B, heads, Lq, Lk], rows sum to 1.
+    """
     scale = 1.0 / math.sqrt(query.shape[-1])
     logits = ops.matmul(query * ops.cast(scale, query.dtype), ops.transpose(key, (0, 1, 3, 2)))
     logits = ops.cast(logits, "float32")
@@ -38,7 +48,7 @@ def dot_product_attention(
         logits = logits + ops.cast(bias, "float32")
     if mask is not None:
         logits = ops.where(mask, logits, _MASKED)
-    return ops.matmul(ops.cast(ops.softmax(logits, axis=-1), value.dtype), value)
+    return ops.softmax(logits, axis=-1)
 
 
 @keras.saving.register_keras_serializable("vlsearch")
@@ -107,18 +117,33 @@ class SelfAttention(keras.layers.Layer):
           [B, L, width].
         """
         length, width = inputs.shape[1], inputs.shape[2]
-        head_width = width // self.heads
-        qkv = ops.reshape(self.qkv(inputs), (-1, length, 3, self.heads, head_width))
-        query, key, value = ops.unstack(ops.transpose(qkv, (2, 0, 3, 1, 4)), axis=0)
+        query, key, value = self._heads(inputs)
+        mask = self._mask(length, key_mask)
+        attended = dot_product_attention(query, key, value, mask=mask, bias=bias)
+        merged = ops.reshape(ops.transpose(attended, (0, 2, 1, 3)), (-1, length, width))
+        return self.output_projection(merged)
+
+    def attention_weights(self, inputs: Any, key_mask: Any = None) -> Any:
+        """How much each position attends to each: float32 [B, heads, L, L], rows sum to 1."""
+        query, key, _ = self._heads(inputs)
+        return attention_weights(query, key, mask=self._mask(inputs.shape[1], key_mask))
+
+    def _heads(self, inputs: Any) -> Any:
+        """Queries, keys and values, each [B, heads, L, width / heads]."""
+        length, width = inputs.shape[1], inputs.shape[2]
+        shape = (-1, length, 3, self.heads, width // self.heads)
+        qkv = ops.transpose(ops.reshape(self.qkv(inputs), shape), (2, 0, 3, 1, 4))
+        return ops.unstack(qkv, axis=0)
+
+    def _mask(self, length: int, key_mask: Any) -> Any:
+        """Which key each query may attend to, or None for all."""
         mask = None
         if key_mask is not None:
             mask = ops.cast(key_mask, "bool")[:, None, None, :]
         if self.causal:
             visible = ops.tril(ops.ones((length, length), dtype="bool"))[None, None]
             mask = visible if mask is None else ops.logical_and(mask, visible)
-        attended = dot_product_attention(query, key, value, mask=mask, bias=bias)
-        merged = ops.reshape(ops.transpose(attended, (0, 2, 1, 3)), (-1, length, width))
-        return self.output_projection(merged)
+        return mask
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments."""

@@ -64,3 +64,12 @@ class Projection(keras.layers.Layer):
             "dim": self.dim,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
         }
+
+
+@keras.saving.register_keras_serializable("vlsearch")
+class UnitNorm(keras.layers.Layer):
+    """Normalise to unit length, in float32, without a projection."""
+
+    def call(self, inputs: Any) -> Any:
+        """Normalise [..., D] to unit-norm float32 [..., D]."""
+        return l2_normalize(inputs)

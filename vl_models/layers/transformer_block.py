@@ -118,6 +118,11 @@ class TransformerBlock(keras.layers.Layer):
         x = self.attention_norm(inputs + attend(inputs))
         return self.mlp_norm(x + perceive(x))
 
+    def attention_weights(self, inputs: Any, key_mask: Any = None) -> Any:
+        """How much each position attends to each: float32 [B, heads, L, L], rows sum to 1."""
+        x = self.attention_norm(inputs) if self.pre_norm else inputs
+        return self.attention.attention_weights(x, key_mask)
+
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments."""
         return {

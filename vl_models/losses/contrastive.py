@@ -7,7 +7,7 @@ in the model. Everything is computed in float32.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import tensorflow as tf
 
@@ -15,7 +15,6 @@ PositivesMode = Literal["pairs", "uniform", "hide"]
 
 # Finite, so that a masked entry times a zero target is 0 and not NaN.
 _MASKED = -1e9
-_NO_KEY = -1
 
 
 def contrastive_logits(
@@ -45,51 +44,6 @@ def pair_targets(images: tf.Tensor | int, texts: tf.Tensor | int) -> tf.Tensor:
     """
     owner = tf.range(texts) // (texts // images)
     return tf.range(images)[:, None] == owner[None, :]
-
-
-def positive_targets(
-    image_key: tf.Tensor, query_key: tf.Tensor, clicked_query_keys: tf.Tensor | None = None
-) -> tf.Tensor:
-    """True where image i and text j must not be negatives of each other.
-
-    They are positives if their rows share the image or a query, or if the text is a known
-    click of the image. The pairs of the batch themselves are always positives.
-
-    Args:
-      image_key: int64 [G].
-      query_key: int64 [G·n].
-      clicked_query_keys: int64 [G, M], -1 padded; M is static.
-
-    Returns:
-      bool [G, G·n].
-    """
-    images, texts = tf.shape(image_key)[0], tf.shape(query_key)[0]
-    owner = tf.range(texts) // (texts // images)
-    positives = image_key[:, None] == tf.gather(image_key, owner)[None, :]
-    own_queries = tf.reshape(query_key, [images, -1])
-    positives |= tf.reduce_any(own_queries[:, :, None] == query_key[None, None, :], axis=1)
-    if clicked_query_keys is not None:
-        # One comparison per column: [G, M, G·n] at once would not fit for large batches.
-        for clicked in tf.unstack(clicked_query_keys, axis=1):
-            known = (clicked[:, None] == query_key[None, :]) & (clicked[:, None] != _NO_KEY)
-            positives |= known
-    return positives
-
-
-def label_targets(label: tf.Tensor) -> tf.Tensor:
-    """True where two rows carry the same label; label 0 ("none") matches only itself.
-
-    Source: Yang et al., "Unified Contrastive Learning in Image-Text-Label Space",
-    algorithm 1.
-
-    Args:
-      label: int [G]; gathered, so that unlabelled rows are unique in the global batch.
-
-    Returns:
-      bool [G, G], symmetric, the diagonal included.
-    """
-    same = (label[:, None] == label[None, :]) & (label[:, None] != 0)
-    return same | tf.eye(tf.shape(label)[0], dtype=tf.bool)
 
 
 def sampling_correction(logits: tf.Tensor, candidate_log_q: tf.Tensor) -> tf.Tensor:
@@ -147,6 +101,45 @@ def multi_positive_cross_entropy(
     return tf.where(total[:, 0] > 0.0, losses, 0.0)
 
 
+def contrast_rows(
+    logits: tf.Tensor,
+    positives: tf.Tensor,
+    pairs: tf.Tensor,
+    *,
+    mode: PositivesMode = "uniform",
+    label_smoothing: float = 0.0,
+) -> tf.Tensor:
+    """Cross-entropy of every row against its own pairs and what else is known to fit.
+
+    Args:
+      logits: [rows, candidates].
+      positives: bool [rows, candidates], see `known_positives`.
+      pairs: bool [rows, candidates], see `own_pairs`.
+      mode: what to do with positives beside the pairs: "uniform" makes them targets of
+        equal weight (UniCL), "hide" leaves them out of the softmax, "pairs" treats them as
+        negatives (CLIP).
+      label_smoothing: see `multi_positive_cross_entropy`.
+
+    Returns:
+      float32 [rows].
+
+    Raises:
+      ValueError: for an unknown mode.
+    """
+    hidden = None
+    if mode == "uniform":
+        targets = positives
+    elif mode == "hide":
+        targets, hidden = pairs, positives & ~pairs
+    elif mode == "pairs":
+        targets = pairs
+    else:
+        raise ValueError(f"`mode` must be 'pairs', 'uniform' or 'hide'. Received: mode={mode!r}")
+    return multi_positive_cross_entropy(
+        logits, targets, hidden=hidden, label_smoothing=label_smoothing
+    )
+
+
 def symmetric_contrastive_loss(
     logits: tf.Tensor,
     positives: tf.Tensor | None = None,
@@ -160,11 +153,8 @@ def symmetric_contrastive_loss(
 
     Args:
       logits: [G, G·n].
-      positives: bool [G, G·n] of `positive_targets` or `label_targets`; without it, the
-        pairs of the batch.
-      mode: what to do with positives beside the pairs: "uniform" makes them targets of
-        equal weight (UniCL), "hide" leaves them out of the softmax, "pairs" treats them as
-        negatives (CLIP).
+      positives: bool [G, G·n] of `known_positives`; without it, the pairs of the batch.
+      mode: see `contrast_rows`.
       weights: float [G·n], weight of each text and its pair; an image weighs the mean of
         its texts.
       label_smoothing: see `multi_positive_cross_entropy`.
@@ -181,27 +171,12 @@ def symmetric_contrastive_loss(
     images, texts = tf.shape(logits)[0], tf.shape(logits)[1]
     pairs = pair_targets(images, texts)
     positives = pairs if positives is None else positives
-    hidden = None
-    if mode == "uniform":
-        targets = positives
-    elif mode == "hide":
-        targets, hidden = pairs, positives & ~pairs
-    elif mode == "pairs":
-        targets = pairs
-    else:
-        raise ValueError(f"`mode` must be 'pairs', 'uniform' or 'hide'. Received: mode={mode!r}")
-    to_text = multi_positive_cross_entropy(
-        logits, targets, hidden=hidden, label_smoothing=label_smoothing
-    )
+    options: dict[str, Any] = {"mode": mode, "label_smoothing": label_smoothing}
+    to_text = contrast_rows(logits, positives, pairs, **options)
     transposed = tf.transpose(logits)
     if image_log_q is not None:
         transposed = sampling_correction(transposed, image_log_q)
-    to_image = multi_positive_cross_entropy(
-        transposed,
-        tf.transpose(targets),
-        hidden=None if hidden is None else tf.transpose(hidden),
-        label_smoothing=label_smoothing,
-    )
+    to_image = contrast_rows(transposed, tf.transpose(positives), tf.transpose(pairs), **options)
     text_weights = tf.ones_like(to_image) if weights is None else tf.cast(weights, tf.float32)
     image_weights = tf.reduce_mean(tf.reshape(text_weights, [images, -1]), axis=1)
     return 0.5 * (_weighted_mean(to_text, image_weights) + _weighted_mean(to_image, text_weights))

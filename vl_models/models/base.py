@@ -27,8 +27,8 @@ source_id             int32 [B]             index of the data source in the mixe
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, ClassVar, Literal
 
 import keras
 import tensorflow as tf
@@ -64,7 +64,12 @@ class VisionLanguageModel(abc.ABC):
     Not a `keras.Model`: `losses` there is a property of another meaning, and `fit` is not
     used (the trainer owns optimisers, stages and distribution). Every layer has an explicit
     name, so `variable.path` is stable and public: phases, freezing and warm starts match it.
+
+    Attributes:
+      MODALITIES: what a batch must hold; a tower is exported for "image" and for "text".
     """
+
+    MODALITIES: ClassVar[tuple[str, ...]] = ("image", "text")
 
     @property
     @abc.abstractmethod
@@ -89,6 +94,9 @@ class VisionLanguageModel(abc.ABC):
     def after_update(self) -> None:  # noqa: B027
         """Update state once per optimiser update (momentum encoder, temperature clamp)."""
 
+    def after_warm_start(self, loaded: Collection[str]) -> None:  # noqa: B027
+        """Bring copies of weights up to date; ``loaded`` are the paths that got new values."""
+
     def scalars(self) -> dict[str, tf.Tensor]:
         """Values worth logging beside the losses, for example the temperature."""
         return {}
@@ -100,6 +108,14 @@ class VisionLanguageModel(abc.ABC):
     @abc.abstractmethod
     def encode_text(self, batch: Batch) -> tf.Tensor:
         """Text embeddings, unit-norm float32 [B·n, D]."""
+
+    @property
+    def text_prefixes(self) -> tuple[str, ...]:
+        """Names of the learned prefixes that a text can be encoded with; usually none.
+
+        Prefix i is chosen by ``source_id`` i in the batch of `encode_text`.
+        """
+        return ()
 
     @abc.abstractmethod
     def get_config(self) -> dict[str, Any]:

@@ -9,12 +9,20 @@ from typing import Any
 import pydantic
 
 from vl_models.errors import UserError
+from vl_models.models.align import ALIGN, ALIGNConfig
 from vl_models.models.base import ModelConfig, VisionLanguageModel
 from vl_models.models.clip import CLIP, CLIPConfig
+from vl_models.models.prefix_conditioning import PrefixConditioning, PrefixConditioningConfig
+from vl_models.models.siglip import SigLIP, SigLIPConfig
+from vl_models.models.unicl import UniCL, UniCLConfig
 from vl_models.strict_config import explain_validation_error
 
 SYSTEMS: dict[str, tuple[type[ModelConfig], Callable[[Any], VisionLanguageModel]]] = {
+    "align": (ALIGNConfig, ALIGN),
     "clip": (CLIPConfig, CLIP),
+    "prefix_conditioning": (PrefixConditioningConfig, PrefixConditioning),
+    "siglip": (SigLIPConfig, SigLIP),
+    "unicl": (UniCLConfig, UniCL),
 }
 
 

@@ -1,0 +1,43 @@
+"""One learned number that is added to all logits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable("vlsearch")
+class Bias(keras.layers.Layer):
+    """Add a learned scalar, in float32.
+
+    Args:
+      initial: where it starts.
+    """
+
+    def __init__(self, initial: float = 0.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.initial = initial
+
+    def build(self, input_shape: Any = None) -> None:
+        """Create the float32 scalar."""
+        self.bias = self.add_weight(
+            name="bias",
+            shape=(),
+            initializer=keras.initializers.Constant(self.initial),
+            dtype="float32",
+            autocast=False,
+        )
+
+    def call(self, logits: Any) -> Any:
+        """Shift logits of any shape, float32."""
+        return ops.cast(logits, "float32") + self.value()
+
+    def value(self) -> Any:
+        """The bias, a float32 scalar with gradient."""
+        return ops.convert_to_tensor(self.bias)
+
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments."""
+        return {**super().get_config(), "initial": self.initial}

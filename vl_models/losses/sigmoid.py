@@ -1,0 +1,42 @@
+"""The pairwise sigmoid loss of SigLIP."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from vl_models.losses.contrastive import PositivesMode
+
+
+def pairwise_sigmoid_sums(
+    logits: tf.Tensor,
+    positives: tf.Tensor,
+    pairs: tf.Tensor,
+    *,
+    mode: PositivesMode = "uniform",
+) -> tf.Tensor:
+    """Sum over images of -log sigmoid(± logit) for every text: + for matches, - for the rest.
+
+    Every pair of the batch is a binary classification of its own; no softmax couples them.
+    Source: Zhai et al., "Sigmoid Loss for Language Image Pre-Training", equation 1.
+
+    Args:
+      logits: scale · cosine + bias, [I, T].
+      positives: bool [I, T], see `known_positives`.
+      pairs: bool [I, T], see `own_pairs`.
+      mode: positives beside the pairs match ("uniform"), are left out ("hide") or do not
+        match ("pairs", as published).
+
+    Returns:
+      float32 [T]. Its mean over the texts of a batch is SigLIP's loss.
+
+    Raises:
+      ValueError: for an unknown mode.
+    """
+    if mode not in ("pairs", "uniform", "hide"):
+        raise ValueError(f"`mode` must be 'pairs', 'uniform' or 'hide'. Received: mode={mode!r}")
+    matches = positives if mode == "uniform" else pairs
+    logits = tf.cast(logits, tf.float32)
+    losses = tf.nn.softplus(tf.where(matches, -logits, logits))
+    if mode == "hide":
+        losses = tf.where(positives & ~pairs, 0.0, losses)
+    return tf.reduce_sum(losses, axis=0)
