@@ -62,6 +62,18 @@ class PropensityConfig(StrictConfig):
         return self
 
 
+class CorrelationConfig(StrictConfig):
+    """How `query/correlation`, a query's correlation with visible content, is decided.
+
+    `estimated`: weak if the query has at least `min_clicks` clicks and a score below
+    `threshold`, see correlation.py; strong otherwise. `strong`, `weak`: so for all queries.
+    """
+
+    mode: Literal["estimated", "strong", "weak"] = "estimated"
+    threshold: float = Field(default=0.3, ge=0, le=1)
+    min_clicks: int = Field(default=10, ge=2)  # fewer: called strong, whatever the score
+
+
 class ImageConfig(StrictConfig):
     """Where images come from and how they are checked and re-encoded.
 
@@ -88,6 +100,6 @@ class ExampleGenConfig(StrictConfig):
     splits: SplitConfig = SplitConfig()
     propensity: PropensityConfig = PropensityConfig()
     images: ImageConfig = ImageConfig()
-    correlation: Literal["strong", "weak"] = "strong"
+    correlation: CorrelationConfig = CorrelationConfig()
     shards: int = Field(default=8, ge=1, le=10_000)
     max_rejected_fraction: float = Field(default=0.01, ge=0, le=1)

@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, PrivateAttr, ValidationError
 
 from tfx_pipeline.data.config import (
+    CorrelationConfig,
     ExampleGenConfig,
     ImageConfig,
     LogFormat,
@@ -36,6 +37,7 @@ class DataFolder(BaseModel):
       image_ids: whether ids keep the image suffix (see ImageConfig.ids).
       splits: how train, val and test are made.
       propensity: examination propensities of the log.
+      correlation: which queries count as weakly correlated with visible content.
       about: what the data is, for people.
     """
 
@@ -51,6 +53,7 @@ class DataFolder(BaseModel):
     image_ids: Literal["stem", "name"] = "stem"
     splits: SplitConfig = SplitConfig()
     propensity: PropensityConfig = PropensityConfig()
+    correlation: CorrelationConfig = CorrelationConfig()
     about: str = ""
     _root: Path = PrivateAttr(default=Path())
 
@@ -136,6 +139,7 @@ class DataFolder(BaseModel):
             "format": self.format,
             "splits": self.splits,
             "propensity": self.propensity,
+            "correlation": self.correlation,
             "images": ImageConfig(root=self.image_root, ids=self.image_ids),
         }
         return ExampleGenConfig(**(values | changes))

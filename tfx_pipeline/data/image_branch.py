@@ -95,22 +95,32 @@ class WriteGallery(beam.DoFn):
             message = f"image id {image_id!r} has no image file {where}"
             raise ImageProblem(contract.Reason.IMAGE_MISSING, message)
         encoded = images.encode_image(images.load_bytes(place, config.max_bytes), config)
-        labels = sorted(
-            {
-                (-1 if row["label"] is None else row["label"], row["label_text"] or "")
-                for row in rows
-                if row["label"] is not None or row["label_text"]
-            }
-        )
+        label_ids, label_texts = _labels(rows)
         return writers.make_example(
             {
                 features.IMAGE_ID: [image_id.encode()],
                 features.IMAGE_ENCODED: [encoded],
                 features.IMAGE_URI: [uri.encode()],
-                features.LABEL_ID: [label for label, _ in labels if label >= 0],
-                features.LABEL_TEXT: [text.encode() for _, text in labels if text],
+                features.LABEL_ID: label_ids,
+                features.LABEL_TEXT: label_texts,
             }
         ).SerializeToString(deterministic=True)
+
+
+def _labels(rows: list[dict[str, Any]]) -> tuple[list[int], list[bytes]]:
+    """Ids and texts of an image's labels, parallel where both are given; an id below 0 is none.
+
+    A label that only some rows give with both counts by those; where no row gives both, texts
+    win over ids, which would not say whose they are.
+    """
+    given = {
+        (-1 if row["label"] is None else row["label"], row["label_text"] or "") for row in rows
+    }
+    whole = sorted((label, text) for label, text in given if label >= 0 and text)
+    if whole:
+        return [label for label, _ in whole], [text.encode() for _, text in whole]
+    texts = sorted(text.encode() for _, text in given if text)
+    return ([], texts) if texts else (sorted({label for label, _ in given if label >= 0}), [])
 
 
 def _by_image(refs: pa.Table) -> dict[str, list[dict[str, Any]]]:
@@ -197,7 +207,6 @@ class WriteExamples(beam.DoFn):
 
     def _example(self, image: Any, pairs: dict[str, list[Any]]) -> bytes:
         source = "caption" if self.config.kind == "captions" else "click"
-        correlation = self.config.correlation.encode()
         example = writers.make_example(
             {
                 features.QUERY_TEXT: [text.encode() for text in pairs["query"]],
@@ -205,7 +214,7 @@ class WriteExamples(beam.DoFn):
                 features.QUERY_WEIGHT: pairs["weight"],
                 features.QUERY_LANGUAGE: [text.encode() for text in pairs["language"]],
                 features.QUERY_CLICKS_TOTAL: pairs["query_total"],
-                features.QUERY_CORRELATION: [correlation] * len(pairs["query"]),
+                features.QUERY_CORRELATION: [text.encode() for text in pairs["correlation"]],
                 features.IMAGE_CLICKS_TOTAL: [sum(pairs["clicks"])],
                 features.SOURCE_TYPE: [source.encode()],
                 features.SOURCE_NAME: [self.config.source_name.encode()],

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from tfx_pipeline.data import contract, propensity, splits, writers
 from tfx_pipeline.data.config import ExampleGenConfig
 from tfx_pipeline.data.contract import Reason, Rejected
+from tfx_pipeline.data.correlation import COLUMNS, add_correlation, image_labels
 from tfx_pipeline.data.images import strip_suffix
 from tfx_pipeline.data.language import detect_language
 from tfx_pipeline.data.readers import RawBatch, read_batches
@@ -29,6 +30,7 @@ from vl_models.features import SPLITS
 
 PAIR_KEYS = ("query", "image_id", "split", "day", "position", "language")
 PAIR_SUMS = (("clicks", "sum"), ("impressions", "sum"))
+PAIR_AGGREGATES = (*PAIR_SUMS, ("image_label", "min"))
 PAIR_SCHEMA = pa.schema(
     [
         ("query", pa.string()),  # normalised
@@ -39,6 +41,7 @@ PAIR_SCHEMA = pa.schema(
         ("language", pa.string()),
         ("clicks", pa.int64()),
         ("impressions", pa.int64()),
+        ("image_label", pa.string()),  # as the rows of this pair have it; null without one
     ]
 )
 REF_KEYS = ("image_id", "image_uri", "spilled", "label", "label_text", "file")
@@ -55,7 +58,7 @@ REF_SCHEMA = pa.schema(
         ("rows", pa.int64()),
     ]
 )
-FINAL_SCHEMA = pa.schema(
+FINISHED_SCHEMA = pa.schema(
     [
         ("query", pa.string()),
         ("image_id", pa.string()),
@@ -64,8 +67,11 @@ FINAL_SCHEMA = pa.schema(
         ("split", pa.string()),
         ("language", pa.string()),
         ("query_total", pa.int64()),
+        ("image_label", pa.string()),
     ]
 )
+# Labels have served when the correlation is known.
+FINAL_SCHEMA = pa.schema([*list(FINISHED_SCHEMA)[:-1], *COLUMNS])
 # Rows of (pair, position) that the propensity estimate looks at: enough for any precision.
 _ESTIMATE_ROWS = 4_000_000
 _CACHED_QUERIES = 1_000_000
@@ -111,7 +117,7 @@ class ReadLog(beam.DoFn):
     def process(self, file: str) -> Iterator[beam.pvalue.TaggedOutput]:
         """Read one file to its end."""
         stats = new_stats()
-        pairs = GroupedRows(PAIR_KEYS, PAIR_SUMS)
+        pairs = GroupedRows(PAIR_KEYS, PAIR_AGGREGATES)
         refs = GroupedRows(REF_KEYS, REF_AGGREGATES)
         spilled: set[str] = set()
         try:
@@ -170,7 +176,8 @@ class ReadLog(beam.DoFn):
             day = pa.array(np.floor_divide(seconds.to_numpy(), 86_400))
             for value, rows in zip(*np.unique(day.to_numpy(), return_counts=True), strict=True):
                 stats["days"][int(value)] = stats["days"].get(int(value), 0) + int(rows)
-        clean = clean.drop_columns(["split"])
+        labels = image_labels(clean["label"], clean["label_text"])
+        clean = clean.drop_columns(["split"]).append_column("image_label", labels)
         table = clean.append_column("split", split).append_column("day", day)
         table = table.select(PAIR_SCHEMA.names).cast(PAIR_SCHEMA)
         if config.policy == "given":
@@ -245,7 +252,7 @@ def spill(folder: str, data: bytes) -> str:
 def consolidate(element: tuple[int, Iterable[bytes]]) -> tuple[int, bytes]:
     """All pairs of one query shard, grouped."""
     shard, pieces = element
-    return shard, to_bytes(group(from_bytes(pieces, PAIR_SCHEMA), PAIR_KEYS, PAIR_SUMS))
+    return shard, to_bytes(group(from_bytes(pieces, PAIR_SCHEMA), PAIR_KEYS, PAIR_AGGREGATES))
 
 
 def estimate_sample(element: tuple[int, bytes], shards: int) -> list[np.ndarray]:
@@ -288,7 +295,7 @@ class FinishPairs(beam.DoFn):
         propensities: np.ndarray | None,
         log_stats: Stats,
     ) -> Iterator[beam.pvalue.TaggedOutput]:
-        """Drop pairs of rejected images, split, weigh, sum."""
+        """Drop pairs of rejected images, split, weigh, sum; score the queries."""
         shard, piece = element
         stats = new_stats()
         table = from_bytes([piece], PAIR_SCHEMA)
@@ -297,7 +304,8 @@ class FinishPairs(beam.DoFn):
             pc.invert(pc.is_in(table["image_id"], pa.array(bad_images, pa.string()))),
         )
         table = assign_splits(table.filter(keep), self.config, log_stats["days"])
-        final, seen_earlier = finish(table, propensities, self.config.propensity.clip)
+        pairs, seen_earlier = finish(table, propensities, self.config.propensity.clip)
+        final = add_correlation(pairs, self.config.correlation, stats)
         count(stats, "pairs", final.num_rows)
         for name in SPLITS:
             count(stats, f"pairs_{name}", pc.sum(pc.equal(final["split"], name)).as_py() or 0)
@@ -337,7 +345,7 @@ def finish(table: pa.Table, propensities: np.ndarray | None, clip: float) -> tup
       clip: the largest weight of one click.
 
     Returns:
-      FINAL_SCHEMA sorted by query and image; the number of (pair, split) rows dropped.
+      FINISHED_SCHEMA sorted by query and image; the number of (pair, split) rows dropped.
     """
     clicks = table["clicks"].to_numpy()
     positions = table["position"].to_numpy()
@@ -345,7 +353,9 @@ def finish(table: pa.Table, propensities: np.ndarray | None, clip: float) -> tup
     rank = pc.index_in(table["split"], pa.array(SPLITS)).combine_chunks()
     table = table.append_column("weight", pa.array(weight)).append_column("rank", rank)
     by_language = group(
-        table, ("query", "image_id", "rank", "language"), (("clicks", "sum"), ("weight", "sum"))
+        table,
+        ("query", "image_id", "rank", "language"),
+        (("clicks", "sum"), ("weight", "sum"), ("image_label", "min")),
     ).sort_by(
         [
             ("query", "ascending"),
@@ -358,10 +368,16 @@ def finish(table: pa.Table, propensities: np.ndarray | None, clip: float) -> tup
     pairs = group(
         by_language,
         ("query", "image_id", "rank"),
-        (("clicks", "sum"), ("weight", "sum"), ("language", "first")),
+        (("clicks", "sum"), ("weight", "sum"), ("language", "first"), ("image_label", "min")),
     )
     earliest = pairs.group_by(["query", "image_id"], use_threads=False).aggregate(
-        [("rank", "min"), ("clicks", "first"), ("weight", "first"), ("language", "first")]
+        [
+            ("rank", "min"),
+            ("clicks", "first"),
+            ("weight", "first"),
+            ("language", "first"),
+            ("image_label", "min"),
+        ]
     )
     earliest = earliest.rename_columns(
         [name.removesuffix("_min").removesuffix("_first") for name in earliest.column_names]
@@ -370,6 +386,6 @@ def finish(table: pa.Table, propensities: np.ndarray | None, clip: float) -> tup
     final = earliest.append_column("split", names)
     totals = final.group_by(["query", "split"]).aggregate([("clicks", "sum")])
     final = final.join(totals.rename_columns(["query", "split", "query_total"]), ["query", "split"])
-    final = final.select(FINAL_SCHEMA.names).cast(FINAL_SCHEMA)
+    final = final.select(FINISHED_SCHEMA.names).cast(FINISHED_SCHEMA)
     final = final.sort_by([("query", "ascending"), ("image_id", "ascending")])
     return final, pairs.num_rows - final.num_rows

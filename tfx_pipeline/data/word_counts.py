@@ -1,16 +1,20 @@
-"""Learning a WordPiece vocabulary from the queries of Examples, with Beam."""
+"""Learning a WordPiece vocabulary from the texts of Examples, with Beam."""
 
 from __future__ import annotations
 
 import collections
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import apache_beam as beam
 
 
 def learn_vocabulary(
-    pipeline: beam.Pipeline, pattern: str, work_dir: str | Path, size: int
+    pipeline: beam.Pipeline,
+    pattern: str,
+    work_dir: str | Path,
+    size: int,
+    templates: Sequence[str] = (),
 ) -> list[str]:
     """Count words with Beam, then learn the pieces.
 
@@ -19,6 +23,8 @@ def learn_vocabulary(
       pattern: record files of the train split.
       work_dir: gets the counts (`word_counts-*`, "count<TAB>word" lines).
       size: pieces to aim for; the learner may return somewhat fewer.
+      templates: texts with one "{}", into which label texts are put; label texts are not read
+        without one.
 
     Returns:
       Tokens in the order of their ids, special ones first.
@@ -35,7 +41,7 @@ def learn_vocabulary(
             pipeline
             | "Read" >> beam.io.ReadFromTFRecord(pattern)
             | "Batch" >> beam.BatchElements(min_batch_size=64, max_batch_size=1024)
-            | "Count" >> beam.FlatMap(_count_words)
+            | "Count" >> beam.FlatMap(_count_words, templates=tuple(templates))
             | "Sum" >> beam.CombinePerKey(sum)
             | "Format" >> beam.MapTuple(lambda word, count: f"{count}\t{word}")
             | "Write" >> beam.io.WriteToText(str(Path(work_dir, "word_counts")))
@@ -50,11 +56,13 @@ def learn_vocabulary(
     return vocabulary.learn_wordpiece(counts, size)
 
 
-def _count_words(serialized: Iterable[bytes]) -> Iterator[tuple[str, int]]:
-    """Count words in the queries of a batch of serialised Examples.
+def _count_words(
+    serialized: Iterable[bytes], templates: Sequence[str]
+) -> Iterator[tuple[str, int]]:
+    """Count words in the queries and filled templates of a batch of serialised Examples.
 
     Every (query, image) pair counts once: weighing by clicks would let the head queries
-    alone decide on the pieces.
+    alone decide on the pieces. So does every (template, label, image).
     """
     import tensorflow as tf
 
@@ -65,6 +73,8 @@ def _count_words(serialized: Iterable[bytes]) -> Iterator[tuple[str, int]]:
     for record in serialized:
         example = tf.train.Example.FromString(record)
         texts.extend(example.features.feature[features.QUERY_TEXT].bytes_list.value)
+        for label in example.features.feature[features.LABEL_TEXT].bytes_list.value:
+            texts.extend(template.encode().replace(b"{}", label) for template in templates)
     if texts:
         words = vocabulary.split_words(tf.constant(texts)).flat_values.numpy()
         yield from collections.Counter(word.decode("utf-8") for word in words).items()

@@ -24,6 +24,8 @@ RELEVANCE_SCHEMA = pa.schema(
         ("weight", pa.float32()),
         ("split", pa.string()),
         ("language", pa.string()),
+        ("correlation", pa.string()),  # of the query: strong | weak
+        ("correlation_score", pa.float32()),  # null where the clicks were too few
     ]
 )
 

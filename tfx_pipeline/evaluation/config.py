@@ -11,7 +11,7 @@ from vl_models.metrics.retrieval import MapDenominator, Protocol
 from vl_models.strict_config import StrictConfig
 
 Direction = Literal["text_to_image", "image_to_text"]
-SliceName = Literal["language", "head_tail", "query_length"]
+SliceName = Literal["language", "head_tail", "query_length", "correlation"]
 
 
 class BootstrapConfig(StrictConfig):
@@ -68,7 +68,10 @@ class EvaluationConfig(StrictConfig):
     )
     map_k: pydantic.PositiveInt | None = pydantic.Field(default=None, description="cut-off of mAP")
     map_denominator: MapDenominator = "relevant"
-    slices: list[SliceName] = pydantic.Field(default=["language", "head_tail", "query_length"])
+    slices: list[SliceName] = pydantic.Field(
+        default=["language", "head_tail", "query_length", "correlation"],
+        description="correlation is left out where the relevance file has no such column",
+    )
     head_min_clicks: int = pydantic.Field(
         default=10,
         ge=1,

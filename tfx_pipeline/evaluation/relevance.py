@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from vl_models.errors import UserError
 
 COLUMNS = ("query", "image_id", "clicks", "weight", "split", "language")
+CORRELATION = "correlation"  # optional: judged files need not have it
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Relevance:
       pair_clicks: int64[E].
       pair_weight: float64[E].
       pair_counted: bool[E], whether the pair is of an evaluated split.
+      correlations: strong or weak, one per query; None if the file does not say.
     """
 
     queries: list[str]
@@ -40,6 +42,7 @@ class Relevance:
     pair_clicks: np.ndarray
     pair_weight: np.ndarray
     pair_counted: np.ndarray
+    correlations: list[str] | None = None
 
     def select(self, pairs: np.ndarray) -> Relevance:
         """The same queries with only the pairs of ``pairs`` (bool[E])."""
@@ -59,7 +62,7 @@ class Relevance:
 
 
 def read_relevance(path: str | Path, splits: Sequence[str]) -> Relevance:
-    """Read the relevance file: query, image_id, clicks, weight, split, language.
+    """Read the relevance file: the columns of `COLUMNS` and, if it is there, correlation.
 
     Args:
       path: a Parquet file.
@@ -78,8 +81,9 @@ def read_relevance(path: str | Path, splits: Sequence[str]) -> Relevance:
             f"{path}: missing column(s) {', '.join(missing)}; "
             f"a relevance file has {', '.join(COLUMNS)}. Received: columns={names}"
         )
-    table = pq.read_table(path, columns=list(COLUMNS))
-    for name in COLUMNS:
+    columns = [*COLUMNS, *([CORRELATION] if CORRELATION in names else [])]
+    table = pq.read_table(path, columns=columns)
+    for name in columns:
         if table[name].null_count:
             raise UserError(f"{path}: column {name} has {table[name].null_count} null value(s).")
     counted = pc.is_in(table["split"], value_set=pa.array(list(splits), table["split"].type))
@@ -94,16 +98,19 @@ def read_relevance(path: str | Path, splits: Sequence[str]) -> Relevance:
     table, counted = table.filter(known), counted.filter(known)
     query = np.asarray(pc.index_in(table["query"], value_set=evaluated), np.int64)
     is_counted = np.asarray(counted, bool)
-    # The language of a query is that of its first evaluated row.
-    first = np.flatnonzero(is_counted)[np.unique(query[is_counted], return_index=True)[1]]
+    # Language and correlation of a query are those of its first evaluated row.
+    first = pa.array(np.flatnonzero(is_counted)[np.unique(query[is_counted], return_index=True)[1]])
     clicks = np.asarray(table["clicks"], np.int64)
     return Relevance(
         queries=evaluated.to_pylist(),
-        languages=table["language"].take(pa.array(first)).to_pylist(),
+        languages=table["language"].take(first).to_pylist(),
         clicks=np.bincount(query, weights=clicks, minlength=len(evaluated)).astype(np.int64),
         pair_query=query,
         pair_image=np.asarray(table["image_id"].to_pylist(), object),
         pair_clicks=clicks,
         pair_weight=np.asarray(table["weight"], np.float64),
         pair_counted=is_counted,
+        correlations=table[CORRELATION].take(first).cast(pa.string()).to_pylist()
+        if CORRELATION in columns
+        else None,
     )

@@ -1,4 +1,4 @@
-"""Slices of the evaluated queries: by language, by clicks, by length."""
+"""Slices of the evaluated queries: by language, clicks, length, correlation with images."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def query_length(query: str) -> int:
 
 
 def slice_values(relevance: Relevance, config: EvaluationConfig) -> dict[str, list[str]]:
-    """For each configured slice, the value of every evaluated query."""
+    """For each configured slice that the relevance file knows, the value of every query."""
     columns: dict[str, list[str]] = {}
     for name in config.slices:
         if name == "language":
@@ -28,6 +28,9 @@ def slice_values(relevance: Relevance, config: EvaluationConfig) -> dict[str, li
         elif name == "head_tail":
             head = relevance.clicks >= config.head_min_clicks
             columns[name] = ["head" if is_head else "tail" for is_head in head]
+        elif name == "correlation":
+            if relevance.correlations is not None:
+                columns[name] = list(relevance.correlations)
         else:
             names = _length_names(config.query_length_bounds)
             lengths = [query_length(query) for query in relevance.queries]

@@ -106,6 +106,28 @@ def test_labels_are_collected_by_image(tmp_path, write_log, build):
     assert run.gallery["b"]["label/id"] == []
 
 
+@pytest.mark.parametrize(
+    ("labels", "ids", "texts"),
+    [
+        ([(2, "shoe"), (2, None), (None, "shoe")], [2], [b"shoe"]),  # halves of a whole one
+        ([(None, "shoe"), (None, "red")], [], [b"red", b"shoe"]),
+        ([(2, None), (1, None)], [1, 2], []),
+        ([(2, None), (None, "shoe")], [], [b"shoe"]),  # nobody knows whose the id is
+        ([(-1, "shoe")], [], [b"shoe"]),
+    ],
+)
+def test_label_ids_and_texts_are_parallel_where_both_are_there(
+    tmp_path, write_log, build, labels, ids, texts
+):
+    rows = [
+        row(f"query {n}", "a", label=label, label_text=text)
+        for n, (label, text) in enumerate(labels)
+    ]
+    run = build([write_log(tmp_path / "log.parquet", rows)], splits=ALL_TRAIN)
+    assert run.examples["train"]["a"]["label/id"] == ids
+    assert run.examples["train"]["a"]["label/text"] == texts
+
+
 def test_given_splits_and_pairs_seen_earlier(tmp_path, write_log, build):
     rows = [
         row("q", "a", split="train"),
