@@ -7,6 +7,8 @@ antialiased one 0.90 ms. So crops come first, and nothing is resized that alread
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 # Up to this factor a random crop is taken at the model's size, without resampling.
@@ -60,7 +62,7 @@ def crop_resize(
     """
     shape = tf.shape(image)
     top, left, side = _square(shape[0], shape[1], size, training, seed, scale)
-    return _resize(image[top : top + side, left : left + side], size)
+    return resize(image[top : top + side, left : left + side], size)
 
 
 def decode_and_crop(
@@ -84,15 +86,37 @@ def decode_and_crop(
       uint8 [size, size, 3].
     """
 
+    def window(height: tf.Tensor, width: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        top, left, side = _square(height, width, size, training, seed, scale)
+        return top, left, side, side
+
+    return resize(decode_window(encoded, window), size)
+
+
+def decode_window(
+    encoded: tf.Tensor, choose: Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, ...]]
+) -> tf.Tensor:
+    """Cut a rectangle out of an encoded image, decoding no more where the format can.
+
+    Args:
+      encoded: string scalar, JPEG or PNG.
+      choose: gives top, left, height and width of the rectangle for the image's height and
+        width; all int32 scalars.
+
+    Returns:
+      uint8 [height, width, 3] of the rectangle.
+    """
+
     def from_jpeg() -> tf.Tensor:
         shape = tf.image.extract_jpeg_shape(encoded)
-        top, left, side = _square(shape[0], shape[1], size, training, seed, scale)
-        window = tf.stack([top, left, side, side])
-        return _resize(tf.io.decode_and_crop_jpeg(encoded, window, channels=3), size)
+        window = tf.stack(choose(shape[0], shape[1]))
+        return tf.io.decode_and_crop_jpeg(encoded, window, channels=3)
 
     def from_png() -> tf.Tensor:
         image = _decode_png(encoded)
-        return crop_resize(image, size, training=training, seed=seed, scale=scale)
+        shape = tf.shape(image)
+        top, left, height, width = choose(shape[0], shape[1])
+        return image[top : top + height, left : left + width]
 
     return tf.cond(tf.io.is_jpeg(encoded), from_jpeg, from_png)
 
@@ -144,16 +168,28 @@ def _square(
     return start(height, draws[0]), start(width, draws[1]), side
 
 
-def _resize(square: tf.Tensor, size: int) -> tf.Tensor:
-    """Resample a square to ``size``; bilinear, by area from twice the size on."""
+def resize(image: tf.Tensor, size: int) -> tf.Tensor:
+    """Resample to a square of ``size``: bilinear, by area where a side is twice that or more.
+
+    Args:
+      image: uint8 [height, width, 3].
+      size: side of the result in pixels.
+
+    Returns:
+      uint8 [size, size, 3].
+    """
 
     def resample(method: str) -> tf.Tensor:
-        return tf.cast(tf.image.resize(square, [size, size], method=method) + 0.5, tf.uint8)
+        return tf.cast(tf.image.resize(image, [size, size], method=method) + 0.5, tf.uint8)
 
-    side = tf.shape(square)[0]
+    sides = tf.shape(image)[:2]
     resized = tf.cond(
-        side == size,
-        lambda: square,
-        lambda: tf.cond(side >= 2 * size, lambda: resample("area"), lambda: resample("bilinear")),
+        tf.reduce_all(sides == size),
+        lambda: image,
+        lambda: tf.cond(
+            tf.reduce_max(sides) >= 2 * size,
+            lambda: resample("area"),
+            lambda: resample("bilinear"),
+        ),
     )
     return tf.ensure_shape(resized, [size, size, 3])
