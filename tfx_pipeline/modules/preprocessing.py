@@ -8,10 +8,9 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from vl_models import features
-from vl_models.text import vocabulary as vocabularies
-from vl_models.text.wordpiece import WordPieceTokenizer
+from vl_models.text.factory import load_tokenizer
 
-TOKEN_IDS = "query/token_ids"  # int64, ragged [B, (n), L], padded with [PAD]
+TOKEN_IDS = "query/token_ids"  # int64, ragged [B, (n), L], padded
 QUERY_WEIGHT = features.QUERY_WEIGHT  # float32, ragged [B, (n)], mean 1 over the train split
 
 
@@ -20,14 +19,21 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
 
     Args:
       inputs: features of ClickExampleGen; only those used here are read or analysed.
-      custom_config: ``vocabulary`` (path of the vocabulary file) and ``max_length`` (L).
+      custom_config: ``vocabulary`` (folder of the vocabulary's files) and ``max_length`` (L).
 
     Returns:
       The features named above. Token ids depend on ``query/text`` alone and weights on
       ``query/weight`` alone, so the trainer can feed it just the texts that it drew.
     """
-    vocabulary = vocabularies.read_vocabulary(custom_config["vocabulary"])
-    tokenizer = WordPieceTokenizer(vocabulary, custom_config["max_length"])
+
+    def make_tokenizer() -> tf.Module:
+        holder = tf.Module()
+        holder.tokenizer = load_tokenizer(custom_config["vocabulary"], custom_config["max_length"])
+        holder.tables = list(holder.tokenizer.resources)
+        return holder
+
+    # Lookup tables are saved with the graph only if Transform knows of them.
+    tokenizer = tft.make_and_track_object(make_tokenizer, name="tokenizer").tokenizer
     texts = _ragged(inputs[features.QUERY_TEXT])
     token_ids = tokenizer.tokenize(texts.flat_values)["token_ids"]
     weights = _ragged(inputs[features.QUERY_WEIGHT])

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import keras
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
+from vl_models.encoders.bert import BertEncoder
 from vl_models.encoders.cnn import CNNEncoder
 from vl_models.encoders.keras_hub_backbone import KerasHubImageEncoder, KerasHubTextEncoder
 from vl_models.encoders.text_transformer import TextTransformer
@@ -113,8 +114,17 @@ class TextTransformerConfig(_TransformerConfig):
         return self
 
 
+class BertConfig(_TransformerConfig):
+    """Configuration of `BertEncoder`."""
+
+    kind: Literal["bert"]
+    activation: Activation = "gelu"
+    epsilon: PositiveFloat = 1e-12
+    pooling: Literal["cls", "mean"] = "cls"
+
+
 AnyImageConfig = ViTConfig | CNNConfig | KerasHubImageConfig
-AnyTextConfig = TextTransformerConfig | KerasHubTextConfig
+AnyTextConfig = TextTransformerConfig | BertConfig | KerasHubTextConfig
 ImageEncoderConfig = Annotated[AnyImageConfig, Field(discriminator="kind")]
 TextEncoderConfig = Annotated[AnyTextConfig, Field(discriminator="kind")]
 
@@ -155,7 +165,7 @@ def build_text_encoder(
       prefix_length: learned vectors before the tokens; `TextTransformer` only.
 
     Raises:
-      ValueError: a backbone of KerasHub is to take a prefix.
+      ValueError: another encoder than `TextTransformer` is to take a prefix.
     """
     arguments = config.model_dump(exclude={"kind"})
     if isinstance(config, TextTransformerConfig):
@@ -164,8 +174,11 @@ def build_text_encoder(
         )
     if prefix_length:
         raise ValueError(
-            "Only a text encoder of kind 'transformer' takes a prefix. Received: kind='keras_hub'"
+            "Only a text encoder of kind 'transformer' takes a prefix. "
+            f"Received: kind={config.kind!r}"
         )
+    if isinstance(config, BertConfig):
+        return BertEncoder(vocabulary_size, name=name, dtype=dtype, **arguments)
     if config.backbone is not None:
         arguments["arguments"] = {"vocabulary_size": vocabulary_size, **config.arguments}
     return KerasHubTextEncoder(name=name, dtype=dtype, **arguments)

@@ -1,24 +1,25 @@
-"""Any backbone of KerasHub as an image or text encoder, by name or from a local preset."""
+"""Any backbone of KerasHub as an image or text encoder, by class name or from a preset here."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import keras
 from keras import ops
 
+from vl_models.encoders.presets import find_preset
 from vl_models.layers.pixel_norm import PixelNormalization
 
 
 def _create_backbone(
     backbone: str | None, arguments: Mapping[str, Any], preset: str | None, policy: Any
 ) -> keras.Model:
-    """Construct a randomly initialised backbone, or load a preset from a local folder.
+    """Construct a randomly initialised backbone, or load a preset that is on this machine.
 
     Raises:
       ValueError: unless exactly one of ``backbone`` and ``preset`` is given and exists.
+      UserError: the preset is not here.
     """
     import keras_hub  # Slow to import, and only needed here.
 
@@ -28,9 +29,8 @@ def _create_backbone(
             f"Received: backbone={backbone!r}, preset={preset!r}"
         )
     if preset is not None:
-        if not Path(preset).is_dir():
-            raise ValueError(f"`preset` must be a local folder. Received: preset={preset!r}")
-        return keras_hub.models.Backbone.from_preset(preset, dtype=policy, **arguments)
+        folder = str(find_preset(preset))
+        return keras_hub.models.Backbone.from_preset(folder, dtype=policy, **arguments)
     backbone_class = getattr(keras_hub.models, str(backbone), None)
     if not (
         isinstance(backbone_class, type) and issubclass(backbone_class, keras_hub.models.Backbone)
@@ -85,7 +85,7 @@ class KerasHubImageEncoder(_KerasHubEncoder):
     Args:
       backbone: class name in `keras_hub.models`, for example "ResNetBackbone".
       arguments: constructor arguments of the backbone.
-      preset: local folder of a preset, instead of ``backbone``.
+      preset: folder or name of a preset, instead of ``backbone``; see `find_preset`.
       pooling: "cls" (first token) or "mean" (of positions).
       mean: channel means of the pixels, as shares of 255.
       standard_deviation: channel standard deviations, as shares of 255.
@@ -141,7 +141,7 @@ class KerasHubTextEncoder(_KerasHubEncoder):
     Args:
       backbone: class name in `keras_hub.models`, for example "BertBackbone".
       arguments: constructor arguments of the backbone.
-      preset: local folder of a preset, instead of ``backbone``.
+      preset: folder or name of a preset, instead of ``backbone``; see `find_preset`.
       pooling: "cls" (first token) or "mean" (of the tokens).
     """
 

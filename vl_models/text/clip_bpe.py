@@ -24,12 +24,14 @@ _NO_MERGE = 2**30
 _WORD = r"'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+"
 
 
-def read_merges(path: str | os.PathLike[str], limit: int = _CLIP_MERGES) -> list[tuple[str, str]]:
+def read_merges(
+    path: str | os.PathLike[str], limit: int | None = _CLIP_MERGES
+) -> list[tuple[str, str]]:
     """Read a merges file: a header line, then one pair per line, the commonest first.
 
     Args:
       path: text file, or gzip (CLIP's ``bpe_simple_vocab_16e6.txt.gz``).
-      limit: how many merges to read.
+      limit: how many merges to read; None for all.
 
     Raises:
       UserError: naming file and line, if it cannot be read or a line holds no pair.
@@ -40,7 +42,8 @@ def read_merges(path: str | os.PathLike[str], limit: int = _CLIP_MERGES) -> list
     except (OSError, EOFError, UnicodeDecodeError) as error:
         raise UserError(f"The merges file {path} cannot be read: {error}.") from error
     merges = []
-    for line, content in enumerate(text.split("\n")[1 : limit + 1], start=2):
+    end = None if limit is None else limit + 1
+    for line, content in enumerate(text.split("\n")[1:end], start=2):
         pair = content.split()
         if not pair:
             break
@@ -67,12 +70,20 @@ class CLIPTokenizer(Tokenizer):
     Args:
       merges: pairs of `read_merges`, symbols in the byte alphabet of GPT-2.
       max_length: L, at least 3; CLIP's 77.
+      vocabulary: tokens in the order of their ids; CLIP's order by default: bytes, bytes that
+        end a word, merges, start and end.
 
     Raises:
-      UserError: if ``max_length`` is below 3.
+      UserError: if ``max_length`` is below 3, or the vocabulary lacks a token that the merges
+        make.
     """
 
-    def __init__(self, merges: Sequence[tuple[str, str]], max_length: int = 77) -> None:
+    def __init__(
+        self,
+        merges: Sequence[tuple[str, str]],
+        max_length: int = 77,
+        vocabulary: Sequence[str] | None = None,
+    ) -> None:
         if max_length < 3:
             raise UserError(
                 "max_length must leave room for start, one token and end. "
@@ -81,15 +92,24 @@ class CLIPTokenizer(Tokenizer):
         alphabet = _byte_alphabet()
         symbols = [alphabet[byte] for byte in sorted(alphabet, key=lambda b: ord(alphabet[b]))]
         # The order of CLIP's ids: printable bytes first, then those with substitutes.
-        self.vocabulary = [
+        made = [
             *symbols,
             *(symbol + _WORD_END for symbol in symbols),
             *(left + right for left, right in merges),
             START,
             END,
         ]
+        self.merges = list(merges)
+        self.vocabulary = made if vocabulary is None else list(vocabulary)
         self.max_length = max_length
         ids = {token: index for index, token in enumerate(self.vocabulary)}
+        lacking = [token for token in made if token not in ids]
+        if lacking:
+            raise UserError(
+                f"The vocabulary lacks {len(lacking)} of the {len(made)} tokens that the merges "
+                f"make, for example {lacking[0]!r}: vocabulary and merges are not of one model."
+            )
+        self._start_id, self._end_id = ids[START], ids[END]
         self._byte_symbols = [alphabet[byte] for byte in range(256)]
         with tf.init_scope():
             self._ids = _table(list(ids), list(ids.values()), ids[END])
@@ -104,12 +124,12 @@ class CLIPTokenizer(Tokenizer):
     @property
     def start_id(self) -> int:
         """Id of `<|startoftext|>`."""
-        return len(self.vocabulary) - 2
+        return self._start_id
 
     @property
     def end_id(self) -> int:
-        """Id of `<|endoftext|>`, the highest."""
-        return len(self.vocabulary) - 1
+        """Id of `<|endoftext|>`; in CLIP's own vocabulary the highest."""
+        return self._end_id
 
     @property
     def mask_id(self) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Sequence
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 import tensorflow as tf
+
+TokenizerKind = Literal["wordpiece", "clip_bpe"]
 
 
 class TokenBatch(TypedDict):
@@ -63,6 +65,11 @@ class Tokenizer(abc.ABC):
     @abc.abstractmethod
     def tokenize(self, texts: tf.Tensor) -> TokenBatch:
         """Tokenise string [B]; an empty text gives start and end token only."""
+
+    def text_mask(self, token_ids: tf.Tensor) -> tf.Tensor:
+        """True up to the end token, which no text can hold; bool, shape of ``token_ids``."""
+        ends = tf.cast(token_ids == self.end_id, tf.int32)
+        return tf.cumsum(ends, axis=-1, exclusive=True) == 0
 
     @abc.abstractmethod
     def continuation_mask(self, token_ids: tf.Tensor) -> tf.Tensor:

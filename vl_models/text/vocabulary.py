@@ -108,6 +108,17 @@ def read_vocabulary(path: str | os.PathLike[str]) -> list[str]:
       UserError: naming file and line, if it is missing, not UTF-8, has an empty or repeated
         line, or lacks a special token.
     """
+    tokens = read_tokens(path)
+    check_vocabulary(tokens, f"The vocabulary {path}")
+    return tokens
+
+
+def read_tokens(path: str | os.PathLike[str]) -> list[str]:
+    """Read the lines of a vocabulary file, whatever tokeniser it is for.
+
+    Raises:
+      UserError: it is missing or not UTF-8.
+    """
     try:
         text = Path(path).read_bytes().decode("utf-8")
     except OSError as error:
@@ -116,9 +127,7 @@ def read_vocabulary(path: str | os.PathLike[str]) -> list[str]:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise UserError(f"The vocabulary {path}, line {line}, is not UTF-8.") from error
     # Not splitlines(): real vocabularies hold Unicode line separators as tokens.
-    tokens = [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]
-    check_vocabulary(tokens, f"The vocabulary {path}")
-    return tokens
+    return [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]
 
 
 def write_vocabulary(tokens: Sequence[str], path: str | os.PathLike[str]) -> None:

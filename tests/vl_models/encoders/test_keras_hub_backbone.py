@@ -71,7 +71,7 @@ def test_local_preset_gives_the_saved_weights(tmp_path):
     ("arguments", "message"),
     [
         ({"backbone": "Backbon"}, "Received: backbone='Backbon'"),
-        ({"preset": "/absent"}, "Received: preset='/absent'"),
+        ({"preset": "/absent"}, "There is no preset '/absent' on this machine"),
         ({}, "Exactly one of `backbone` and `preset`"),
     ],
 )

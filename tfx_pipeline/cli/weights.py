@@ -1,0 +1,101 @@
+"""`vlsearch weights`: checkpoints of other programs as a starting point for training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, help="Weights of CLIP and its descendants.")
+
+_FILES = typer.Argument(
+    metavar="FILE...", help="safetensors: one file, all shards, or the index of the shards."
+)
+_LAYOUT = typer.Option(
+    "--layout", help="auto, open_clip, openai_clip, chinese_clip or huggingface_clip."
+)
+
+
+@app.command("import")
+def import_(
+    files: Annotated[list[Path], _FILES],
+    config: Annotated[Path, typer.Option("--config", "-c", help="Experiment, a YAML file.")],
+    output: Annotated[Path, typer.Option("--output", help="File to write, .safetensors.")],
+    layout: Annotated[str, _LAYOUT] = "auto",
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Override, e.g. model.image_size=224."),
+    ] = None,
+    allow_missing: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATTERN", help="Variables that may stay without a value."),
+    ] = None,
+) -> None:
+    """Bring a checkpoint's towers into the variables of an experiment's model.
+
+    Every shape is checked. What is written is what `train.warm_start: {from: FILE}` loads.
+    """
+    from rich.console import Console
+
+    from tfx_pipeline.cli.logs import hide_native_messages
+
+    hide_native_messages()
+    from tfx_pipeline.config import ExperimentConfig
+    from vl_models.text.factory import pretrained_tokenizer
+    from vl_models.weights.importer import import_weights, write_weights
+    from vl_models.weights.report import import_table
+
+    experiment = ExperimentConfig.load(config, list(overrides or []))
+    vocabulary, length = experiment.vocabulary, experiment.model.max_length
+    size = vocabulary.size
+    if vocabulary.pretrained is not None:
+        tokenizer = pretrained_tokenizer(vocabulary.kind, vocabulary.pretrained, length)
+        size = tokenizer.vocabulary_size
+    result = import_weights(
+        files,
+        experiment.model.model_copy(update={"vocabulary_size": size}),
+        layout=layout,
+        allow_missing=list(allow_missing or []),
+        learned_vocabulary=vocabulary.pretrained is None,
+    )
+    write_weights(result, output)
+    console = Console()
+    console.print(import_table(result))
+    for warning in result.warnings:
+        console.print("[bold yellow]Check:[/]", end=" ")
+        console.print(warning, markup=False, highlight=False, soft_wrap=True)
+    console.print(f"{output}: {len(result.values)} variables. To start from them:", highlight=False)
+    console.print(result.warm_start(str(output)), markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command()
+def inspect(
+    files: Annotated[list[Path], _FILES],
+    layout: Annotated[str, _LAYOUT] = "auto",
+) -> None:
+    """List names, shapes and types of a checkpoint, its layout, and the model that fits."""
+    from rich.console import Console
+
+    from tfx_pipeline.cli.logs import hide_native_messages
+
+    hide_native_messages()
+    import yaml
+
+    from vl_models.errors import UserError
+    from vl_models.weights.describe import experiment_sections
+    from vl_models.weights.layouts import find_layout
+    from vl_models.weights.read import TensorFiles
+    from vl_models.weights.report import tensor_table
+
+    tensors = TensorFiles(files)
+    console = Console()
+    console.print(tensor_table(tensors))
+    try:
+        found = find_layout(layout, tensors).name
+    except UserError as error:
+        console.print(str(error), markup=False, highlight=False, soft_wrap=True)
+        return
+    sections = yaml.safe_dump(experiment_sections(tensors, found), sort_keys=False)
+    console.print(f"Layout: {found}. An experiment that fits has:", highlight=False)
+    console.print(sections, markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,1 @@
+"""Weights of other programs, brought into the towers here without those programs."""

@@ -1,0 +1,100 @@
+"""The experiment that a checkpoint's towers fit."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from vl_models.weights.layouts import find_layout
+from vl_models.weights.layouts.clip_names import PIXELS
+from vl_models.weights.read import TensorFiles
+from vl_models.weights.rules import Layout, Tower, match_names
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+_VOCABULARIES = {
+    "transformer": {"kind": "clip_bpe", "pretrained": "bpe_simple_vocab_16e6.txt.gz"},
+    "bert": {"kind": "wordpiece", "pretrained": "vocab.txt"},
+}
+
+
+def experiment_sections(tensors: TensorFiles, layout: str = "auto") -> dict[str, Any]:
+    """The sections ``vocabulary`` and ``model`` of an experiment with the towers of a file.
+
+    Sizes are read off the shapes; what no shape tells (heads, activations) is what the models
+    of the layout are made with.
+
+    Args:
+      tensors: the file's.
+      layout: name of the layout, or "auto".
+
+    Returns:
+      Plain values; towers that the file lacks, or that have no counterpart, are left out.
+
+    Raises:
+      UserError: the names show no known layout.
+    """
+    found = find_layout(layout, tensors)
+    shapes = match_names(found, list(tensors)).shapes({n: t.shape for n, t in tensors.items()})
+    facts = found.facts(tensors.paths[0].parent)
+    section: dict[str, Any] = {"system": "clip"}
+    sections: dict[str, Any] = {"model": section}
+    for path in ("text_projection/kernel", "image_projection/kernel"):
+        if path in shapes:
+            section["embedding_dim"] = shapes[path][1]
+    _add_image(section, shapes, found, facts["image"])
+    if _add_text(section, shapes, found, facts["text"]):
+        # The file of the tokeniser lies somewhere else: its usual name stands for it.
+        sections = {"vocabulary": dict(_VOCABULARIES[found.kinds["text"]]), **sections}
+    return sections
+
+
+def _add_image(section: dict[str, Any], shapes: Shapes, layout: Layout, facts: Any) -> None:
+    kernel = shapes.get("image_encoder/patch_embedding/kernel")
+    positions = shapes.get("image_encoder/patch_embedding/positions")
+    if kernel is None or positions is None:
+        return
+    patch = math.isqrt(kernel[0] // 3)
+    section["image_size"] = patch * math.isqrt(positions[0] - 1)
+    section["image"] = {
+        **_transformer(shapes, layout, "image", kernel[1], facts),
+        "patch_size": patch,
+        **{key: list(PIXELS[key]) for key in PIXELS},
+    }
+
+
+def _add_text(section: dict[str, Any], shapes: Shapes, layout: Layout, facts: Any) -> bool:
+    embedding = shapes.get("text_encoder/token_embedding")
+    positions = shapes.get("text_encoder/positions")
+    if embedding is None or positions is None:
+        return False
+    section["max_length"] = positions[0]
+    section["text"] = _transformer(shapes, layout, "text", embedding[1], facts)
+    section["text"] |= {key: facts[key] for key in ("causal",) if key in facts}
+    return True
+
+
+def _transformer(
+    shapes: Shapes, layout: Layout, tower: Tower, width: int, facts: Mapping[str, Any]
+) -> dict[str, Any]:
+    hidden = shapes.get(f"{tower}_encoder/block_0/mlp_hidden/bias", (4 * width,))[0]
+    return {
+        "kind": layout.kinds[tower],
+        "width": width,
+        "depth": blocks(shapes, tower),
+        "heads": max(1, width // facts["head_width"]),
+        "mlp_ratio": hidden / width,
+        "activation": facts["activation"],
+        "epsilon": facts["epsilon"],
+        "pooling": facts["pooling"],
+    }
+
+
+def blocks(paths: Mapping[str, Any], tower: Tower) -> int:
+    """Number of transformer blocks among the variable paths of a tower."""
+    pattern = re.compile(rf"{tower}_encoder/block_(\d+)/")
+    found = [int(match[1]) for path in paths if (match := pattern.match(path))]
+    return max(found, default=-1) + 1
