@@ -7,6 +7,8 @@ exactly the gradient of one device on the concatenated batch.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 
@@ -35,7 +37,9 @@ def all_gather(x: tf.Tensor) -> tf.Tensor:
     """
     if replica_count() == 1:
         return x
-    gathered = tf.distribute.get_replica_context().all_gather(x, axis=0)
+    # The identity has this replica's device; an argument of a graph has none, which several
+    # workers refuse ("destinations can not be empty").
+    gathered = tf.distribute.get_replica_context().all_gather(tf.identity(x), axis=0)
     # The collective forgets all static shapes; layers and losses want them.
     rows = None if x.shape[0] is None else x.shape[0] * replica_count()
     return tf.ensure_shape(gathered, [rows, *x.shape[1:]])
@@ -62,7 +66,8 @@ def global_sum(x: tf.Tensor) -> tf.Tensor:
     """Sum a tensor element-wise over replicas, with gradient; identity with one replica."""
     if replica_count() == 1:
         return x
-    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, x)
+    context = tf.distribute.get_replica_context()
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, tf.identity(x))
 
 
 def global_mean(values: tf.Tensor, weights: tf.Tensor | None = None) -> tf.Tensor:
@@ -82,3 +87,20 @@ def global_mean(values: tf.Tensor, weights: tf.Tensor | None = None) -> tf.Tenso
     numerator = global_sum(tf.reduce_sum(values * weights))
     denominator = global_sum(tf.reduce_sum(weights))
     return tf.math.divide_no_nan(numerator, denominator)
+
+
+def update_copies(
+    variable: tf.Variable, update: Callable[..., object], *arguments: tf.Tensor
+) -> None:
+    """Run ``update(copy, *arguments)`` on this worker's every copy of a mirrored variable.
+
+    Each copy is updated with its own replica's arguments, and nothing is communicated: they
+    must be equal on all replicas (gathered, or read from mirrored variables), or the copies
+    diverge.
+
+    Args:
+      variable: mirrored or not; in replica context or out of it.
+      update: changes the variable that it is given.
+      arguments: tensors of this replica.
+    """
+    tf.distribute.get_strategy().extended.update(variable, update, args=arguments)

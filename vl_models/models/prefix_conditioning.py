@@ -112,7 +112,8 @@ class PrefixConditioning(ContrastiveDualEncoder):
         if "source_id" not in batch:
             return self.prefix_embedding(tf.fill([texts], self.test_source))
         source_id = batch["source_id"]
-        return self.prefix_embedding(tf.repeat(source_id, texts // tf.shape(source_id)[0]))
+        rows = tf.maximum(tf.shape(source_id)[0], 1)  # an empty batch divides, too
+        return self.prefix_embedding(tf.repeat(source_id, texts // rows))
 
 
 def _test_source(sources: Sequence[str], name: str | None) -> int:

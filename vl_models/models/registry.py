@@ -12,17 +12,21 @@ from vl_models.errors import UserError
 from vl_models.models.align import ALIGN, ALIGNConfig
 from vl_models.models.base import ModelConfig, VisionLanguageModel
 from vl_models.models.clip import CLIP, CLIPConfig
+from vl_models.models.moco import MoCo, MoCoConfig
 from vl_models.models.prefix_conditioning import PrefixConditioning, PrefixConditioningConfig
 from vl_models.models.siglip import SigLIP, SigLIPConfig
 from vl_models.models.unicl import UniCL, UniCLConfig
+from vl_models.models.wenlan import WenLan, WenLanConfig
 from vl_models.strict_config import explain_validation_error
 
 SYSTEMS: dict[str, tuple[type[ModelConfig], Callable[[Any], VisionLanguageModel]]] = {
     "align": (ALIGNConfig, ALIGN),
     "clip": (CLIPConfig, CLIP),
+    "moco": (MoCoConfig, MoCo),
     "prefix_conditioning": (PrefixConditioningConfig, PrefixConditioning),
     "siglip": (SigLIPConfig, SigLIP),
     "unicl": (UniCLConfig, UniCL),
+    "wenlan": (WenLanConfig, WenLan),
 }
 
 
@@ -65,6 +69,16 @@ def create_model(config: ModelConfig) -> VisionLanguageModel:
     raise ValueError(
         f"`config` must be the configuration of a system. Received: {type(config).__name__}"
     )
+
+
+def modalities(config: ModelConfig) -> tuple[str, ...]:
+    """What a system's batches hold and which towers it has, see `VisionLanguageModel`.
+
+    Args:
+      config: of one of the registered systems.
+    """
+    model_class: Any = SYSTEMS[config.system][1]
+    return model_class.MODALITIES
 
 
 def build_model(config: ModelConfig) -> VisionLanguageModel:

@@ -76,6 +76,17 @@ def test_further_positives_add_their_own_cross_entropy():
     np.testing.assert_allclose(queue_cross_entropy(logits, positives), expected, rtol=1e-6)
 
 
+def test_label_smoothing_spreads_over_what_is_not_hidden():
+    query, key, queue = unit((3, 4), 0), unit((3, 4), 1), unit((6, 4), 2)
+    hidden = tf.constant([[False, False, True, False, True, True]])
+    logits = queue_logits(query, key, [Negatives(queue, hidden)], 5.0)
+    seen = queue_logits(query, key, [Negatives(tf.gather(queue, [0, 1, 3]))], 5.0)
+    targets = np.array([[0.9, 0.0, 0.0, 0.0]]) + 0.1 / 4
+    expected = -np.sum(targets * tf.nn.log_softmax(seen).numpy(), axis=1)
+    found = queue_cross_entropy(logits, label_smoothing=0.1)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
 def test_neighbours_are_near_in_both_queues():
     image = tf.constant([[0.9, 0.8, 0.1, 0.0], [0.1, 0.9, 0.2, 0.3]])
     text = tf.constant([[0.9, 0.1, 0.8, 0.0], [0.9, 0.2, 0.1, 0.3]])

@@ -1,0 +1,168 @@
+"""A ring buffer of earlier batches' key embeddings: negatives beyond the batch."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+from vl_models.distribution import update_copies
+from vl_models.layers.projection import l2_normalize
+
+WarmUp = Literal["masked", "random"]
+
+_NO_KEY = -1
+
+
+def _unit_rows(shape: Any, dtype: Any = None) -> Any:
+    """Normally distributed rows, normalised: uniform on the unit sphere."""
+    return ops.cast(l2_normalize(keras.initializers.RandomNormal(stddev=1.0)(shape)), dtype)
+
+
+@keras.saving.register_keras_serializable("vlsearch")
+class FeatureQueue(keras.layers.Layer):
+    """The newest K embeddings, each with the keys of its image and queries; first in, first out.
+
+    All state is variables, so that checkpoints hold it: ``features`` float32 [K, D],
+    ``image_key`` int64 [K], ``query_key`` int64 [K, Q] (-1 = none), ``enqueued_at`` int64 [K]
+    (in forward passes), ``pointer`` (the slot that is written next), ``filled`` and ``passes``
+    int64. Unlike in the reference code, K need be no multiple of the batch.
+    Source: He et al., "Momentum Contrast for Unsupervised Visual Representation Learning",
+    section 3.2 and algorithm 1.
+
+    Args:
+      size: K, number of slots.
+      dim: D, width of an embedding.
+      query_keys: Q, how many query keys an entry carries.
+      warm_up: what a slot is that nothing was written to yet: no negative ("masked"), or the
+        random unit vector that it was initialised with (the published "random").
+    """
+
+    def __init__(
+        self, size: int, dim: int, query_keys: int = 1, warm_up: WarmUp = "masked", **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        if warm_up not in ("masked", "random"):
+            raise ValueError(
+                f"`warm_up` must be 'masked' or 'random'. Received: warm_up={warm_up!r}"
+            )
+        self.size = size
+        self.dim = dim
+        self.query_keys = query_keys
+        self.warm_up = warm_up
+
+    def build(self, input_shape: Any = None) -> None:
+        """Create the state; no optimiser sees it."""
+        no_key = keras.initializers.Constant(_NO_KEY)
+        self.features = self._state("features", (self.size, self.dim), _unit_rows, "float32")
+        self.image_key = self._state("image_key", (self.size,), no_key)
+        self.query_key = self._state("query_key", (self.size, self.query_keys), no_key)
+        self.enqueued_at = self._state("enqueued_at", (self.size,), "zeros")
+        self.pointer = self._state("pointer", (), "zeros")
+        self.filled = self._state("filled", (), "zeros")
+        self.passes = self._state("passes", (), "zeros")
+
+    def call(self, embeddings: Any) -> Any:
+        """Cosines of unit-norm [B, D] with all slots, float32 [B, K]; no gradient to the slots."""
+        return tf.matmul(tf.cast(embeddings, tf.float32), self.entries(), transpose_b=True)
+
+    def entries(self) -> tf.Tensor:
+        """The embeddings of all slots, float32 [K, D], without gradient."""
+        return tf.stop_gradient(tf.convert_to_tensor(self.features))
+
+    def unusable(self) -> tf.Tensor:
+        """True for slots that are no negatives, bool [K]: unfilled ones, unless "random"."""
+        if self.warm_up == "random":
+            return tf.zeros([self.size], tf.bool)
+        return tf.range(self.size, dtype=tf.int64) >= tf.convert_to_tensor(self.filled)
+
+    def matches_image(self, image_key: tf.Tensor) -> tf.Tensor:
+        """True where an entry's image is that of a row: int64 [B] to bool [B, K]."""
+        return image_key[:, None] == tf.convert_to_tensor(self.image_key)[None, :]
+
+    def queries(self) -> tf.Tensor:
+        """Query keys of the entries, int64 [K, Q]."""
+        return tf.convert_to_tensor(self.query_key)
+
+    def enqueue(self, features: tf.Tensor, image_key: tf.Tensor, query_key: tf.Tensor) -> None:
+        """Write the keys of one global batch over the oldest entries.
+
+        All replicas must give the same, gathered values. Of more than K rows the last K stay.
+
+        Args:
+          features: unit-norm float [G, D].
+          image_key: int64 [G].
+          query_key: int64 [G, Q].
+
+        Raises:
+          ValueError: D or Q differs from the queue's.
+        """
+        if (features.shape[1], query_key.shape[1]) != (self.dim, self.query_keys):
+            raise ValueError(
+                f"The queue holds vectors of width {self.dim} with {self.query_keys} query keys. "
+                f"Received: features {features.shape}, query_key {query_key.shape}"
+            )
+        rows = tf.shape(features, out_type=tf.int64)[0]
+        first = tf.maximum(rows - self.size, 0)
+        pointer = tf.convert_to_tensor(self.pointer)
+        passes = tf.convert_to_tensor(self.passes)
+        slots = (pointer + tf.range(first, rows, dtype=tf.int64)) % self.size
+        written = (
+            (self.features, tf.cast(features[first:], tf.float32)),
+            (self.image_key, image_key[first:]),
+            (self.query_key, query_key[first:]),
+            (self.enqueued_at, tf.fill([rows - first], passes)),
+        )
+        for variable, values in written:
+            update_copies(variable.value, _write, values, slots)
+        filled = tf.minimum(tf.convert_to_tensor(self.filled) + rows, self.size)
+        update_copies(self.pointer.value, _assign, (pointer + rows) % self.size)
+        update_copies(self.filled.value, _assign, filled)
+        update_copies(self.passes.value, _assign, passes + 1)
+
+    def scalars(self) -> dict[str, tf.Tensor]:
+        """For the log: ``<name>/age`` and ``<name>/filled_share``, float32 scalars."""
+        filled = tf.cast(tf.convert_to_tensor(self.filled), tf.float32)
+        return {
+            f"{self.name}/age": tf.cast(self.age(), tf.float32),
+            f"{self.name}/filled_share": filled / self.size,
+        }
+
+    def age(self) -> tf.Tensor:
+        """How many forward passes ago the oldest entry was written, int64 scalar; 0 if empty."""
+        filled = tf.convert_to_tensor(self.filled)
+        oldest = tf.where(filled == self.size, tf.convert_to_tensor(self.pointer), 0)
+        written = tf.gather(tf.convert_to_tensor(self.enqueued_at), oldest)
+        age = tf.convert_to_tensor(self.passes) - written
+        return tf.where(filled == 0, tf.zeros_like(age), age)
+
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments."""
+        return {
+            **super().get_config(),
+            "size": self.size,
+            "dim": self.dim,
+            "query_keys": self.query_keys,
+            "warm_up": self.warm_up,
+        }
+
+    def _state(self, name: str, shape: Any, initializer: Any, dtype: str = "int64") -> Any:
+        return self.add_weight(
+            name=name,
+            shape=shape,
+            initializer=initializer,
+            trainable=False,
+            dtype=dtype,
+            autocast=False,
+            aggregation="only_first_replica",
+        )
+
+
+def _write(copy: tf.Variable, values: tf.Tensor, slots: tf.Tensor) -> None:
+    copy.scatter_update(tf.IndexedSlices(values, slots))
+
+
+def _assign(copy: tf.Variable, value: tf.Tensor) -> None:
+    copy.assign(value)

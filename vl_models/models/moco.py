@@ -1,0 +1,192 @@
+"""MoCo: two views of an image find each other among a queue of other images' views.
+
+He et al., "Momentum Contrast for Unsupervised Visual Representation Learning" (v1); Chen et
+al., "Improved Baselines with Momentum Contrastive Learning" (v2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any, ClassVar, Literal
+
+import keras
+import tensorflow as tf
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from vl_models.distribution import all_gather, global_mean
+from vl_models.encoders.factory import ImageEncoderConfig, ViTConfig, build_image_encoder
+from vl_models.encoders.towers import encode_images
+from vl_models.errors import UserError
+from vl_models.layers.feature_queue import FeatureQueue
+from vl_models.layers.momentum_encoder import MomentumEncoder
+from vl_models.layers.projection_head import ProjectionHead
+from vl_models.layers.shuffled_batch import (
+    encode_in_groups,
+    encode_shuffled,
+    has_batch_statistics,
+)
+from vl_models.losses.queue import Negatives, queue_cross_entropy, queue_logits
+from vl_models.models.base import Batch, Outputs, VisionLanguageModel
+from vl_models.models.momentum_contrast import MomentumContrastConfig
+
+
+class MoCoConfig(MomentumContrastConfig):
+    """Configuration of `MoCo`.
+
+    The defaults are v2's; v1 has ``head: linear`` and ``temperature: 0.07``. Augmentation is
+    the input's: ``views: 2`` and ``augmentation: moco_v1`` or ``moco_v2``.
+
+    Attributes:
+      embedding_dim: D, the width of the embedding.
+      image: the image encoder.
+      head: "linear" (v1) or "mlp" (v2), of both encoders.
+    """
+
+    system: Literal["moco"] = "moco"
+    embedding_dim: PositiveInt = 128
+    image: ImageEncoderConfig = ViTConfig(kind="vit")
+    head: Literal["linear", "mlp"] = "mlp"
+    momentum: float = Field(default=0.999, ge=0.0, le=1.0)
+    temperature: PositiveFloat = 0.2
+
+
+class MoCo(VisionLanguageModel):
+    """An image tower, its momentum twin, and one queue; there is no text tower.
+
+    The query is ``image``, the key ``image_2``. The twin is updated after each optimiser
+    update, which is where algorithm 1 has it: before the next batch's keys.
+
+    Args:
+      config: sizes and options.
+    """
+
+    MODALITIES: ClassVar[tuple[str, ...]] = ("image", "image_2")
+
+    def __init__(self, config: MoCoConfig) -> None:
+        self.config = config
+        self.image_encoder = build_image_encoder(config.image, "image_encoder", config.precision)
+        self.image_projection = ProjectionHead(
+            config.embedding_dim,
+            hidden=config.head == "mlp",
+            dtype=config.precision,
+            name="image_projection",
+        )
+        self.momentum_image = MomentumEncoder(self._query_layers, config.momentum)
+        self.queue = FeatureQueue(
+            config.queue_size,
+            config.embedding_dim,
+            warm_up=config.warm_up,
+            dtype="float32",
+            name="queue",
+        )
+        self._has_batch_statistics = False
+
+    @property
+    def layers(self) -> Sequence[keras.layers.Layer]:
+        """The tower, its twin and the queue."""
+        return (*self._query_layers, *self.momentum_image.layers, self.queue)
+
+    def build(self) -> None:
+        """Create every variable; a second call changes nothing."""
+        if self.queue.built:
+            return
+        size = self.config.image_size
+        self.encode_image({"image": tf.zeros([1, size, size, 3], tf.uint8)})
+        self._has_batch_statistics = has_batch_statistics(self._query_layers)
+        self.momentum_image.build()
+        self.queue.build()
+
+    def forward(self, batch: Batch, training: bool) -> Outputs:
+        """Embed the queries and, if there is a second view, the keys.
+
+        Returns:
+          ``image_embedding`` and ``image_2_key_embedding``, unit-norm float32 [B, D] of this
+          replica; the latter without gradient.
+        """
+        config = self.config
+
+        def encode(layers: Sequence[keras.layers.Layer], images: tf.Tensor) -> tf.Tensor:
+            return encode_images(layers, images, training)
+
+        groups = config.virtual_devices if self._has_batch_statistics else 1
+        outputs = {
+            "image_embedding": encode_in_groups(
+                lambda images: encode(self._query_layers, images), batch["image"], groups
+            )
+        }
+        if "image_2" in batch:
+
+            def encode_keys(images: tf.Tensor) -> tf.Tensor:
+                return tf.stop_gradient(encode(self.momentum_image.layers, images))
+
+            if self._has_batch_statistics:
+                keys = encode_shuffled(encode_keys, batch["image_2"], batch["seed"], groups)
+            else:
+                keys = encode_keys(batch["image_2"])
+            outputs["image_2_key_embedding"] = keys
+        return outputs
+
+    def losses(self, batch: Batch, outputs: Outputs) -> dict[str, tf.Tensor]:
+        """``contrastive``: algorithm 1's cross-entropy; nothing without a second view."""
+        if "image_2_key_embedding" not in outputs:
+            return {}
+        hidden = self.queue.unusable()[None, :]
+        if self.config.mask_known and "image_key" in batch:
+            hidden |= self.queue.matches_image(batch["image_key"])
+        logits = queue_logits(
+            outputs["image_embedding"],
+            outputs["image_2_key_embedding"],
+            [Negatives(self.queue.entries(), hidden)],
+            1.0 / self.config.temperature,
+        )
+        return {"contrastive": global_mean(queue_cross_entropy(logits))}
+
+    def after_step(self, batch: Batch, outputs: Outputs) -> None:
+        """Put the keys of the global batch into the queue."""
+        if "image_2_key_embedding" not in outputs:
+            return
+        image_key = batch.get("image_key")
+        if image_key is None:
+            image_key = tf.fill(tf.shape(batch["image"])[:1], tf.constant(-1, tf.int64))
+        image_key = all_gather(image_key)
+        no_query = tf.fill([tf.shape(image_key)[0], 1], tf.constant(-1, tf.int64))
+        self.queue.enqueue(all_gather(outputs["image_2_key_embedding"]), image_key, no_query)
+
+    def after_update(self) -> None:
+        """Move the twin towards the tower."""
+        self.momentum_image.update()
+
+    def after_warm_start(self, loaded: Collection[str]) -> None:
+        """Copy loaded weights to the twin, unless it was loaded too."""
+        self.momentum_image.synchronise(loaded)
+
+    def scalars(self) -> dict[str, tf.Tensor]:
+        """Temperature, momentum, age of the oldest entry in forward passes, filled share."""
+        return {
+            "temperature": tf.constant(self.config.temperature),
+            "momentum": tf.constant(self.config.momentum),
+            **self.queue.scalars(),
+        }
+
+    def encode_image(self, batch: Batch) -> tf.Tensor:
+        """Image embeddings, unit-norm float32 [B, D]."""
+        return encode_images(self._query_layers, batch["image"], training=False)
+
+    def encode_text(self, batch: Batch) -> tf.Tensor:
+        """There is no text tower.
+
+        Raises:
+          UserError: always.
+        """
+        raise UserError(
+            "System 'moco' learns from images alone and encodes no text. Train a system with a "
+            "text tower, for example 'clip', from its image tower by `warm_start`."
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        """The configuration as plain values."""
+        return self.config.model_dump(mode="json")
+
+    @property
+    def _query_layers(self) -> tuple[keras.layers.Layer, ...]:
+        return self.image_encoder, self.image_projection
