@@ -1,13 +1,16 @@
+import json
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tests.harness import run_signature, two_replicas
-from vl_models.export import export_towers
+from vl_models.export import ZERO_SHOT_ASSET, export_towers
 from vl_models.models.registry import build_model, model_config_from_dict
 from vl_models.text.clip_bpe import CLIPTokenizer
 from vl_models.text.vocabulary import SPECIAL_TOKENS, read_vocabulary
 from vl_models.text.wordpiece import WordPieceTokenizer
+from vl_models.zero_shot import ZeroShotConfig, build_classifier
 
 VOCABULARY = [*SPECIAL_TOKENS, "red", "cat", "猫"]
 TOKENIZER = WordPieceTokenizer(VOCABULARY, max_length=6)
@@ -147,3 +150,178 @@ def test_nothing_but_the_towers_is_left_and_an_older_export_is_replaced(tmp_path
     np.testing.assert_allclose(served, expected, atol=2e-2)
     old = first.encode_text({**TOKENIZER.tokenize(tf.constant(QUERIES))})
     assert np.abs(served - old).max() > 2e-2
+
+
+@pytest.fixture(scope="module")
+def classified(tmp_path_factory):
+    """A model, its classifier of three classes, and its towers."""
+    model = make_model()
+    classifier = build_classifier(model, TOKENIZER, ZeroShotConfig(top_k=2), ["cat", "red", "猫"])
+    folder = tmp_path_factory.mktemp("classified")
+    return model, classifier, export_towers(model, TOKENIZER, folder, zero_shot=classifier)
+
+
+def serve(folder, *calls):
+    """Answers of (signature, input name, values, output name), by one session."""
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        signatures = tf.compat.v1.saved_model.loader.load(
+            session, ["serve"], str(folder)
+        ).signature_def
+        return [
+            session.run(
+                signatures[name].outputs[output].name,
+                {signatures[name].inputs[argument].name: np.asarray(values, dtype=object)},
+            )
+            for name, argument, values, output in calls
+        ]
+
+
+def classify(towers, *batches):
+    """Classes and scores of each batch."""
+    return serve(
+        towers["image_tower"],
+        *(
+            ("classify_zero_shot", "image_bytes", encoded, output)
+            for encoded in batches
+            for output in ("classes", "scores")
+        ),
+    )
+
+
+def test_session_loader_classifies_by_the_softmax_of_scaled_cosines(classified):
+    model, classifier, towers = classified
+    pixels, encoded = images((16, 16), (16, 16), (16, 16))
+    classes, scores = classify(towers, encoded)
+    cosines = model.encode_image({"image": np.stack(pixels)}).numpy() @ classifier.embeddings.T
+    logits = cosines * float(model.temperature.scale())
+    softmax = np.exp(logits - logits.max(axis=1, keepdims=True))
+    softmax /= softmax.sum(axis=1, keepdims=True)
+    order = np.argsort(-softmax, axis=1)[:, :2]
+    assert scores.dtype == np.float32
+    np.testing.assert_allclose(scores, np.take_along_axis(softmax, order, axis=1), rtol=1e-4)
+    names = np.array(["cat", "red", "猫"])[order].tolist()
+    assert [[name.decode() for name in row] for row in classes] == names
+
+
+def test_classification_does_not_depend_on_the_batch(classified):
+    _, _, towers = classified
+    _, encoded = images((40, 30), (16, 90), (8, 8))
+    classes, scores, alone, alone_scores, *empty = classify(towers, encoded, encoded[1:2], [])
+    assert alone.tolist() == classes[1:2].tolist()
+    np.testing.assert_allclose(alone_scores, scores[1:2], rtol=1e-4)
+    assert [answer.shape for answer in empty] == [(0, 2), (0, 2)]
+
+
+def test_what_the_classes_are_made_of_travels_along(classified):
+    _, classifier, towers = classified
+    kept = json.loads((towers["image_tower"] / ZERO_SHOT_ASSET).read_text(encoding="utf-8"))
+    assert kept == {
+        "classes": ["cat", "red", "猫"],
+        "templates": list(classifier.templates),
+        "top_k": 2,
+        "prefix": None,
+        "scale": classifier.scale,
+    }
+    assert not (towers["text_tower"] / ZERO_SHOT_ASSET).exists()
+
+
+def test_two_signatures_share_the_variables(classified, exported):
+    sizes = []
+    for towers in (classified[2], exported[1]):
+        reader = tf.train.load_checkpoint(str(towers["image_tower"] / "variables/variables"))
+        shapes = reader.get_variable_to_shape_map()
+        sizes.append(sorted(tuple(shapes[n]) for n in shapes if n.startswith("tower_variables")))
+    assert sizes[0] == sizes[1]
+
+
+@pytest.fixture(scope="module")
+def prefixed(tmp_path_factory):
+    """A model with the text prefixes of two sources, and its towers."""
+    tower = {"width": 8, "depth": 1, "heads": 1}
+    config = {
+        "system": "prefix_conditioning",
+        "embedding_dim": 4,
+        "image": {"kind": "vit", "patch_size": 8, **tower},
+        "text": {"kind": "transformer", **tower},
+        "image_size": 16,
+        "max_length": 6,
+        "vocabulary_size": 8,
+        "sources": ["queries", "labels"],
+        "test_prefix": "labels",
+        "prefix_length": 2,
+    }
+    model = build_model(model_config_from_dict(config))
+    # As large as token embeddings get: prefixes then matter to more than the last bits.
+    model.prefix_embedding.set_weights(
+        [
+            np.random.default_rng(0).normal(size=w.shape)
+            for w in model.prefix_embedding.get_weights()
+        ]
+    )
+    classifier = build_classifier(
+        model, TOKENIZER, ZeroShotConfig(prefix="queries", templates=["{}"]), ["cat", "red"]
+    )
+    folder = tmp_path_factory.mktemp("prefixed")
+    return model, classifier, export_towers(model, TOKENIZER, folder, zero_shot=classifier)
+
+
+def test_every_prefix_has_its_signature(prefixed):
+    model, classifier, towers = prefixed
+    tokens = TOKENIZER.tokenize(tf.constant(QUERIES))
+    names = ("encode_text", "encode_text_queries", "encode_text_labels")
+    *answers, of_classes, empty = serve(
+        towers["text_tower"],
+        *((name, "query", QUERIES, "embedding") for name in names),
+        ("encode_text_queries", "query", ["cat", "red"], "embedding"),
+        ("encode_text_labels", "query", [], "embedding"),
+    )
+    served = dict(zip(names, answers))
+    for source, name in enumerate(("encode_text_queries", "encode_text_labels")):
+        expected = model.encode_text({**tokens, "source_id": tf.fill([3], source)})
+        np.testing.assert_allclose(served[name], expected, atol=1e-5)
+    # Without a choice it is the model's test prefix.
+    np.testing.assert_allclose(served["encode_text"], served["encode_text_labels"], atol=1e-5)
+    assert np.abs(served["encode_text_queries"] - served["encode_text_labels"]).max() > 1e-2
+    assert empty.shape == (0, 4)
+    # The classes are encoded with the prefix that was asked for.
+    np.testing.assert_allclose(classifier.embeddings, of_classes, atol=1e-5)
+
+
+def test_attention_names_its_tokens(prefixed):
+    model, _, towers = prefixed
+    answers = serve(
+        towers["text_tower"],
+        *(
+            (f"text_attention_{prefix}", "query", QUERIES, output)
+            for prefix in ("queries", "labels")
+            for output in ("tokens", "weights")
+        ),
+    )
+    for source, prefix in enumerate(("queries", "labels")):
+        tokens, weights = answers[2 * source : 2 * source + 2]
+        assert [[token.decode() for token in row] for row in tokens] == [
+            [f"[{prefix}]"] * 2 + ["[CLS]", "red", "cat", "[SEP]", "", ""],
+            [f"[{prefix}]"] * 2 + ["[CLS]", "[SEP]", "", "", "", ""],
+            [f"[{prefix}]"] * 2 + ["[CLS]", "猫", "red", "[SEP]", "", ""],
+        ]
+        batch = {**TOKENIZER.tokenize(tf.constant(QUERIES)), "source_id": tf.fill([3], source)}
+        np.testing.assert_allclose(weights, model.text_attention(batch), atol=1e-5)
+        np.testing.assert_allclose(weights.sum(axis=1), 1, atol=1e-5)
+        assert np.all(weights[tokens == b""] < 1e-6)
+
+
+def test_a_system_without_texts_has_an_image_tower_only(tmp_path):
+    config = {
+        "system": "moco",
+        "embedding_dim": 4,
+        "image": {"kind": "vit", "patch_size": 8, "width": 8, "depth": 1, "heads": 1},
+        "image_size": 16,
+        "queue_size": 8,
+    }
+    model = build_model(model_config_from_dict(config))
+    towers = export_towers(model, TOKENIZER, tmp_path)
+    assert list(towers) == ["image_tower"]
+    assert [path.name for path in tmp_path.iterdir()] == ["image_tower"]
+    pixels, encoded = images((16, 16))
+    served = run_signature(towers["image_tower"], "encode_image", "image_bytes", encoded)
+    np.testing.assert_allclose(served, model.encode_image({"image": np.stack(pixels)}), atol=1e-5)

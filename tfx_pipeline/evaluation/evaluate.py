@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from tfx_pipeline.evaluation.attention import attention_maps
 from tfx_pipeline.evaluation.blessing import bless
 from tfx_pipeline.evaluation.config import Direction, EvaluationConfig
 from tfx_pipeline.evaluation.encoded_data import EncodedData, encode_data
 from tfx_pipeline.evaluation.examples import pick_examples
-from tfx_pipeline.evaluation.gallery import read_images
+from tfx_pipeline.evaluation.gallery import read_images, read_labels
 from tfx_pipeline.evaluation.measures import per_query_measures, summarise
 from tfx_pipeline.evaluation.metric_keys import (
     MEAN,
@@ -24,11 +25,15 @@ from tfx_pipeline.evaluation.metric_keys import (
 )
 from tfx_pipeline.evaluation.per_query import direction_table
 from tfx_pipeline.evaluation.relevance import read_relevance
-from tfx_pipeline.evaluation.result import EmbeddingSample, Evaluation
+from tfx_pipeline.evaluation.result import Evaluation
+from tfx_pipeline.evaluation.sample import draw_sample
 from tfx_pipeline.evaluation.slices import slice_masks, slice_values
+from tfx_pipeline.evaluation.zero_shot import measure_zero_shot, read_setup
 from vl_models.metrics.bootstrap import Interval
 from vl_models.metrics.modality_gap import modality_gap
 from vl_models.metrics.ranking import Ranking, rank_embeddings
+
+_ATTENTION_MAPS = 6
 
 
 def evaluate_release(
@@ -56,9 +61,11 @@ def evaluate_release(
     relevance = read_relevance(relevance_path, config.splits)
     slices = slice_values(relevance, config)
     masks = slice_masks(slices)
-    keys = metric_keys(config, masks)
+    zero_shot = read_setup(text_tower, image_tower)
+    keys = metric_keys(config, masks) + (zero_shot.keys if zero_shot is not None else [])
     check_threshold_keys(config, keys)  # before the expensive part
     data = encode_data(text_tower, image_tower, gallery_dir, relevance, config)
+    labels = read_labels(gallery_dir, keep=data.image_ids)
 
     rankings: dict[Direction, Ranking] = {}
     values: dict[str, float] = {MODALITY_GAP: modality_gap(data.images, data.texts)}
@@ -72,6 +79,12 @@ def evaluate_release(
         tables.append(table)
         rankings[direction] = ranking
     values.update(_means(values, config))
+    if zero_shot is not None:
+        found = measure_zero_shot(
+            zero_shot, text_tower, image_tower, gallery_dir, data, labels, config
+        )
+        values.update((key, value) for key, (value, _) in found.items())
+        intervals.update((key, interval) for key, (_, interval) in found.items())
     metrics = {key: values[key] for key in keys}
     examples, failures = pick_examples(data, rankings.get("text_to_image"), config)
     shown = {hit.image_id for example in examples + failures for hit in example.shown}
@@ -87,11 +100,19 @@ def evaluate_release(
             "pairs": int(data.judgements["text_to_image"].counted.sum()),
             "gallery_images": len(data.image_ids),
             "pairs_without_image": data.pairs_without_image,
+            **({"labelled_images": len(labels)} if labels else {}),
         },
-        sample=_sample(data, config),
+        sample=draw_sample(data, labels, config),
         examples=examples,
         failures=failures,
         thumbnails=read_images(gallery_dir, shown),
+        attention=attention_maps(
+            text_tower,
+            data.relevance.queries,
+            data.relevance.languages,
+            _ATTENTION_MAPS,
+            config.bootstrap.seed,
+        ),
     )
 
 
@@ -135,12 +156,3 @@ def _means(values: Mapping[str, float], config: EvaluationConfig) -> dict[str, f
         )
         for name in measure_names(config)
     }
-
-
-def _sample(data: EncodedData, config: EvaluationConfig) -> EmbeddingSample:
-    generator = np.random.default_rng(config.bootstrap.seed)
-    size = config.report.sample
-    return EmbeddingSample(
-        images=data.images[np.sort(generator.permutation(len(data.images))[:size])],
-        texts=data.texts[np.sort(generator.permutation(len(data.texts))[:size])],
-    )

@@ -20,17 +20,11 @@ def read_batches(
     Raises:
       UserError: no file ``data_tfrecord-*.gz`` in the folder.
     """
-    files = sorted(str(file) for file in Path(gallery_dir).glob("data_tfrecord-*.gz"))
-    if not files:
-        raise UserError(
-            "The gallery has no file data_tfrecord-*.gz. "
-            f"Received: gallery_dir={str(gallery_dir)!r}"
-        )
     spec = {
         name: tf.io.FixedLenFeature([], tf.string)
         for name in (features.IMAGE_ID, features.IMAGE_ENCODED)
     }
-    dataset = tf.data.TFRecordDataset(files, compression_type="GZIP").batch(batch_size)
+    dataset = tf.data.TFRecordDataset(_files(gallery_dir), "GZIP").batch(batch_size)
     dataset = dataset.map(lambda batch: tf.io.parse_example(batch, spec)).prefetch(2)
     for batch in dataset.as_numpy_iterator():
         ids = [image_id.decode("utf-8") for image_id in batch[features.IMAGE_ID]]
@@ -50,3 +44,39 @@ def read_images(gallery_dir: str | Path, image_ids: Collection[str]) -> dict[str
         if len(found) == len(wanted):
             break
     return found
+
+
+def read_labels(
+    gallery_dir: str | Path, keep: Collection[str] | None = None
+) -> dict[str, tuple[str, ...]]:
+    """Label texts of the images that have some, by image id; of ``keep`` only, if given.
+
+    Raises:
+      UserError: no file ``data_tfrecord-*.gz`` in the folder.
+    """
+    wanted = None if keep is None else set(keep)
+    spec = {
+        features.IMAGE_ID: tf.io.FixedLenFeature([], tf.string),
+        features.LABEL_TEXT: tf.io.RaggedFeature(tf.string),
+    }
+    dataset = tf.data.TFRecordDataset(_files(gallery_dir), "GZIP").batch(256)
+    dataset = dataset.map(lambda batch: tf.io.parse_example(batch, spec)).prefetch(2)
+    found: dict[str, tuple[str, ...]] = {}
+    for batch in dataset:
+        for image_id, labels in zip(
+            batch[features.IMAGE_ID].numpy(), batch[features.LABEL_TEXT].to_list()
+        ):
+            name = image_id.decode("utf-8")
+            if labels and (wanted is None or name in wanted):
+                found[name] = tuple(sorted({label.decode("utf-8") for label in labels}))
+    return found
+
+
+def _files(gallery_dir: str | Path) -> list[str]:
+    files = sorted(str(file) for file in Path(gallery_dir).glob("data_tfrecord-*.gz"))
+    if not files:
+        raise UserError(
+            "The gallery has no file data_tfrecord-*.gz. "
+            f"Received: gallery_dir={str(gallery_dir)!r}"
+        )
+    return files

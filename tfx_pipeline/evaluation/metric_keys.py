@@ -13,6 +13,9 @@ MEDIAN_RANK = "median_rank"
 IMAGE_TO_TEXT = "image_to_text"
 TEXT_TO_IMAGE = "text_to_image"
 MEAN = "mean"
+ZERO_SHOT = "zero_shot"
+KNN_NEIGHBOURS = 20
+KNN_ACCURACY = f"knn@{KNN_NEIGHBOURS}/accuracy"
 
 
 def measure_names(config: EvaluationConfig) -> list[str]:

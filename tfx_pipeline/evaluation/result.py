@@ -51,10 +51,37 @@ class Example:
 
 @dataclass(frozen=True)
 class EmbeddingSample:
-    """Random images and queries for the plot of the space: float32[n, D] and float32[m, D]."""
+    """Random images and queries for the plot of the space.
+
+    Attributes:
+      images: float32[n, D].
+      texts: float32[m, D].
+      image_labels: a label text per image, "" for none; empty without labels.
+      text_labels: likewise per query, of the image that was clicked for it most.
+    """
 
     images: np.ndarray
     texts: np.ndarray
+    image_labels: tuple[str, ...] = ()
+    text_labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class AttentionStrip:
+    """What a text's embedding attends to under one prefix: one weight per token."""
+
+    prefix: str
+    tokens: tuple[str, ...]
+    weights: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class AttentionMap:
+    """A query with one strip per text prefix."""
+
+    query: str
+    language: str
+    strips: tuple[AttentionStrip, ...]
 
 
 @dataclass(frozen=True)
@@ -73,6 +100,7 @@ class Evaluation:
       examples: a random choice of queries.
       failures: the queries with the worst ranks.
       thumbnails: image id → encoded image, for all images of examples and failures.
+      attention: of a few queries; none for towers without text prefixes.
     """
 
     config: EvaluationConfig
@@ -86,3 +114,4 @@ class Evaluation:
     examples: tuple[Example, ...] = ()
     failures: tuple[Example, ...] = ()
     thumbnails: dict[str, bytes] = field(default_factory=dict)
+    attention: tuple[AttentionMap, ...] = ()

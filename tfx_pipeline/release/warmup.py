@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from serving.warmup import write_warmup
 from tfx_pipeline.release.samples import sample_examples
+from tfx_pipeline.release.signatures import read_signatures
 
 _BATCH_SIZES = (1, 4)  # graphs specialise on shapes: a single query, and a batch
+# A twin of another signature, and what only the report asks for.
+_COLD = ("serving_default", "text_attention")
 
 
 def write_warmup_requests(towers_dir: Path, pattern: str) -> None:
-    """Add warm-up requests to both towers, made of real queries and images.
+    """Add warm-up requests to every tower that is there, made of real queries and images.
 
     Args:
-      towers_dir: holds `text_tower/` and `image_tower/`.
+      towers_dir: holds `image_tower/` and, for a system with texts, `text_tower/`.
       pattern: record files of Examples.
     """
     examples = sample_examples(pattern, max(_BATCH_SIZES))
-    texts = [example.queries[0] for example in examples]
-    images = [example.encoded for example in examples]
-    inputs: list[tuple[str, str, str, Sequence[Any]]] = [
-        ("text_tower", "encode_text", "query", texts),
-        ("image_tower", "encode_image", "image_bytes", images),
-    ]
-    for tower, signature, name, values in inputs:
-        requests = [(signature, {name: values[:size]}) for size in _BATCH_SIZES]
-        write_warmup(towers_dir / tower, requests, tower)
+    values: dict[str, list[Any]] = {
+        "query": [text for example in examples for text in example.queries[:1]],
+        "image_bytes": [example.encoded for example in examples],
+    }
+    for tower in sorted(path.parent for path in towers_dir.glob("*_tower/saved_model.pb")):
+        requests = [
+            (name, {signature.input_name: values[signature.input_name][:size]})
+            for name, signature in sorted(read_signatures(tower).items())
+            if not name.startswith(_COLD) and values[signature.input_name]
+            for size in _BATCH_SIZES
+        ]
+        write_warmup(tower, requests, tower.name)

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
 
 import matplotlib
 import numpy as np
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from tfx_pipeline.evaluation.result import EmbeddingSample
 from tfx_pipeline.report.history import LEARNING_RATE, History
@@ -16,6 +21,23 @@ from tfx_pipeline.report.history import LEARNING_RATE, History
 # Stands for the text colour of the page; occurs nowhere else.
 _INK = "#010203"
 _ACCENTS = ("#3b82f6", "#f97316")
+# Of labels, to be told apart on light and dark pages.
+_LABEL_COLORS = (
+    "#3b82f6",
+    "#f97316",
+    "#22a355",
+    "#e11d48",
+    "#9061f9",
+    "#0ea5b7",
+    "#ca8a04",
+    "#ec4899",
+    "#84a512",
+    "#8b5e34",
+    "#2f5d9b",
+    "#d98c86",
+)
+_OTHER = "#9aa5b1"
+_LONGEST_LABEL = 28
 _MAX_CURVES = 12
 _MAX_POINTS = 1000
 # t-SNE wants clearly more points than its perplexity.
@@ -51,7 +73,7 @@ def history_svg(history: History) -> str | None:
 
 
 def space_svg(sample: EmbeddingSample, projection: str, seed: int) -> tuple[str, str]:
-    """Both modalities in the plane.
+    """Both modalities in the plane, told apart by markers and, with labels, coloured by these.
 
     Returns:
       The SVG, and the name of the projection that was used ("t-SNE", or "PCA" if asked for or
@@ -63,22 +85,56 @@ def space_svg(sample: EmbeddingSample, projection: str, seed: int) -> tuple[str,
     figure = Figure(figsize=(6.4, 4.2), layout="constrained")
     axis = figure.subplots()
     split = len(sample.images)
-    groups = ((plane[:split], "images", "o"), (plane[split:], "queries", "^"))
-    for (where, label, marker), color in zip(groups, _ACCENTS):
-        axis.scatter(
-            where[:, 0],
-            where[:, 1],
-            s=14,
-            marker=marker,
-            color=color,
-            alpha=0.65,
-            linewidths=0,
-            label=f"{label} ({len(where)})",
-        )
+    labelled = bool(sample.image_labels)
+    colors = label_colors([*sample.image_labels, *sample.text_labels])
+    modalities = (
+        (plane[:split], sample.image_labels, "images", "o", _ACCENTS[0]),
+        (plane[split:], sample.text_labels, "queries", "^", _ACCENTS[1]),
+    )
+    handles = []
+    for where, labels, name, marker, accent in modalities:
+        if not len(where):
+            continue
+        _scatter(axis, where, [colors.get(x, _OTHER) for x in labels] or accent, marker)
+        handles.append(_handle(f"{name} ({len(where)})", marker, _INK if labelled else accent))
+    handles += [_handle(_shortened(name), "s", color) for name, color in colors.items()]
+    if labelled:
+        handles.append(_handle("other or no label", "s", _OTHER))
     # Only distances mean something in a projection: no axes.
     axis.set_axis_off()
-    figure.legend(frameon=False, fontsize=8, loc="outside upper center", ncols=2, labelcolor=_INK)
+    legend = figure.legend(
+        handles=handles,
+        frameon=False,
+        fontsize=8,
+        loc="outside right upper" if labelled else "outside upper center",
+        ncols=1 if labelled else 2,
+        labelcolor=_INK,
+    )
+    for text in legend.get_texts():
+        text.set_parse_math(False)  # a label is text, too
     return _svg(figure, "space"), "t-SNE" if use_tsne else "PCA"
+
+
+def label_colors(labels: Sequence[str]) -> dict[str, str]:
+    """Colours of the commonest labels, at most 12; "" is none."""
+    counts = Counter(label for label in labels if label)
+    # Of equally common ones the first by name.
+    order = sorted(counts, key=lambda label: (-counts[label], label))
+    return dict(zip(order, _LABEL_COLORS))
+
+
+def _scatter(axis: Any, where: np.ndarray, color: Any, marker: str) -> None:
+    axis.scatter(
+        where[:, 0], where[:, 1], s=14, marker=marker, color=color, alpha=0.65, linewidths=0
+    )
+
+
+def _handle(label: str, marker: str, color: str) -> Line2D:
+    return Line2D([], [], linestyle="", marker=marker, markersize=4, color=color, label=label)
+
+
+def _shortened(label: str) -> str:
+    return label if len(label) <= _LONGEST_LABEL else f"{label[: _LONGEST_LABEL - 1]}…"
 
 
 def _pca(points: np.ndarray) -> np.ndarray:
@@ -128,7 +184,12 @@ def _svg(figure: Figure, salt: str) -> str:
     FigureCanvasSVG(figure)
     buffer = io.StringIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    with matplotlib.rc_context({"svg.hashsalt": salt, "svg.fonttype": "none"}):
+    with (
+        matplotlib.rc_context({"svg.hashsalt": salt, "svg.fonttype": "none"}),
+        warnings.catch_warnings(),
+    ):
+        # The page's fonts draw the text, not matplotlib's, which lacks Chinese.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure.savefig(buffer, format="svg", metadata=nothing)
     text = buffer.getvalue()
     text = text[text.index("<svg") :].replace(_INK, "currentColor")

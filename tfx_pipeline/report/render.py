@@ -39,6 +39,7 @@ def render_report(
     )
     curves = history_svg(history)
     columns, directions = tables.direction_rows(evaluation)
+    zero_shot_columns, zero_shot = tables.zero_shot_rows(evaluation)
     # A thumbnail is made once, however many queries show its image.
     uris = {name: data_uri(encoded) for name, encoded in evaluation.thumbnails.items()}
     html = _template().render(
@@ -53,7 +54,9 @@ def render_report(
         unreadable_history=history.unreadable,
         space=markupsafe.Markup(space),
         projection=projection,
-        gap=tables.cell(evaluation, MODALITY_GAP),
+        gap=tables.cell(evaluation, MODALITY_GAP) if MODALITY_GAP in evaluation.metrics else None,
+        zero_shot_columns=zero_shot_columns,
+        zero_shot=zero_shot,
         thumbnails=uris,
         config_yaml=config_yaml,
     )

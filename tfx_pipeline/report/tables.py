@@ -8,10 +8,12 @@ from dataclasses import dataclass
 
 from tfx_pipeline.evaluation.config import EvaluationConfig
 from tfx_pipeline.evaluation.metric_keys import (
+    KNN_ACCURACY,
     MEAN,
     MEDIAN_RANK,
     MODALITY_GAP,
     TEXT_TO_IMAGE,
+    ZERO_SHOT,
     lower_is_better,
     measure_names,
     with_direction,
@@ -65,12 +67,22 @@ def headline(evaluation: Evaluation) -> list[Cell]:
     """The metrics one looks at first, in the first direction of the evaluation."""
     direction = evaluation.config.directions[0]
     names = headline_names(evaluation.config)
-    cells = [cell(evaluation, with_direction(name, direction)) for name in names]
-    return [*cells, cell(evaluation, MODALITY_GAP)]
+    keys = [
+        *(with_direction(name, direction) for name in names),
+        MODALITY_GAP,
+        f"{ZERO_SHOT}/accuracy@1",
+        KNN_ACCURACY,
+    ]
+    return [cell(evaluation, key) for key in keys if key in evaluation.metrics]
 
 
 def direction_rows(evaluation: Evaluation) -> tuple[list[str], list[tuple[str, list[Cell]]]]:
-    """Column names and one row per measure: every direction and, of two, their mean."""
+    """Column names and one row per measure: every direction and, of two, their mean.
+
+    No rows for a system without texts.
+    """
+    if MODALITY_GAP not in evaluation.metrics:
+        return [], []
     columns = list(evaluation.config.directions)
     if len(columns) > 1:
         columns.append(MEAN)  # type: ignore[arg-type]
@@ -86,10 +98,13 @@ def slice_tables(evaluation: Evaluation) -> list[tuple[str, list[tuple[str, int,
     if TEXT_TO_IMAGE not in evaluation.config.directions:
         return []
     table = evaluation.per_query.to_pydict()
+    if TEXT_TO_IMAGE not in table["direction"]:
+        return []
     is_text = [direction == TEXT_TO_IMAGE for direction in table["direction"]]
     names = headline_names(evaluation.config)
     tables = []
-    for slice_name in evaluation.config.slices:
+    # A slice that the relevance file does not know has no column.
+    for slice_name in filter(table.__contains__, evaluation.config.slices):
         sizes = Counter(value for value, keep in zip(table[slice_name], is_text) if keep)
         rows = [
             (value, size, [cell(evaluation, f"{slice_name}={value}/{name}") for name in names])
@@ -97,6 +112,17 @@ def slice_tables(evaluation: Evaluation) -> list[tuple[str, list[tuple[str, int,
         ]
         tables.append((slice_name.replace("_", " "), rows))
     return tables
+
+
+def zero_shot_rows(evaluation: Evaluation) -> tuple[list[str], list[tuple[str, list[Cell]]]]:
+    """Column names and rows: the exported classifier, then the classes under each prefix."""
+    start = f"{ZERO_SHOT}/"
+    names = [key for key in evaluation.metrics if key.startswith(start)]
+    parts = dict.fromkeys(key.partition("/")[0] for key in evaluation.metrics if f"/{start}" in key)
+    rows = [("exported classifier", names)] if names else []
+    rows += [(part, [f"{part}/{name}" for name in names]) for part in parts]
+    columns = [name.removeprefix(start).replace("/", ", ").replace("_", " ") for name in names]
+    return columns, [(title, [cell(evaluation, key) for key in keys]) for title, keys in rows]
 
 
 def _number(key: str, value: float) -> str:

@@ -35,7 +35,8 @@ def png(color):
     return buffer.getvalue()
 
 
-def write_gallery(folder, images, shards=2):
+def write_gallery(folder, images, shards=2, labels=None):
+    """Images by id; label texts by id for those that have some."""
     import tensorflow as tf
 
     folder.mkdir()
@@ -44,9 +45,14 @@ def write_gallery(folder, images, shards=2):
         path = folder / f"data_tfrecord-{shard:05d}-of-{shards:05d}.gz"
         with tf.io.TFRecordWriter(str(path), "GZIP") as writer:
             for image_id, encoded in rows[shard::shards]:
-                values = {"image/id": image_id.encode(), "image/encoded": encoded}
+                texts = (labels or {}).get(image_id, ())
+                values = {
+                    "image/id": [image_id.encode()],
+                    "image/encoded": [encoded],
+                    **({"label/text": [text.encode() for text in texts]} if texts else {}),
+                }
                 features = {
-                    name: tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
+                    name: tf.train.Feature(bytes_list=tf.train.BytesList(value=value))
                     for name, value in values.items()
                 }
                 example = tf.train.Example(features=tf.train.Features(feature=features))
@@ -128,6 +134,7 @@ def make():
         gallery=write_gallery,
         relevance=write_relevance,
         text_tower=save_text_tower,
+        image_tower=save_image_tower,
         clicks=CLICKS,
         colors=COLORS,
     )

@@ -1,6 +1,7 @@
 import json
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -60,6 +61,28 @@ def test_slices_by_hand(evaluation):
     assert metrics["head_tail=head/recall@1"] == 1.0
     assert metrics["head_tail=tail/recall@1"] == pytest.approx(1 / 2)
     assert metrics["query_length=1-2/recall@1"] == metrics["recall@1"]
+
+
+def test_correlation_slices_by_hand(store, tmp_path):
+    table = pq.read_table(store["relevance_path"])
+    weak = pa.array(
+        ["weak" if query == "sun" else "strong" for query in table["query"].to_pylist()]
+    )
+    path = tmp_path / "relevance.parquet"
+    pq.write_table(table.append_column("correlation", weak), path)
+    config = EvaluationConfig(
+        bootstrap={"samples": 10},
+        thresholds={"correlation=weak/recall@5": {"min": 1.0}},
+    )
+    found = evaluate_release(**{**store, "relevance_path": path}, config=config)
+    # "sun" finds its image second; the three other pairs come first.
+    assert found.metrics["correlation=weak/recall@1"] == 0.0
+    assert found.metrics["correlation=weak/recall@5"] == 1.0
+    assert found.metrics["correlation=strong/recall@1"] == 1.0
+    assert found.blessing.blessed
+    # A judged file need not know the correlation, but then nothing can be asked of it.
+    with pytest.raises(UserError, match="no metric 'correlation=weak/recall@5'"):
+        evaluate_release(**store, config=config)
 
 
 def test_slices_add_up_to_the_total(evaluation):

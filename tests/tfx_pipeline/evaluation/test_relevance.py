@@ -47,6 +47,26 @@ def test_missing_file_and_column(tmp_path):
         read_relevance(tmp_path / "short.parquet", ["test"])
 
 
+def with_correlation(store, path, values):
+    table = pq.read_table(store["relevance_path"])
+    pq.write_table(table.append_column("correlation", pa.array(values, pa.string())), path)
+
+
+def test_correlation_is_optional(store, tmp_path):
+    assert read_relevance(store["relevance_path"], ["test"]).correlations is None
+    values = ["weak", "strong", "weak", "strong", "weak", "strong", "strong"]
+    with_correlation(store, tmp_path / "relevance.parquet", values)
+    relevance = read_relevance(tmp_path / "relevance.parquet", ["test"])
+    assert dict(zip(relevance.queries, relevance.correlations)) == {
+        "red": "weak",
+        "绿色": "strong",
+        "sun": "strong",
+    }
+    with_correlation(store, tmp_path / "null.parquet", [*values[:-1], None])
+    with pytest.raises(UserError, match=r"column correlation has 1 null value\(s\)"):
+        read_relevance(tmp_path / "null.parquet", ["test"])
+
+
 def test_null_value(make, tmp_path):
     make.relevance(tmp_path / "null.parquet", [*make.clicks, ("red", None, 1, 1.0, "test", "en")])
     with pytest.raises(UserError, match=r"column image_id has 1 null value\(s\)"):

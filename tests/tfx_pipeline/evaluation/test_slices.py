@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -43,6 +45,16 @@ def test_values(relevance):
         "language": ["en", "en", "en", "en", "zh"],
         "head_tail": ["tail", "head", "head", "tail", "head"],
         "query_length": ["1-2", "1-2", "3-5", "3-5", "6+"],
+    }
+
+
+def test_correlation_is_a_slice_where_the_file_has_it(relevance):
+    assert "correlation" not in slice_values(relevance, EvaluationConfig())
+    known = dataclasses.replace(relevance, correlations=["weak", "strong", "weak", "weak", "weak"])
+    masks = slice_masks(slice_values(known, EvaluationConfig(slices=["correlation"])))
+    assert {name: mask.tolist() for name, mask in masks.items()} == {
+        "correlation=strong": [False, True, False, False, False],
+        "correlation=weak": [True, False, True, True, True],
     }
 
 

@@ -5,9 +5,10 @@ import re
 import numpy as np
 import pytest
 
-from tfx_pipeline.evaluation.result import EmbeddingSample, Hit
+from tfx_pipeline.evaluation.result import AttentionMap, AttentionStrip, EmbeddingSample, Hit
 from tfx_pipeline.report.facts import ReportFacts
 from tfx_pipeline.report.render import render_report
+from vl_models.metrics.bootstrap import Interval
 
 
 class Page(html.parser.HTMLParser):
@@ -145,11 +146,66 @@ def test_largest_report_stays_below_three_megabytes(evaluation, render):
     )
     thumbnails = {hit.image_id: noise for one in examples for hit in one.shown}
     points = np.random.default_rng(0).normal(size=(1000, 8))
+    labels = tuple(f"label {row % 40}" for row in range(1000))
+    strips = [AttentionStrip(f"source {n}", ("token",) * 64, (0.01,) * 64) for n in range(4)]
+    attention = AttentionMap("a query", "en", tuple(strips))
     largest = dataclasses.replace(
         evaluation,
         examples=examples[:16],
         failures=examples[16:],
         thumbnails=thumbnails,
-        sample=EmbeddingSample(points, points),
+        sample=EmbeddingSample(points, points, labels, labels),
+        attention=(attention,) * 6,
     )
     assert len(render(largest).encode()) < 3_000_000
+
+
+def test_zero_shot_table(evaluation, render):
+    assert "Zero-shot" not in render(evaluation)
+    names = ("zero_shot/accuracy@1", "zero_shot/map@all/text_to_image")
+    metrics = {f"{part}{name}": 0.5 for part in ("", "prefix=labels/") for name in names}
+    metrics["prefix=labels/zero_shot/accuracy@1"] = 0.75
+    found = dataclasses.replace(
+        evaluation,
+        metrics={**evaluation.metrics, **metrics},
+        intervals={"zero_shot/accuracy@1": Interval(0.4, 0.6)},
+        baseline={"zero_shot/accuracy@1": 0.45},
+        counts={**evaluation.counts, "labelled_images": 1234},
+    )
+    page = Page(render(found))
+    assert "classes encoded with accuracy@1 map@all, text to image" in page.text
+    assert "exported classifier 0.500 +0.050 0.400 – 0.600" in page.text
+    assert "prefix=labels 0.750" in page.text
+    assert "1,234 gallery images that have a label, training images included." in page.text
+    # The headline shows the accuracy, too.
+    assert page.text.index("zero_shot/accuracy@1") < page.text.index("Zero-shot classification")
+
+
+def test_attention_strips(evaluation, render):
+    strips = (
+        AttentionStrip("captions", ("[captions]", "<b>", "猫"), (0.5, 0.25, 0.25)),
+        AttentionStrip("labels", ("[labels]", "<b>", "猫"), (0.0, 0.0, 0.0)),
+    )
+    shown = dataclasses.replace(evaluation, attention=(AttentionMap("<b>猫", "zh", strips),))
+    text = render(shown)
+    heats = re.findall(r'--heat: (\d+)%" title="([\d.]+)">([^<]*)<', text)
+    assert heats == [
+        ("50", "0.500", "[captions]"),
+        ("25", "0.250", "&lt;b&gt;"),
+        ("25", "0.250", "猫"),
+        ("0", "0.000", "[labels]"),
+        ("0", "0.000", "&lt;b&gt;"),
+        ("0", "0.000", "猫"),
+    ]
+    assert "Attention by text prefix" not in render(evaluation)
+    assert "<b>" not in text and Page(text).unclosed == []
+
+
+def test_labels_of_the_space(evaluation, render):
+    sample = dataclasses.replace(
+        evaluation.sample, image_labels=("<i>狗</i>",) * 30, text_labels=("",) * 20
+    )
+    text = render(dataclasses.replace(evaluation, sample=sample))
+    assert "&lt;i&gt;狗&lt;/i&gt;</text>" in text
+    assert "Colours: labels" in Page(text).text
+    assert "Colours: labels" not in Page(render(evaluation)).text
