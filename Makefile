@@ -8,7 +8,7 @@ PYTEST_ARGS ?=
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: help setup demo test test-fast lint format bench lock clean
+.PHONY: help setup demo test test-fast test-gpu lint format bench lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -36,6 +36,9 @@ test: setup ## all tests
 
 test-fast: setup ## all tests but the slow ones
 	@$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+
+test-gpu: setup ## distribution, bf16 and XLA tests on the GPUs that there are
+	@$(BIN)/python scripts/test_gpu.py $(PYTEST_ARGS)
 
 lint: setup ## ruff (lint and format) and mypy
 	@$(BIN)/ruff check .

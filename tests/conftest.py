@@ -1,4 +1,4 @@
-"""Session set-up: two logical CPU devices, golden values, the photograph set."""
+"""Session set-up: two logical devices, golden values, the photograph set."""
 
 import json
 import os
@@ -6,23 +6,23 @@ from pathlib import Path
 
 import pytest
 
+from tests.devices import on_gpus, split_devices
+
 # Before anything imports TensorFlow: no GPU probing noise, no chatter.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+if not on_gpus():
+    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 def pytest_configure(config):
-    """Split the CPU into two logical devices: they stand in for two GPUs.
+    """Split the device into two logical ones: they stand in for two GPUs.
 
     It has to happen before anything touches TensorFlow's runtime; tests that need no
     TensorFlow (the client's, for example) check their imports in processes of their own.
     """
-    import tensorflow as tf
-
-    cpu = tf.config.list_physical_devices("CPU")[0]
-    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+    split_devices()
 
 
 @pytest.fixture(scope="session")

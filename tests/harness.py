@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tests.devices import mirrored_strategy
 from vl_models.export import export_towers
 from vl_models.models.base import VisionLanguageModel
 from vl_models.text.tokenizer import Tokenizer
@@ -91,12 +92,12 @@ def run_model_test(
 
 @functools.cache
 def two_replicas() -> tf.distribute.Strategy:
-    """The process's strategy over the two logical CPU devices.
+    """The process's strategy over two devices (`tests/devices.py`).
 
     A second object over the same devices would number its collectives from the start again,
     and TensorFlow then takes them for those of the first.
     """
-    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    return mirrored_strategy()
 
 
 def check_replicas(
@@ -134,7 +135,9 @@ def check_replicas(
             np.testing.assert_allclose(local, one, rtol=1e-3, atol=2e-6, err_msg=variable.path)
 
 
-def check_export(model: VisionLanguageModel, tokenizer: Tokenizer, folder: Path) -> None:
+def check_export(
+    model: VisionLanguageModel, tokenizer: Tokenizer, folder: Path, tolerance: float = 1e-5
+) -> None:
     """The towers, loaded as TF Serving loads them, answer like the model does."""
     queries = ["red cat", "", "猫 dog", "DOG  running"]
     size = model.get_config()["image_size"]
@@ -142,10 +145,10 @@ def check_export(model: VisionLanguageModel, tokenizer: Tokenizer, folder: Path)
     towers = export_towers(model, tokenizer, folder, experiment_yaml="system: test\n")
     text = run_signature(towers["text_tower"], "encode_text", "query", queries)
     expected = model.encode_text({**tokenizer.tokenize(tf.constant(queries))})
-    np.testing.assert_allclose(text, expected, atol=1e-5)
+    np.testing.assert_allclose(text, expected, atol=tolerance)
     png = [tf.io.encode_png(image).numpy() for image in pixels]
     image = run_signature(towers["image_tower"], "encode_image", "image_bytes", png)
-    np.testing.assert_allclose(image, model.encode_image({"image": pixels}), atol=1e-5)
+    np.testing.assert_allclose(image, model.encode_image({"image": pixels}), atol=tolerance)
 
 
 def run_signature(

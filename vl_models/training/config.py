@@ -42,12 +42,14 @@ class PhaseConfig(StrictConfig):
     ``losses`` gives each term's weight, or weights per variable pattern (the first that
     matches counts, none = 0): ``{"adversary": {"head/*": 1, "*": -1}}`` descends the term in
     the head and ascends it elsewhere, in one step. Without ``losses`` every term counts once.
+    ``frozen`` are exceptions from ``variables``; their optimisers' slots stay as they are.
     ``optimizers``, if given, belong to this phase alone, with their own slots.
     """
 
     name: str = "all"
     losses: dict[str, float | dict[str, float]] | None = None
     variables: tuple[str, ...] = ("*",)
+    frozen: tuple[str, ...] = ()
     optimizers: tuple[OptimizerConfig, ...] = ()
     repeats: int = pydantic.Field(default=1, ge=1)
     sources: tuple[str, ...] = ()
@@ -106,8 +108,9 @@ class TrainConfig(StrictConfig):
 
     One step is one optimiser update: ``accumulation_steps`` forward passes of the global batch
     each. In the simple case the top-level ``optimizer``, ``learning_rate``, ``weight_decay``,
-    ``warmup_steps``, ``decay`` and ``steps`` (or ``epochs``) say it all; ``optimizers`` and
-    ``stages`` replace them.
+    ``warmup_steps``, ``decay``, ``frozen`` and ``steps`` (or ``epochs``) say it all;
+    ``optimizers`` and ``stages`` replace them. ``jit_compile`` compiles the step with XLA, on one
+    device. ``deterministic`` makes every operation repeat itself to the bit, at a cost in speed.
     """
 
     seed: int = pydantic.Field(default=0, ge=0, lt=2**31)
@@ -127,7 +130,10 @@ class TrainConfig(StrictConfig):
     optimizers: tuple[OptimizerConfig, ...] = ()
     stages: tuple[StageConfig, ...] = ()
     clip_norm: float | None = pydantic.Field(default=1.0, gt=0)
+    frozen: tuple[str, ...] = ()
     warm_start: WarmStartConfig | None = None
+    jit_compile: bool = False
+    deterministic: bool = False
 
     log_every: int = pydantic.Field(default=50, ge=1)
     checkpoint_every: int = pydantic.Field(default=1000, ge=1)
@@ -139,9 +145,13 @@ class TrainConfig(StrictConfig):
         if self.global_batch_size and self.batch_size_per_replica:
             raise ValueError("give global_batch_size or batch_size_per_replica, not both")
         if self.stages:
-            given = {"steps", "epochs", "warm_start"} & self.model_fields_set
+            # Not model_fields_set: a complete configuration, read again, names every key.
+            short = ("epochs", "steps", "warm_start")
+            given = [name for name in short if getattr(self, name) is not None]
             if given:
-                raise ValueError(f"with stages, put {', '.join(sorted(given))} into each stage")
+                raise ValueError(f"with stages, put {', '.join(given)} into each stage")
+            if self.frozen:
+                raise ValueError("with stages, put frozen into their phases")
             _require_unique("stages", [stage.name for stage in self.stages])
         for stage in self.resolved_stages():
             if (stage.steps is None) == (stage.epochs is None):
@@ -168,7 +178,14 @@ class TrainConfig(StrictConfig):
         """The stages, with the short form turned into the one stage that it means."""
         if self.stages:
             return self.stages
-        return (StageConfig(steps=self.steps, epochs=self.epochs, warm_start=self.warm_start),)
+        return (
+            StageConfig(
+                steps=self.steps,
+                epochs=self.epochs,
+                warm_start=self.warm_start,
+                phases=(PhaseConfig(frozen=self.frozen),),
+            ),
+        )
 
     def resolved_optimizers(self) -> tuple[OptimizerConfig, ...]:
         """The shared optimisers, with the short form turned into the one that it means."""

@@ -13,16 +13,32 @@ import pydantic
 import tensorflow as tf
 
 from vl_models import features as f
+from vl_models.augmentations import NUM_DRAWS, PRESETS, decode_and_augment
 from vl_models.images import decode_and_crop
 from vl_models.strict_config import StrictConfig
-from vl_models.training.sampling import CROP, TEXT, draw_texts, row_seed, stream_seed
+from vl_models.training.draws import Selection
+from vl_models.training.label_texts import NO_LABEL, draw_label_texts, fill_templates, label_ids
+from vl_models.training.records import row_place
+from vl_models.training.sampling import (
+    AUGMENT,
+    CROP,
+    TEXT,
+    VIEW_2,
+    draw_texts,
+    draw_uniform,
+    row_seed,
+    stream_seed,
+)
 
 Rows = dict[str, tf.Tensor]
 Modality = Literal["image", "image_2", "text", "image_features", "text_features"]
+TextKind = Literal["queries", "labels"]
+AugmentationName = Literal["crop", "moco_v1", "moco_v2"]
 
 # Fingerprints stay below this, so that -1 can pad.
 _KEY_RANGE = 2**62
 PADDING_KEY = -1
+_WEAK = b"weak"
 
 
 class InputConfig(StrictConfig):
@@ -31,14 +47,29 @@ class InputConfig(StrictConfig):
     ``image_size`` is the side of the model's input in pixels; ``max_clicked_queries`` 0 leaves
     `clicked_query_keys` out; ``num_labels`` 0 leaves `label` out. ``total_clicks`` is the sum
     of `image/clicks_total` over the images; without it `image_log_q` is off by a constant,
-    which a softmax over images does not see. ``augment`` crops at random, to squares of a
-    random share ``crop_scale`` of the shorter side if that is given. ``shuffle_shards`` files
+    which a softmax over images does not see. ``augment`` makes random images of the stored
+    ones, as ``augmentation`` says: "crop" takes squares, of a random share ``crop_scale`` of
+    the shorter side if that is given; the others are presets of `vl_models.augmentations`.
+    Without it images are the centre squares. ``views`` 2 makes `image_2` a second, independent
+    augmentation of the same stored image. ``shuffle_shards`` files
     are read side by side and share one shuffle buffer. Texts are drawn by click weight **
     ``text_draw_power``: 1 by weight, 0 evenly.
+
+    ``texts`` "labels" makes a row's texts of one of its label texts: it is put into
+    ``templates``, and records without a label text are left out. Without ``use_labels`` rows
+    count as unlabelled (`label_id` -1). ``image_draw_power`` p draws an image in proportion to
+    its clicks ** p, once per epoch on average, and `image_log_q` is the log share of that;
+    None takes the records as they are, and `image_log_q` is the log share of the clicks.
+    ``weak_weight`` is a factor on draws and weights of queries of weak correlation.
     """
 
     modalities: tuple[Modality, ...] = pydantic.Field(default=("image", "text"), min_length=1)
     image_size: int = pydantic.Field(default=224, ge=1)
+    texts: TextKind = "queries"
+    templates: tuple[str, ...] = pydantic.Field(default=("{}",), min_length=1)
+    use_labels: bool = True
+    image_draw_power: float | None = pydantic.Field(default=None, ge=0)
+    weak_weight: float = pydantic.Field(default=1.0, ge=0)
     text_draw_power: float = pydantic.Field(default=1.0, ge=0)
     max_clicked_queries: int = pydantic.Field(default=16, ge=0)
     num_labels: int = pydantic.Field(default=0, ge=0)
@@ -46,6 +77,8 @@ class InputConfig(StrictConfig):
     text_features: int = pydantic.Field(default=0, ge=0)
     total_clicks: float | None = pydantic.Field(default=None, gt=0)
     augment: bool = True
+    augmentation: AugmentationName = "crop"
+    views: Literal[1, 2] = 1
     crop_scale: tuple[float, float] | None = None
     shuffle: bool = True
     shuffle_shards: int = pydantic.Field(default=4, ge=1)
@@ -55,11 +88,30 @@ class InputConfig(StrictConfig):
         for name in ("image_features", "text_features"):
             if name in self.modalities and getattr(self, name) == 0:
                 raise ValueError(f"modality '{name}' needs its width, key '{name}'")
+        if self.texts == "labels" and "text_features" in self.modalities:
+            raise ValueError("texts of labels have no precomputed 'text_features'")
         return self
+
+    @pydantic.model_validator(mode="after")
+    def _images_fit(self) -> InputConfig:
+        if self.views == 2 and "image" not in self.modalities:
+            raise ValueError("views: 2 are views of the modality 'image', which is not asked for")
+        if self.augmentation != "crop" and self.crop_scale is not None:
+            raise ValueError(f"crop_scale is for augmentation 'crop', not '{self.augmentation}'")
+        return self
+
+    @property
+    def selection(self) -> Selection:
+        """Which records the source takes, and how often."""
+        return Selection(self.texts == "labels", self.image_draw_power or 0.0)
 
 
 def rows_function(
-    config: InputConfig, seed: int, source_id: int, texts_per_image: int
+    config: InputConfig,
+    seed: int,
+    source_id: int,
+    texts_per_image: int,
+    log_q_offset: float = 0.0,
 ) -> Callable[[tf.Tensor, tf.Tensor, tf.Tensor], Rows]:
     """The function from serialised records to their part of the batch.
 
@@ -68,6 +120,7 @@ def rows_function(
       seed: seed of this source in this run.
       source_id: index of the source in the mixer.
       texts_per_image: n, texts drawn per image.
+      log_q_offset: added to `image_log_q`: what makes it the log share of a batch's rows.
 
     Returns:
       A graph function of records string [B], rows int64 [B] and epoch int64 scalar to every
@@ -85,15 +138,16 @@ def rows_function(
             "image_key": _key(parsed[f.IMAGE_ID]),
             "source_id": tf.fill(tf.shape(rows), tf.constant(source_id, tf.int32)),
             "source_type": _source_type(parsed[f.SOURCE_TYPE]),
-            "image_log_q": _image_log_q(parsed[f.IMAGE_CLICKS_TOTAL], config.total_clicks),
-            **_labels(parsed[f.LABEL_ID], config.num_labels),
+            "image_log_q": _image_log_q(parsed[f.IMAGE_CLICKS_TOTAL], config, log_q_offset),
+            **_labels(parsed, config),
         }
-        for name, feature in (("image", f.IMAGE_ENCODED), ("image_2", f.IMAGE_2_ENCODED)):
-            if name in config.modalities:
-                batch[name] = _decode(parsed[feature], config, seeds, rows)
+        for name, (feature, image_seeds) in _images(config, seeds).items():
+            batch[name] = _decode(parsed[feature], config, image_seeds, rows)
         if "image_features" in config.modalities:
             batch["image_features"] = parsed[f.IMAGE_FEATURES]
-        if has_text:
+        if config.texts == "labels":
+            batch |= _label_texts(parsed, config, texts_per_image, seeds, rows)
+        elif has_text:
             batch |= _texts(parsed, config, texts_per_image, seeds, rows)
         return batch
 
@@ -106,17 +160,21 @@ def _specification(config: InputConfig) -> dict[str, object]:
         f.IMAGE_ID: tf.io.FixedLenFeature([], tf.string, ""),
         f.IMAGE_CLICKS_TOTAL: tf.io.FixedLenFeature([], tf.int64, 0),
         f.SOURCE_TYPE: tf.io.FixedLenFeature([], tf.string, f.SOURCE_TYPES[0]),
-        f.LABEL_ID: tf.io.RaggedFeature(tf.int64),
     }
+    if config.use_labels or config.texts == "labels":
+        specification[f.LABEL_ID] = tf.io.RaggedFeature(tf.int64)
+        specification[f.LABEL_TEXT] = tf.io.RaggedFeature(tf.string)
     if "image" in config.modalities:
         specification[f.IMAGE_ENCODED] = tf.io.FixedLenFeature([], tf.string, "")
-    if "image_2" in config.modalities:
+    if "image_2" in config.modalities and config.views == 1:
         specification[f.IMAGE_2_ENCODED] = tf.io.FixedLenFeature([], tf.string, "")
     if "image_features" in config.modalities:
         specification[f.IMAGE_FEATURES] = tf.io.FixedLenFeature([config.image_features], tf.float32)
     if {"text", "text_features"} & set(config.modalities):
         specification[f.QUERY_TEXT] = tf.io.RaggedFeature(tf.string)
         specification[f.QUERY_WEIGHT] = tf.io.RaggedFeature(tf.float32)
+        if config.weak_weight != 1.0:
+            specification[f.QUERY_CORRELATION] = tf.io.RaggedFeature(tf.string)
     if "text_features" in config.modalities:
         specification[f.QUERY_FEATURES] = tf.io.RaggedFeature(tf.float32)
     return specification
@@ -133,20 +191,81 @@ def _source_type(names: tf.Tensor) -> tf.Tensor:
     return tf.argmax(names[:, tf.newaxis] == known, axis=1, output_type=tf.int32)
 
 
-def _image_log_q(clicks: tf.Tensor, total: float | None) -> tf.Tensor:
-    """Log share of the clicks; an image without clicks counts as one with one."""
+def _image_log_q(clicks: tf.Tensor, config: InputConfig, offset: float) -> tf.Tensor:
+    """Log share of the draws, or of the clicks; an image without clicks counts as one with one."""
     log_clicks = tf.math.log(tf.cast(tf.maximum(clicks, 1), tf.float32))
-    return log_clicks if total is None else log_clicks - tf.math.log(tf.constant(total, tf.float32))
+    if config.image_draw_power is not None:
+        log_clicks *= config.image_draw_power
+    elif config.total_clicks is not None:
+        log_clicks -= tf.math.log(tf.constant(config.total_clicks, tf.float32))
+    return log_clicks + offset
 
 
-def _labels(ids: tf.RaggedTensor, num_labels: int) -> Rows:
+def _labels(parsed: Rows, config: InputConfig) -> Rows:
     """label_id int32 [B] (the first, -1 = none), and label float32 [B, C] multi-hot if C > 0."""
-    padded = tf.pad(ids.to_tensor(-1), [[0, 0], [0, 1]], constant_values=-1)
-    batch: Rows = {"label_id": tf.cast(padded[:, 0], tf.int32)}
-    if num_labels:
+    rows = tf.shape(parsed[f.IMAGE_ID])[0]
+    if not config.use_labels:
+        batch: Rows = {"label_id": tf.fill([rows], tf.constant(NO_LABEL, tf.int32))}
+        return batch | ({"label": tf.zeros([rows, config.num_labels])} if config.num_labels else {})
+    given = parsed[f.LABEL_ID]
+    batch = {"label_id": label_ids(given, parsed[f.LABEL_TEXT])[:, 0]}
+    if config.num_labels:
+        padded = tf.pad(given.to_tensor(NO_LABEL), [[0, 0], [0, 1]], constant_values=NO_LABEL)
         # one_hot(-1) is all zeros.
-        batch["label"] = tf.reduce_max(tf.one_hot(padded, num_labels), axis=1)
+        batch["label"] = tf.reduce_max(tf.one_hot(padded, config.num_labels), axis=1)
     return batch
+
+
+def _label_texts(
+    parsed: Rows, config: InputConfig, count: int, seeds: tf.Tensor, rows: tf.Tensor
+) -> Rows:
+    """Texts made of one drawn label of each row, and everything that belongs to them."""
+    lengths = parsed[f.LABEL_TEXT].row_lengths()
+    given = parsed[f.LABEL_ID].row_lengths()
+    matching = (given == 0) | (given == lengths)
+    message = "A record has not as many label ids as label texts"
+    with tf.control_dependencies([_check(matching, message, rows)]):
+        labels = parsed[f.LABEL_TEXT].to_tensor("")
+    filled = fill_templates(config.templates, labels)
+    which, texts = draw_label_texts(filled, lengths, count, seeds)
+    texts = tf.reshape(texts, [rows.shape[0] * count])
+    source_type = f.SOURCE_TYPES.index("label")
+    batch: Rows = {
+        "texts": texts,
+        "query_key": _key(texts),
+        "query_weight": tf.ones_like(texts, tf.float32),
+        "source_type": tf.fill(tf.shape(rows), tf.constant(source_type, tf.int32)),
+    }
+    if config.use_labels:
+        ids = label_ids(parsed[f.LABEL_ID], parsed[f.LABEL_TEXT])
+        batch["label_id"] = tf.gather(ids, which, batch_dims=1)
+    if config.max_clicked_queries:
+        # Every text that the row's labels can make belongs to its image, before its queries.
+        own = tf.repeat(
+            tf.sequence_mask(lengths, tf.shape(labels)[1]), len(config.templates), axis=1
+        )
+        queries = parsed[f.QUERY_TEXT].to_tensor("")
+        clicked = tf.sequence_mask(parsed[f.QUERY_TEXT].row_lengths(), tf.shape(queries)[1])
+        weights = parsed[f.QUERY_WEIGHT].to_tensor(1.0, shape=tf.shape(queries))
+        batch["clicked_query_keys"] = _heaviest(
+            tf.concat([tf.reshape(_key(filled), tf.shape(own)), _key(queries)], axis=1),
+            tf.concat([tf.fill(tf.shape(own), tf.float32.max), weights], axis=1),
+            tf.concat([own, clicked], axis=1),
+            config.max_clicked_queries,
+        )
+    return batch
+
+
+def _images(config: InputConfig, seeds: tf.Tensor) -> dict[str, tuple[str, tf.Tensor]]:
+    """The feature that each image of the batch is made of, and the seeds of its randomness."""
+    images = {}
+    if "image" in config.modalities:
+        images["image"] = (f.IMAGE_ENCODED, seeds)
+    if config.views == 2:
+        images["image_2"] = (f.IMAGE_ENCODED, stream_seed(seeds, VIEW_2))
+    elif "image_2" in config.modalities:
+        images["image_2"] = (f.IMAGE_2_ENCODED, seeds)
+    return images
 
 
 def _decode(
@@ -156,18 +275,23 @@ def _decode(
     with tf.control_dependencies([present]):
         encoded = tf.identity(encoded)
 
-    def decode(image: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+    size, name = config.image_size, config.augmentation
+
+    def crop(image: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
         return decode_and_crop(
-            image[0],
-            config.image_size,
-            training=config.augment,
-            seed=image[1],
-            scale=config.crop_scale,
+            image[0], size, training=config.augment, seed=image[1], scale=config.crop_scale
         )
 
+    def augment(image: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+        return decode_and_augment(image[0], size, image[1], PRESETS[name])
+
+    if config.augment and name in PRESETS:
+        decode, randomness = augment, draw_uniform(stream_seed(seeds, AUGMENT), NUM_DRAWS)
+    else:
+        decode, randomness = crop, stream_seed(seeds, CROP)
     return tf.map_fn(
         decode,
-        (encoded, stream_seed(seeds, CROP)),
+        (encoded, randomness),
         fn_output_signature=tf.TensorSpec([config.image_size, config.image_size, 3], tf.uint8),
         parallel_iterations=1,  # several batches are made side by side instead
     )
@@ -190,7 +314,10 @@ def _texts(
     # Texts without weights all count alike.
     weights = parsed[f.QUERY_WEIGHT].to_tensor(1.0, shape=tf.shape(texts))
     text_seeds = stream_seed(seeds, TEXT)
-    drawn = draw_texts(weights, lengths, count, text_seeds, config.text_draw_power)
+    factors = None
+    if config.weak_weight != 1.0:
+        factors = _correlation_factors(parsed, config.weak_weight, lengths, tf.shape(texts), rows)
+    drawn = draw_texts(weights, lengths, count, text_seeds, config.text_draw_power, factors)
     keys = _key(texts)
 
     def pick(values: tf.Tensor) -> tf.Tensor:
@@ -198,13 +325,15 @@ def _texts(
         picked = tf.gather(values, drawn, batch_dims=1)
         return tf.reshape(picked, [rows.shape[0] * count, *values.shape[2:]])
 
-    batch: Rows = {"query_key": pick(keys), "query_weight": pick(weights)}
+    counted = weights if factors is None else weights * factors
+    batch: Rows = {"query_key": pick(keys), "query_weight": pick(counted)}
     if "text" in config.modalities:
         batch["texts"] = pick(texts)
     if "text_features" in config.modalities:
         batch["text_features"] = pick(_text_features(parsed, config.text_features, lengths, rows))
     if config.max_clicked_queries:
-        clicked = _heaviest(keys, weights, lengths, config.max_clicked_queries)
+        present = tf.sequence_mask(lengths, tf.shape(keys)[1])
+        clicked = _heaviest(keys, weights, present, config.max_clicked_queries)
         batch["clicked_query_keys"] = tf.ensure_shape(clicked, [rows.shape[0], None])
     return batch
 
@@ -221,9 +350,20 @@ def _text_features(parsed: Rows, width: int, lengths: tf.Tensor, rows: tf.Tensor
         return tf.reshape(features.to_tensor(), [rows.shape[0], -1, width])
 
 
-def _heaviest(keys: tf.Tensor, weights: tf.Tensor, lengths: tf.Tensor, count: int) -> tf.Tensor:
-    """Keys of the ``count`` heaviest texts, padded with -1, int64 [B, count]."""
-    present = tf.sequence_mask(lengths, tf.shape(keys)[1])
+def _correlation_factors(
+    parsed: Rows, weak_weight: float, lengths: tf.Tensor, shape: tf.Tensor, rows: tf.Tensor
+) -> tf.Tensor:
+    """``weak_weight`` for queries of weak correlation, else 1: float32 [B, N]."""
+    correlation = parsed[f.QUERY_CORRELATION]
+    given = correlation.row_lengths()
+    message = "A record has not as many correlations as texts"
+    with tf.control_dependencies([_check((given == 0) | (given == lengths), message, rows)]):
+        padded = correlation.to_tensor("", shape=shape)
+    return tf.where(padded == _WEAK, weak_weight, 1.0)
+
+
+def _heaviest(keys: tf.Tensor, weights: tf.Tensor, present: tf.Tensor, count: int) -> tf.Tensor:
+    """Keys of the ``count`` heaviest present texts, padded with -1, int64 [B, count]."""
     keys = tf.where(present, keys, tf.constant(PADDING_KEY, tf.int64))
     weights = tf.where(present, weights, -float("inf"))
     order = tf.math.top_k(weights, tf.minimum(count, tf.shape(weights)[1])).indices
@@ -236,5 +376,5 @@ def _heaviest(keys: tf.Tensor, weights: tf.Tensor, lengths: tf.Tensor, count: in
 def _check(good: tf.Tensor, message: str, rows: tf.Tensor) -> tf.Operation:
     """An assertion that names shard and record of the first row that is not good."""
     row = rows[tf.argmin(tf.cast(good, tf.int32))]
-    where = [f"{message}: shard, record", row // 2**32, row % 2**32]
+    where = [f"{message}: shard, record", *row_place(row)]
     return tf.debugging.Assert(tf.reduce_all(good), where)

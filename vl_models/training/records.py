@@ -8,7 +8,7 @@ re-reads at most one window, without decoding anything.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,8 +16,13 @@ import tensorflow as tf
 
 from vl_models.errors import UserError
 
-# A row's index is shard · 2**32 + offset in the shard.
+# A row's index is copy · 2**48 + shard · 2**32 + offset in the shard; copies are of records
+# that an epoch draws repeatedly.
 _SHARD = 2**32
+_COPY = 2**48
+COPIES = 2**15
+# Records that are selected together: a function call per record would cost as much as reading.
+_SELECTED = 64
 # A record's place in the epoch is window · 2**32 + offset in the order that leaves the buffer.
 _WINDOW = 2**32
 # Distinguish the random streams that one (seed, epoch) feeds.
@@ -25,6 +30,9 @@ _SHARD_ORDER, _BUFFER = 1, 2
 
 
 Records = dict[str, tf.Tensor]
+# Serialised records string [B], rows int64 [B], epoch int64 scalar to how often the epoch
+# takes each, int64 [B]; a graph function of each row alone.
+Select = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
 
 
 class InputPosition(NamedTuple):
@@ -68,10 +76,7 @@ def count_records(shards: Sequence[str], at_most: int | None = None) -> int:
     Raises:
       UserError: a file that is not a complete TFRecord file.
     """
-    files = tf.data.Dataset.from_tensor_slices(list(shards))
-    records = files.interleave(
-        _read_shard, cycle_length=min(16, len(shards)), num_parallel_calls=tf.data.AUTOTUNE
-    )
+    records = read_records(shards)
     if at_most is not None:
         records = records.take(at_most)
     try:
@@ -80,8 +85,20 @@ def count_records(shards: Sequence[str], at_most: int | None = None) -> int:
         raise UserError(f"A record file is damaged or cut off: {error.message}") from error
 
 
+def read_records(shards: Sequence[str]) -> tf.data.Dataset:
+    """All serialised records once, shards side by side, always in the same order."""
+    files = tf.data.Dataset.from_tensor_slices(list(shards))
+    return files.interleave(
+        _read_shard, cycle_length=min(16, len(shards)), num_parallel_calls=tf.data.AUTOTUNE
+    )
+
+
 def ordered_batches(
-    shards: Sequence[str], batch_size: int, shuffle: Shuffle | None, start: InputPosition
+    shards: Sequence[str],
+    batch_size: int,
+    shuffle: Shuffle | None,
+    start: InputPosition,
+    select: Select | None = None,
 ) -> tf.data.Dataset:
     """Global batches of the records of all epochs from ``start`` on.
 
@@ -92,10 +109,12 @@ def ordered_batches(
       batch_size: B, of the global batch.
       shuffle: None keeps the order of shards and records.
       start: where to begin.
+      select: how often an epoch takes each record; every record once without it.
 
     Returns:
-      An infinite dataset of dicts: record string [B], row int64 [B] (shard index << 32 |
-      offset in the shard), epoch int64 scalar, position int64 [3] where the next batch starts.
+      An infinite dataset of dicts: record string [B], row int64 [B] (copy << 48 | shard index
+      << 32 | offset in the shard), epoch int64 scalar, position int64 [3] where the next
+      batch starts.
     """
     # Unshuffled evaluation wants the files' own order, so shards are not read side by side.
     width = min(shuffle.shards if shuffle else 1, len(shards))
@@ -116,6 +135,9 @@ def ordered_batches(
             records = files.interleave(
                 _read_rows, cycle_length=width, num_parallel_calls=width, deterministic=True
             )
+            if select is not None:
+                # Before the shuffle: positions count what an epoch takes, copies included.
+                records = _selected(records, select, epoch)
             if shuffle:
                 # The process-wide seed must not reach in: a resumed run may not have set it.
                 tf.compat.v1.set_random_seed(None)
@@ -142,6 +164,24 @@ def ordered_batches(
         return records.batch(batch_size, drop_remainder=True).map(with_position)
 
     return tf.data.Dataset.range(start.epoch, tf.int64.max).flat_map(epoch_batches)
+
+
+def row_place(rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Index of the shard and offset in it, int64, of rows."""
+    return rows % _COPY // _SHARD, rows % _SHARD
+
+
+def _selected(records: tf.data.Dataset, select: Select, epoch: tf.Tensor) -> tf.data.Dataset:
+    """(row, record) as often as ``select`` says; copies get rows of their own."""
+
+    def repeat(rows: tf.Tensor, serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        counts = select(serialized, rows, epoch)
+        taken = tf.repeat(tf.range(tf.size(counts)), counts)
+        first = tf.gather(tf.cumsum(counts, exclusive=True), taken)
+        copies = tf.range(tf.size(taken, out_type=tf.int64)) - first
+        return tf.gather(rows, taken) + copies * _COPY, tf.gather(serialized, taken)
+
+    return records.batch(_SELECTED).map(repeat).unbatch()
 
 
 def _stream_seed(seed: int, stream: int, epoch: tf.Tensor) -> tf.Tensor:

@@ -12,6 +12,8 @@ import tensorflow as tf
 
 # Streams of one row's randomness; the model's own draws start from the row's seed itself.
 CROP, TEXT = 1, 2
+LABEL, TEMPLATE, REPEAT = 11, 12, 13
+VIEW_2, AUGMENT = 21, 22
 
 _GAMMA = 0x9E3779B97F4A7C15
 _ROUNDS = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
@@ -46,7 +48,12 @@ def stream_seed(seeds: tf.Tensor, stream: int) -> tf.Tensor:
 
 
 def draw_texts(
-    weights: tf.Tensor, lengths: tf.Tensor, count: int, seeds: tf.Tensor, power: float
+    weights: tf.Tensor,
+    lengths: tf.Tensor,
+    count: int,
+    seeds: tf.Tensor,
+    power: float,
+    factors: tf.Tensor | None = None,
 ) -> tf.Tensor:
     """Draw texts of each image, without repetition while there are enough.
 
@@ -60,20 +67,49 @@ def draw_texts(
       count: texts to draw.
       seeds: int32 [B, 2].
       power: draws are by weight ** power; 0 ignores the weights.
+      factors: float32 [B, N]; draws are by weight ** power · factor.
 
     Returns:
       int32 [B, count], indices into the texts.
     """
-    columns = tf.range(tf.shape(weights)[1])
-    bits = _number(tf.bitcast(seeds, tf.uint64)[:, tf.newaxis], columns)
-    # The middles of 2**23 equal cells of (0, 1): all are exact, none is 0 or 1.
-    cells = tf.cast(tf.bitwise.right_shift(bits, tf.constant(41, tf.uint64)), tf.float32)
-    scores = -tf.math.log(-tf.math.log((cells + 0.5) * 2.0**-23))
+    uniform = _uniform(seeds, tf.range(tf.shape(weights)[1]))
+    scores = -tf.math.log(-tf.math.log(uniform))
     scores += power * tf.math.log(tf.maximum(weights, 1e-20))
+    if factors is not None:
+        scores += tf.math.log(tf.maximum(factors, 1e-20))
     scores = tf.where(tf.sequence_mask(lengths, tf.shape(weights)[1]), scores, -float("inf"))
     best = tf.math.top_k(scores, tf.minimum(count, tf.shape(scores)[1])).indices
     turns = tf.range(count) % tf.cast(lengths, tf.int32)[:, tf.newaxis]
     return tf.gather(best, turns, batch_dims=1)
+
+
+def round_at_random(expected: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
+    """Whole numbers with the given expectations: the floor, or with the rest's chance one more.
+
+    Args:
+      expected: non-negative float [B].
+      seeds: int32 [B, 2].
+
+    Returns:
+      int64 [B].
+    """
+    floor = tf.floor(expected)
+    uniform = tf.cast(_uniform(seeds, tf.constant([0]))[:, 0], expected.dtype)
+    more = uniform < expected - floor
+    return tf.cast(floor, tf.int64) + tf.cast(more, tf.int64)
+
+
+def draw_uniform(seeds: tf.Tensor, count: int) -> tf.Tensor:
+    """The first ``count`` numbers of each row's sequence, float32 [B, count] in (0, 1)."""
+    return _uniform(seeds, tf.range(count))
+
+
+def _uniform(seeds: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
+    """float32 [B, N] in (0, 1): column k is the k-th number of each row's sequence."""
+    bits = _number(tf.bitcast(seeds, tf.uint64)[:, tf.newaxis], columns)
+    # The middles of 2**23 equal cells of (0, 1): all are exact, none is 0 or 1.
+    cells = tf.cast(tf.bitwise.right_shift(bits, tf.constant(41, tf.uint64)), tf.float32)
+    return (cells + 0.5) * 2.0**-23
 
 
 def _number(start: tf.Tensor, index: tf.Tensor | int) -> tf.Tensor:

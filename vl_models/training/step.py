@@ -12,8 +12,10 @@ from vl_models.distribution import global_sum
 from vl_models.errors import UserError
 from vl_models.models.base import Batch, VisionLanguageModel
 from vl_models.training.config import PhaseConfig
+from vl_models.training.moving_statistics import average_over_replicas, moving_statistics
 from vl_models.training.optimizers import Group, clip_by_norm, reduce_gradients
 from vl_models.training.patterns import matches
+from vl_models.training.selection import frozen_variables, phase_variables
 
 StepResult = dict[str, tf.Tensor]
 
@@ -69,6 +71,7 @@ def compile_steps(
     accumulation_steps: int = 1,
     clip_norm: float | None = None,
     accumulators: Accumulators | None = None,
+    jit_compile: bool = False,
 ) -> Steps:
     """Compile the step of one phase.
 
@@ -83,6 +86,7 @@ def compile_steps(
       accumulation_steps: forward passes per update.
       clip_norm: bound of the gradient norm over all groups.
       accumulators: needed with several accumulation steps.
+      jit_compile: compile with XLA; on one device only, see `check_jit`.
 
     Returns:
       The compiled functions.
@@ -90,26 +94,22 @@ def compile_steps(
     Raises:
       UserError: the phase changes no variable, or names a loss that the model lacks.
     """
-    members = [
-        [variable for variable in group.variables if matches(variable.path, phase.variables)]
-        for group in groups
-    ]
-    variables = [variable for group in members for variable in group]
-    if not variables:
-        raise UserError(
-            f"Phase '{phase.name}' changes nothing: no variable of an optimiser matches "
-            f"{list(phase.variables)}."
-        )
+    variables = phase_variables(phase, groups)
+    statistics = moving_statistics(model.variables)
+    held = frozen_variables(phase, statistics)
     scale = 1.0 / (strategy.num_replicas_in_sync * accumulation_steps)
 
     def forward(batch: Batch) -> tuple[dict[str, tf.Tensor], list[tf.Tensor | None]]:
         watched = [variable.value for variable in variables]
+        before = [tf.identity(variable.value) for variable in held]
         with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
             tape.watch(watched)
             outputs = model.forward(batch, training=True)
             losses = model.losses(batch, outputs)
         losses = _of_phase(losses, phase)
         gradients = _gradients(tape, losses, phase, variables, scale)
+        for variable, value in zip(held, before):
+            variable.assign(value)
         model.after_step(batch, outputs)
         return losses, gradients
 
@@ -139,24 +139,42 @@ def compile_steps(
                     [by_path[variable.path] for variable in own], group.config.clip_norm
                 )
                 group.optimizer.apply(own_gradients, own)
+        average_over_replicas(statistics)
         model.after_update()
         return {
             **{f"loss/{name}": loss for name, loss in losses.items()},
             "gradient_norm": norm,
-            "stop": global_sum(tf.identity(stop)),  # placed on the replica's device
+            "stop": global_sum(stop),
             **{name: tf.convert_to_tensor(value) for name, value in model.scalars().items()},
         }
 
-    return Steps(_compiled(strategy, accumulate), _compiled(strategy, update))
+    return Steps(
+        _compiled(strategy, accumulate, jit_compile), _compiled(strategy, update, jit_compile)
+    )
+
+
+def check_jit(strategy: tf.distribute.Strategy) -> None:
+    """Raise UserError if XLA cannot compile a step of this strategy.
+
+    A function compiled by XLA runs on one device: it refuses the other replicas' copies of the
+    variables ("Trying to access resource … located in device …").
+    """
+    replicas = strategy.num_replicas_in_sync
+    if replicas > 1:
+        raise UserError(
+            f"train.jit_compile works on one device, but this run has {replicas} replicas: XLA "
+            "cannot compile a step whose variables are on several devices. Set "
+            "train.jit_compile: false, or train on one device."
+        )
 
 
 def _compiled(
-    strategy: tf.distribute.Strategy, replica_step: Callable[..., StepResult]
+    strategy: tf.distribute.Strategy, replica_step: Callable[..., StepResult], jit_compile: bool
 ) -> Callable[..., StepResult]:
     """One graph over all replicas; results are equal on all, so the first one's are returned."""
 
     # Without AutoGraph an error keeps its type and traceback; models use graph operations.
-    @tf.function(autograph=False)
+    @tf.function(autograph=False, jit_compile=jit_compile or None)
     def step(*arguments: object) -> StepResult:
         results = strategy.run(replica_step, args=arguments)
         first = strategy.experimental_local_results

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import functools
-import json
 import os
 import re
+import signal
+import threading
 
 import tensorflow as tf
 
 from vl_models.errors import UserError
+from vl_models.training.workers import await_chief, place_in_cluster
 
 
 def make_strategy(devices: str = "auto") -> tf.distribute.Strategy:
@@ -43,8 +45,8 @@ def _make(devices: str, tf_config: str | None) -> tf.distribute.Strategy:
             "Devices are 'auto', 'cpu', 'cpu:N', 'gpu' or 'gpu:N', N from 1. "
             f"Received: devices={devices!r}."
         )
-    if worker_count() > 1:
-        return tf.distribute.MultiWorkerMirroredStrategy()
+    if place_in_cluster().count > 1:
+        return _over_workers(devices)
     kind = match[1]
     if kind == "auto":
         kind = "gpu" if tf.config.list_physical_devices("GPU") else "cpu"
@@ -55,10 +57,26 @@ def _make(devices: str, tf_config: str | None) -> tf.distribute.Strategy:
     return tf.distribute.MirroredStrategy(names)
 
 
-def worker_count() -> int:
-    """Number of training workers that TF_CONFIG names; 1 without it."""
-    cluster = json.loads(os.environ.get("TF_CONFIG", "{}")).get("cluster", {})
-    return max(1, sum(len(cluster.get(role, [])) for role in ("chief", "worker")))
+def _over_workers(devices: str) -> tf.distribute.Strategy:
+    """Over all devices of one kind of every worker; it waits until all workers are there."""
+    if ":" in devices:
+        raise UserError(
+            "With several workers in TF_CONFIG each trains on all its GPUs, or on its CPU: give "
+            f"devices 'auto', 'cpu' or 'gpu'. Received: devices={devices!r}."
+        )
+    gpus = tf.config.list_physical_devices("GPU")
+    if devices == "gpu" and not gpus:
+        raise UserError("devices='gpu', but this worker has no GPU. Use 'auto' or 'cpu'.")
+    if devices == "cpu" and gpus:
+        tf.config.set_visible_devices([], "GPU")
+    if not place_in_cluster().is_chief:
+        await_chief()
+    previous = signal.getsignal(signal.SIGTERM) or signal.SIG_DFL
+    strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    if threading.current_thread() is threading.main_thread():
+        # TensorFlow now catches SIGTERM for a notifier that nobody here listens to.
+        signal.signal(signal.SIGTERM, previous)
+    return strategy
 
 
 def _gpus(count: int | None) -> list[str]:

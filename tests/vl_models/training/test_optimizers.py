@@ -54,6 +54,7 @@ def test_clipping_scales_to_the_global_norm():
     assert float(norm) == 0.0 and zero[0].numpy().tolist() == [0.0, 0.0]
 
 
+@pytest.mark.gpu
 def test_the_optimizer_applies_the_sum_over_replicas_once(strategies):
     strategy = strategies[2]
     with strategy.scope():

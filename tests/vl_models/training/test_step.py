@@ -103,6 +103,7 @@ def test_signed_weights_per_group_equal_gradient_reversal(strategies):
     assert_equal(moved(model), expected)
 
 
+@pytest.mark.gpu
 @pytest.mark.parametrize("replicas", [1, 2])
 def test_accumulated_microbatches_give_the_gradient_of_the_mean(strategies, replicas):
     strategy = strategies[replicas]
@@ -157,6 +158,7 @@ def test_unknown_loss_and_idle_phase_are_errors(strategies):
         steps.update(batch(), STOP)
 
 
+@pytest.mark.gpu
 def test_mixed_precision_trains_float32_variables(strategies):
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:

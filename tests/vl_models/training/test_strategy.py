@@ -1,7 +1,7 @@
 import pytest
 
 from vl_models.errors import UserError
-from vl_models.training.strategy import make_strategy, worker_count
+from vl_models.training.strategy import make_strategy
 
 
 def test_one_and_several_logical_cpus():
@@ -22,9 +22,10 @@ def test_more_devices_than_there_are():
         make_strategy("gpu:8")
 
 
-def test_workers_are_counted_from_the_environment(monkeypatch):
-    monkeypatch.delenv("TF_CONFIG", raising=False)
-    assert worker_count() == 1
-    cluster = '{"cluster": {"chief": ["a:1"], "worker": ["b:1", "c:1"], "ps": ["d:1"]}}'
-    monkeypatch.setenv("TF_CONFIG", cluster)
-    assert worker_count() == 3
+def test_workers_take_all_their_devices(monkeypatch):
+    config = '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 0}}'
+    monkeypatch.setenv("TF_CONFIG", config)
+    with pytest.raises(UserError, match=r"give devices 'auto', 'cpu' or 'gpu'\. Received: .*cpu:2"):
+        make_strategy("cpu:2")
+    with pytest.raises(UserError, match="this worker has no GPU"):
+        make_strategy("gpu")

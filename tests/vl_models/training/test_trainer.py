@@ -65,6 +65,7 @@ GROUPS = {
 LAMB = {"optimizers": [{"kind": "lamb", "learning_rate": 0.02, "weight_decay": 0.01}]}
 
 
+@pytest.mark.gpu
 @pytest.mark.parametrize(
     "optimizers", [{}, SGD, GROUPS, LAMB], ids=["adamw", "sgd", "groups", "lamb"]
 )
@@ -179,6 +180,32 @@ def test_frozen_variables_stay_bit_identical_and_keep_their_optimizer(
     for key in slots:
         np.testing.assert_array_equal(at[3].optimizer[key], at[6].optimizer[key])
         assert np.any(at[6].optimizer[key] != at[7].optimizer[key])
+
+
+def test_frozen_of_the_short_form_stays_and_is_checked(tmp_path, strategies, pattern):
+    settings = config(steps=2, frozen=["image_tower/*"], checkpoint_every=1)
+    run = trainer(tmp_path, strategies[1], pattern, settings)
+    before = {path: np.array(v) for path, v in run._variables.items()}
+    run.fit()
+    for path, value in read_weights(tmp_path).items():
+        assert np.array_equal(value, before[path]) == path.startswith("image_tower/"), path
+    with pytest.raises(UserError, match=r"'image_towr/\*'; nearest path: 'image_tower/kernel'"):
+        trainer(tmp_path / "b", strategies[1], pattern, config(frozen=["image_towr/*"]))
+
+
+def test_the_model_is_told_what_a_warm_start_loaded(tmp_path, strategies, pattern):
+    trainer(tmp_path / "a", strategies[1], pattern, config(steps=1)).fit()
+    told = []
+
+    class Told(tiny.LinearDualEncoder):
+        def after_warm_start(self, loaded):
+            told.append((sorted(loaded), self.image_tower.kernel.numpy()))
+
+    settings = config(steps=1, warm_start={"from": str(tmp_path / "a"), "only": ["image_tower/*"]})
+    Trainer(Told, settings, tmp_path / "b", strategies[1], [tiny.source(pattern)]).fit()
+    [(paths, kernel)] = told
+    assert paths == ["image_tower/bias", "image_tower/kernel"]
+    np.testing.assert_array_equal(kernel, read_weights(tmp_path / "a")["image_tower/kernel"])
 
 
 def test_two_to_one_schedule_changes_only_own_variables(tmp_path, strategies, pattern):

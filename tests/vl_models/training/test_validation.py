@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tiny
+import tiny_systems
 
 from vl_models.errors import UserError
 from vl_models.training.config import TrainConfig
@@ -9,7 +10,7 @@ from vl_models.training.input import Feed
 from vl_models.training.logging import read_history
 from vl_models.training.records import START
 from vl_models.training.trainer import Trainer
-from vl_models.training.validation import ValidationLoss
+from vl_models.training.validation import Validation
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def test_the_value_is_the_mean_of_the_losses_of_all_full_batches(pattern):
     model.build()
     source = tiny.source(pattern, shuffle=False)
 
-    measured = ValidationLoss(source, 4, 1)(0, model)
+    measured = Validation(source, 4, 1)(0, model)
 
     opened = source.open(Feed(4), START)
     batches = [next(opened)[0] for _ in range(2)]  # of 10 records, 2 fill no batch
@@ -33,10 +34,29 @@ def test_the_value_is_the_mean_of_the_losses_of_all_full_batches(pattern):
         assert value == pytest.approx(float(np.mean([loss[name] for loss in losses])), abs=1e-6)
 
 
+def test_recall_is_that_of_the_embeddings_in_the_batch(pattern):
+    model = tiny_systems.make_model("clip")
+    model.build()
+    source = tiny.source(pattern, shuffle=False, image_size=tiny_systems.SIZE)
+
+    measured = Validation(source, 5, 1)(0, model)
+
+    opened = source.open(Feed(5), START)
+    hits = {"recall@1": [], "recall@1/image_to_text": []}
+    for _ in range(2):  # no two of the tiny images share a text
+        batch, _ = next(opened)
+        scores = np.asarray(model.encode_image(batch) @ tf.transpose(model.encode_text(batch)))
+        hits["recall@1"].append(np.mean(scores.argmax(axis=0) == np.arange(5)))
+        hits["recall@1/image_to_text"].append(np.mean(scores.argmax(axis=1) == np.arange(5)))
+    assert {key: measured[key] for key in hits} == pytest.approx(
+        {key: np.mean(values) for key, values in hits.items()}
+    )
+
+
 def test_it_repeats_itself_and_changes_nothing(pattern):
     model = tiny.LinearDualEncoder()
     model.build()
-    hook = ValidationLoss(tiny.source(pattern, shuffle=False), 64, 2)
+    hook = Validation(tiny.source(pattern, shuffle=False), 64, 2)
     before = [np.array(v) for v in model.variables]
 
     assert hook(1, model) == hook(2, model)
@@ -47,7 +67,7 @@ def test_it_repeats_itself_and_changes_nothing(pattern):
 
 @pytest.mark.parametrize("replicas", [1, 2])
 def test_it_is_logged_in_the_history(tmp_path, strategies, pattern, replicas):
-    hook = ValidationLoss(tiny.source(pattern, shuffle=False), 4, 1)
+    hook = Validation(tiny.source(pattern, shuffle=False), 4, 1)
     hooks = [{"name": "validation", "every": 2}]
     config = TrainConfig(global_batch_size=4, steps=4, learning_rate=0.05, hooks=hooks)
     Trainer(
@@ -68,4 +88,4 @@ def test_an_empty_split_is_refused(tmp_path):
     with tf.io.TFRecordWriter(str(path), "GZIP"):
         pass
     with pytest.raises(UserError, match="'validation' needs examples in the split 'val', which is"):
-        ValidationLoss(tiny.source(str(path), name="val"), 4, 1)
+        Validation(tiny.source(str(path), name="val"), 4, 1)

@@ -106,8 +106,11 @@ class Scalar(keras.layers.Layer):
         )
 
 
-def write_records(folder, shards=3, per_shard=7, queries=3, with_images=True):
-    """Record files as ClickExampleGen names them; returns the file pattern."""
+def write_records(folder, shards=3, per_shard=7, queries=3, with_images=True, features=None):
+    """Record files as ClickExampleGen names them; returns the file pattern.
+
+    ``features(number)`` gives a record other features: names to lists of bytes, int or float.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)
     options = tf.io.TFRecordOptions(compression_type="GZIP")
@@ -116,7 +119,10 @@ def write_records(folder, shards=3, per_shard=7, queries=3, with_images=True):
         path = folder / f"data_tfrecord-{shard:05d}-of-{shards:05d}.gz"
         with tf.io.TFRecordWriter(str(path), options) as writer:
             for _ in range(per_shard):
-                writer.write(_example(number, queries, rng, with_images).SerializeToString())
+                record = _example(number, queries, rng, with_images)
+                for name, values in (features(number) if features else {}).items():
+                    record.features.feature[name].CopyFrom(feature_of(values))
+                writer.write(record.SerializeToString())
                 number += 1
     return str(folder / "data_tfrecord-*.gz")
 
@@ -143,6 +149,19 @@ def _example(number, queries, rng, with_images):
     if with_images:
         feature[f.IMAGE_ENCODED] = texts([tf.io.encode_png(image).numpy()])
     return tf.train.Example(features=tf.train.Features(feature=feature))
+
+
+def feature_of(values):
+    """A tf.Feature of a list of bytes, int or float; empty lists are absent values."""
+    if values and isinstance(values[0], bytes):
+        return tf.train.Feature(bytes_list=tf.train.BytesList(value=values))
+    if values and isinstance(values[0], float):
+        return tf.train.Feature(float_list=tf.train.FloatList(value=values))
+    return (
+        tf.train.Feature(int64_list=tf.train.Int64List(value=values))
+        if values
+        else (tf.train.Feature())
+    )
 
 
 def source(pattern, name="clicks", weight=1.0, **config):

@@ -1,0 +1,60 @@
+"""The systems that training at scale is tested with, made tiny: 8 px, width 8, one layer."""
+
+from pathlib import Path
+
+import tiny
+
+from vl_models.models.registry import create_model, model_config_from_dict
+
+SIZE = 8
+_TOWERS = {
+    "image_size": SIZE,
+    "embedding_dim": 8,
+    "max_length": tiny.LENGTH,
+    "vocabulary_size": tiny.VOCABULARY,
+    "image": {"kind": "cnn", "widths": [8], "blocks": [0]},
+    "text": {"kind": "transformer", "width": 8, "depth": 1, "heads": 1},
+}
+SYSTEMS = {
+    "clip": {"system": "clip", **_TOWERS},
+    # The queue wraps around within the third step.
+    "wenlan": {"system": "wenlan", "queue_size": 10, "momentum": 0.9, **_TOWERS},
+    "unicl": {"system": "unicl", **_TOWERS},
+}
+
+
+def make_model(name, **changes):
+    """The model of one of the systems, not built."""
+    return create_model(model_config_from_dict({**SYSTEMS[name], **changes}))
+
+
+def settings(**changes):
+    """A training with clipping, warm-up and weight decay, of 5 steps."""
+    return {
+        "seed": 3,
+        "global_batch_size": 4,
+        "texts_per_image": 2,
+        "shuffle_buffer": 5,
+        "steps": 5,
+        "learning_rate": 0.001,
+        "warmup_steps": 2,
+        "clip_norm": 0.3,
+        "log_every": 1,
+        "checkpoint_every": 3,
+        **changes,
+    }
+
+
+def make_trainer(name, run_dir, pattern, strategy, *, model=None, functions=None, **changes):
+    """A trainer of one of the systems on the tiny records; ``functions`` are hooks by name."""
+    from vl_models.training.config import TrainConfig
+    from vl_models.training.trainer import Trainer
+
+    return Trainer(
+        lambda: make_model(name, **(model or {})),
+        TrainConfig.model_validate(settings(**changes)),
+        Path(run_dir),
+        strategy,
+        [tiny.source(pattern, image_size=SIZE)],
+        functions,
+    )
