@@ -7,6 +7,16 @@ from typing import Annotated
 
 import typer
 
+_SHOWN = (
+    "recall@1",
+    "recall@5",
+    "recall@10",
+    "mrr",
+    "modality_gap",
+    "zero_shot/accuracy@1",
+    "knn@20/accuracy",
+)
+
 
 def evaluate(
     run: Annotated[Path, typer.Option("--run", help="Run folder of `vlsearch train`.")],
@@ -39,7 +49,7 @@ def evaluate(
     folder.evaluate(experiment, out, release)
     metrics = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
     console = Console()
-    for key in ("recall@1", "recall@5", "recall@10", "mrr", "modality_gap"):
+    for key in _SHOWN:
         if metrics.get(key) is not None:
             console.print(f"{key:<14} {metrics[key]:.4f}", highlight=False)
     console.print(f"Report: {out / 'report.html'}", highlight=False)

@@ -9,7 +9,18 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from tfx_pipeline.cli import data, evaluate, query, rollback, run, serve, train
+from tfx_pipeline.cli import (
+    compare,
+    data,
+    evaluate,
+    query,
+    rollback,
+    run,
+    serve,
+    train,
+    tune,
+    weights,
+)
 from tfx_pipeline.cli.logs import debugging
 
 app = typer.Typer(
@@ -21,9 +32,12 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.add_typer(data.app, name="data")
+app.add_typer(weights.app, name="weights")
 app.command("run")(run.run)
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
+app.command("compare")(compare.compare)
+app.command("tune")(tune.tune)
 app.command("serve")(serve.serve)
 app.command("query")(query.query)
 app.command("rollback")(rollback.rollback)

@@ -20,11 +20,18 @@ def train(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Forget an earlier training in the run folder.")
     ] = False,
+    worker_timeout: Annotated[
+        float,
+        typer.Option(help="With several workers: seconds to wait for the chief's files."),
+    ] = 60.0,
 ) -> None:
     """Train towers: Examples (cached in the run folder) → vocabulary → towers/.
 
     The Examples are made by the same code as in the pipeline. SIGTERM or Ctrl-C stops after
     the current step with a checkpoint; running the same command again continues exactly.
+
+    With several workers in TF_CONFIG, start the same command on each, with the same, shared run
+    folder: the chief prepares the data and writes everything, all of them train.
     """
     from tfx_pipeline.cli.logs import hide_native_messages, log_to_file
 
@@ -32,17 +39,24 @@ def train(
     from tfx_pipeline.config import ExperimentConfig
     from tfx_pipeline.data.rejected import describe
     from tfx_pipeline.training_run import TrainingRun
+    from tfx_pipeline.worker_run import prepare_on_chief
     from vl_models.training.strategy import make_strategy
+    from vl_models.training.workers import place_in_cluster
 
     given = list(overrides or [])
     given += [f"data.folder={json.dumps(str(data))}"] if data is not None else []
     experiment = ExperimentConfig.load(config, given)
 
-    log_to_file(run / "run.log")
+    place = place_in_cluster()
+    log_to_file(run / ("run.log" if place.is_chief else f"run-worker-{place.index}.log"))
+    if place.count > 1:
+        typer.echo(f"Worker {place.index} of {place.count}: waiting for the others.")
     folder = TrainingRun(run)
-    make_strategy(experiment.devices)  # devices are divided before TensorFlow runs anything
-    folder.prepare(experiment, fresh)
-    if rejected := describe(folder.data / "rejected"):
+    # Devices are divided, and workers meet, before TensorFlow runs anything.
+    strategy = make_strategy(experiment.devices)
+    prepare_on_chief(folder, experiment, strategy, fresh=fresh, timeout=worker_timeout)
+    if place.is_chief and (rejected := describe(folder.data / "rejected")):
         typer.echo(rejected)
     folder.train(experiment)
-    typer.echo(f"Towers: {folder.towers}\nEvaluate them: vlsearch evaluate --run {run}")
+    if place.is_chief:
+        typer.echo(f"Towers: {folder.towers}\nEvaluate them: vlsearch evaluate --run {run}")

@@ -12,22 +12,31 @@ import tensorflow as tf
 
 from tfx_pipeline.config import ExperimentConfig
 from tfx_pipeline.fingerprint import fingerprint_text
+from tfx_pipeline.modules.sources import (
+    TRAIN,
+    query_source,
+    source_names,
+    split_pattern,
+    train_sources,
+    validation_source,
+)
 from tfx_pipeline.release.warmup import write_warmup_requests
+from tfx_pipeline.release.zero_shot_classes import resolve_classes
+from tfx_pipeline.tuning.space import from_values, with_values
 from vl_models import features
 from vl_models.errors import Interrupted
 from vl_models.export import export_towers
+from vl_models.models.base import VisionLanguageModel
 from vl_models.models.registry import create_model
+from vl_models.text.factory import load_tokenizer
 from vl_models.text.tokenizer import Tokenizer
-from vl_models.text.vocabulary import VOCABULARY_FILE, read_vocabulary
-from vl_models.text.wordpiece import WordPieceTokenizer
 from vl_models.training import validation
-from vl_models.training.examples import InputConfig
-from vl_models.training.input import RecordSource, TextFunction, WeightFunction
+from vl_models.training.input import TextFunction, WeightFunction
 from vl_models.training.logging import HISTORY
 from vl_models.training.strategy import make_strategy
 from vl_models.training.trainer import Hook, Trainer
-
-TRAIN, VALIDATION = "train", "val"
+from vl_models.training.workers import from_chief, worker_place
+from vl_models.zero_shot import build_classifier
 
 
 def run_fn(fn_args: Any) -> None:
@@ -41,9 +50,12 @@ def run_fn(fn_args: Any) -> None:
     """
     experiment = fn_args.custom_config["experiment"]
     config = ExperimentConfig.from_yaml(experiment)
+    if fn_args.hyperparameters is not None:  # the Tuner's best
+        values = from_values(fn_args.hyperparameters["values"])
+        config = with_values(config, values, "The Tuner's hyperparameters")
+        experiment = config.to_yaml()
     graph = fn_args.transform_graph_path
-    vocabulary = read_vocabulary(Path(graph, VOCABULARY_FILE))
-    tokenizer = WordPieceTokenizer(vocabulary, config.model.max_length)
+    tokenizer = load_tokenizer(graph, config.model.max_length)
     # Examples live under …/Split-*/*; their folder names the artifact.
     examples = Path(fn_args.train_files[0]).parent.parent
     key = fingerprint_text(experiment, fn_args.custom_config["code"], str(examples), graph)
@@ -63,11 +75,6 @@ def run_fn(fn_args: Any) -> None:
     shutil.rmtree(run_dir)
 
 
-def split_pattern(examples: Path, split: str) -> str:
-    """Pattern of the record files of one split of Examples."""
-    return str(examples / f"Split-{split}" / "data_tfrecord-*")
-
-
 def transform_functions(
     graph_path: str, tokenizer: Tokenizer
 ) -> tuple[TextFunction, WeightFunction]:
@@ -75,7 +82,7 @@ def transform_functions(
 
     Args:
       graph_path: Transform's output.
-      tokenizer: the one that the graph was made with; it knows the padding id.
+      tokenizer: the one that the graph was made with; it tells tokens from padding.
 
     Returns:
       ``texts [N] -> {"token_ids": int32 [N, L], "text_mask": bool [N, L]}`` and
@@ -94,7 +101,7 @@ def transform_functions(
     def text_fn(texts: tf.Tensor) -> dict[str, tf.Tensor]:
         token_ids = tf.cast(apply(features.QUERY_TEXT, texts, TOKEN_IDS), tf.int32)
         token_ids = tf.reshape(token_ids, [-1, tokenizer.max_length])
-        return {"token_ids": token_ids, "text_mask": token_ids != tokenizer.padding_id}
+        return {"token_ids": token_ids, "text_mask": tokenizer.text_mask(token_ids)}
 
     def weight_fn(weights: tf.Tensor) -> tf.Tensor:
         return apply(features.QUERY_WEIGHT, weights, QUERY_WEIGHT)
@@ -111,7 +118,7 @@ def train_towers(
     towers_dir: Path,
     text_fn: TextFunction | None = None,
     weight_fn: WeightFunction | None = None,
-) -> None:
+) -> VisionLanguageModel:
     """Train, or continue training, and export.
 
     Args:
@@ -123,49 +130,55 @@ def train_towers(
       text_fn: tokenises drawn texts; the tokeniser itself by default.
       weight_fn: rescales click weights; unchanged by default.
 
+    Returns:
+      The trained model.
+
     Raises:
       Interrupted: after SIGTERM or SIGINT, when the checkpoint is written.
       UserError: data or configuration that cannot be used.
     """
-    model_config = config.model.model_copy(update={"vocabulary_size": tokenizer.vocabulary_size})
-
-    def source(split: str, **options: Any) -> RecordSource:
-        settings = {**config.input.model_dump(), **options}
-        return RecordSource(
-            split,
-            [split_pattern(examples, split)],
-            InputConfig(image_size=model_config.image_size, **settings),
-            text_fn=text_fn or tokenizer.tokenize,
-            weight_fn=weight_fn,
-        )
-
+    settings: dict[str, Any] = {"vocabulary_size": tokenizer.vocabulary_size}
+    if "sources" in type(config.model).model_fields:
+        settings["sources"] = source_names(config.input)
+    model_config = config.model.model_copy(update=settings)
+    data = (config.input, model_config, examples, text_fn or tokenizer.tokenize, weight_fn)
     strategy = make_strategy(config.devices)
     hooks: dict[str, Hook] = {}
     if any(hook.name == validation.NAME for hook in config.train.hooks):
-        hooks[validation.NAME] = validation.ValidationLoss(
-            source(VALIDATION, augment=False, shuffle=False),
+        hooks[validation.NAME] = validation.Validation(
+            validation_source(*data),
             config.train.global_batch(strategy.num_replicas_in_sync),
             config.train.texts_per_image,
+            query_source(config.input),
         )
     trainer = Trainer(
         model_fn=lambda: create_model(model_config),
         config=config.train,
         run_dir=run_dir,
         strategy=strategy,
-        sources=[source(TRAIN)],
+        sources=train_sources(*data),
         hooks=hooks,
+        sampling=config.input.sampling,
     )
+    classes = resolve_classes(config.zero_shot, trainer.model, split_pattern(examples, TRAIN))
     result = trainer.fit()
     if result.interrupted:
+        from_chief(strategy, result.step)  # the checkpoint is written before anyone leaves
         raise Interrupted(
             f"{result.interrupted} at step {result.step} of {trainer.total_steps}. The checkpoint "
             "is written; run the same command again to continue."
         )
-    export_towers(
-        trainer.model,
-        tokenizer,
-        towers_dir,
-        experiment_yaml=config.to_yaml(without=("output",)),
-    )
-    write_warmup_requests(towers_dir, split_pattern(examples, TRAIN))
+    if worker_place(strategy).is_chief:
+        export_towers(
+            trainer.model,
+            tokenizer,
+            towers_dir,
+            experiment_yaml=config.to_yaml(without=("output",)),
+            zero_shot=build_classifier(trainer.model, tokenizer, config.zero_shot, classes)
+            if config.zero_shot is not None and classes
+            else None,
+        )
+        write_warmup_requests(towers_dir, split_pattern(examples, TRAIN))
+    from_chief(strategy, result.step)  # a worker that left before the end would look like a crash
     logging.info("Trained %d steps; towers in %s", result.step, os.fspath(towers_dir))
+    return trainer.model

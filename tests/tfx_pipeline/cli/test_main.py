@@ -20,7 +20,9 @@ def test_help_names_every_command_and_imports_nothing_heavy():
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=REPOSITORY, check=True
     )
-    for command in ("data", "run", "train", "evaluate", "serve", "query", "rollback", "version"):
+    commands = ["data", "run", "train", "evaluate", "compare", "tune", "serve", "query", "rollback"]
+    commands.append("weights")
+    for command in (*commands, "version"):
         assert f" {command} " in result.stdout
     assert "loaded: []" in result.stdout
 

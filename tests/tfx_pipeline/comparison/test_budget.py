@@ -1,0 +1,98 @@
+import pytest
+
+from tests.tfx_pipeline.tiny_experiment import write_tiny
+from tfx_pipeline.comparison.budget import Budget, budget_of, with_samples, with_steps
+from tfx_pipeline.config import ExperimentConfig
+from vl_models.errors import UserError
+from vl_models.training.schedules import learning_rate_factor
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    def load(*overrides):
+        return ExperimentConfig.load(write_tiny(tmp_path / "tiny.yaml"), overrides)
+
+    return load
+
+
+def test_samples_are_steps_times_batch_times_accumulation(tiny):
+    config = tiny("train.accumulation_steps=3", "train.steps=50")
+
+    assert budget_of(config) == Budget(steps=50, batch=16, accumulation=3, warmup_steps=4)
+    assert budget_of(config).samples == 50 * 16 * 3
+
+
+def test_devices_multiply_a_batch_that_is_given_per_replica(tiny):
+    config = tiny("train.global_batch_size=null", "train.batch_size_per_replica=5", "devices=cpu:2")
+
+    assert budget_of(config).batch == 10
+
+
+@pytest.mark.parametrize(("batch", "accumulation", "steps"), [(16, 1, 40), (8, 1, 80), (8, 4, 20)])
+def test_equal_samples_mean_other_steps(tiny, batch, accumulation, steps):
+    config = tiny(f"train.global_batch_size={batch}", f"train.accumulation_steps={accumulation}")
+
+    stretched = with_samples(config, 640)
+
+    assert budget_of(stretched).steps == steps
+    assert budget_of(stretched).samples == 640
+
+
+def test_samples_that_no_number_of_steps_yields_are_rounded_to_the_nearest(tiny):
+    assert budget_of(with_samples(tiny(), 630)).samples == 39 * 16
+    assert budget_of(with_samples(tiny(), 1)).steps == 1
+
+
+def test_the_schedule_keeps_its_shape(tiny):
+    config = tiny("train.steps=100", "train.warmup_steps=10")
+    doubled = with_steps(config, 200)
+
+    assert doubled.train.warmup_steps == 20
+    short, long = config.train.default_schedule(), doubled.train.default_schedule()
+    for step in (10, 55, 99):
+        expected = learning_rate_factor(short, step, 100)
+        assert learning_rate_factor(long, 2 * step, 200) == pytest.approx(expected)
+
+
+def test_a_warm_up_never_vanishes_and_never_appears(tiny):
+    assert with_steps(tiny("train.warmup_steps=1"), 4).train.warmup_steps == 1
+    assert with_steps(tiny("train.warmup_steps=0"), 400).train.warmup_steps == 0
+
+
+def test_schedules_of_single_optimizers_are_stretched_too(tiny):
+    config = tiny("train.optimizers=[{schedule: {warmup_steps: 8}}, {name: plain, kind: sgd}]")
+
+    first, second = with_steps(config, 20).train.optimizers
+
+    assert first.schedule.warmup_steps == 4
+    assert second.schedule is None
+
+
+def test_stages_share_the_budget_as_they_shared_their_own(tiny):
+    config = tiny("train.steps=null", "train.stages=[{name: a, steps: 10}, {name: b, steps: 30}]")
+
+    assert [stage.steps for stage in with_steps(config, 100).train.stages] == [25, 75]
+    assert [stage.steps for stage in with_steps(config, 2).train.stages] == [1, 1]
+    with pytest.raises(UserError, match="'tiny' has 2 stages and needs as many steps"):
+        with_steps(config, 1)
+
+
+def test_a_stretched_experiment_is_still_a_valid_file(tiny):
+    config = tiny("train.steps=null", "train.stages=[{name: a, steps: 10}]")
+
+    stretched = with_steps(config, 7)
+
+    assert ExperimentConfig.from_yaml(stretched.to_yaml()) == stretched
+
+
+def test_ten_steps_are_logged_at_least(tiny):
+    assert with_steps(tiny(), 40).train.log_every == 4
+    assert with_steps(tiny(), 5).train.log_every == 1
+    assert with_steps(tiny(), 5000).train.log_every == 50
+
+
+def test_epochs_are_refused_with_a_remedy(tiny):
+    config = tiny("train.steps=null", "train.epochs=3")
+
+    with pytest.raises(UserError, match=r"'tiny' counts in epochs.*--set train\.steps=1000"):
+        budget_of(config)

@@ -1,0 +1,89 @@
+"""`vlsearch tune`: search for better values of an experiment's keys."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from tfx_pipeline.tuning.config import TuneConfig
+    from tfx_pipeline.tuning.search import TrialRow
+
+
+def tune(
+    config: Annotated[Path, typer.Option("--config", "-c", help="Experiment, a YAML file.")],
+    data: Annotated[Path, typer.Option(help="Data folder (data.folder).")],
+    output: Annotated[Path, typer.Option(help="Output folder; a search in it goes on.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Override, e.g. tune.trials=30."),
+    ] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Forget an earlier search in the output folder.")
+    ] = False,
+) -> None:
+    """Search for better hyperparameters: the experiment's section `tune` says over which keys.
+
+    Every trial trains the experiment with other values, in a process of its own, and is
+    measured on the val split. Writes trials.csv and best.yaml, a complete experiment for
+    `vlsearch run`. A search that was killed goes on when the command is run again; finished
+    trials are not repeated.
+    """
+    from rich.console import Console
+
+    from tfx_pipeline.cli.logs import hide_native_messages, log_to_file
+
+    hide_native_messages()
+    from tfx_pipeline.config import ExperimentConfig
+    from tfx_pipeline.trials.process import leave_gpus_alone
+
+    # Quoted: a folder may have a name that YAML takes for a date or a number.
+    given = [*(overrides or []), f"data.folder={json.dumps(str(data))}"]
+    experiment = ExperimentConfig.load(config, given)
+    log_to_file(output / "tune.log")
+    leave_gpus_alone()
+    from tfx_pipeline.tuning.search import BEST_FILE, TABLE_FILE, search
+
+    console = Console()
+
+    def report(row: TrialRow) -> None:
+        values = ", ".join(f"{key}={_short(value)}" for key, value in row.values.items())
+        outcome = f"failed: {row.message}" if row.score is None else f"{row.score:.4f}"
+        line = f"trial {row.id}: {outcome} ({values})"
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    rows = search(experiment, output, fresh=fresh, on_trial=report)
+    assert experiment.tune is not None, "`search` refuses an experiment without"
+    console.print(_table(rows, experiment.tune))
+    if all(row.score is None for row in rows):
+        console.print("No trial succeeded.")
+        raise typer.Exit(1)
+    console.print(
+        f"Trials: {output / TABLE_FILE}\nBest: {output / BEST_FILE}",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _table(rows: list[TrialRow], tune: TuneConfig) -> Table:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table("trial", f"{tune.objective} ({tune.split})", "steps", "seconds", *tune.space)
+    for row in rows:
+        score = "failed" if row.score is None else f"{row.score:.4f}"
+        steps = "–" if row.steps is None else f"{row.steps:,}"
+        seconds = "–" if row.seconds is None else f"{row.seconds:,.0f}"
+        values = [_short(row.values.get(key)) for key in tune.space]
+        table.add_row(row.id, score, steps, seconds, *map(escape, values))
+    return table
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,1 @@
+"""Experiments side by side: trained under one budget, measured alike, in one table."""

@@ -1,0 +1,87 @@
+"""The trainer's data sources, as the experiment describes them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tfx_pipeline.config import InputOptions, SourceOptions
+from vl_models.errors import UserError
+from vl_models.models.base import ModelConfig
+from vl_models.models.registry import modalities
+from vl_models.training.examples import InputConfig
+from vl_models.training.input import RecordSource, TextFunction, WeightFunction
+
+TRAIN, VALIDATION = "train", "val"
+
+
+def split_pattern(examples: Path, split: str) -> str:
+    """Pattern of the record files of one split of Examples."""
+    return str(examples / f"Split-{split}" / "data_tfrecord-*")
+
+
+def source_names(options: InputOptions) -> tuple[str, ...]:
+    """Names of the sources in their order: index i is `source_id` i in a batch."""
+    return tuple(source.name for source in options.sources)
+
+
+def query_source(options: InputOptions) -> int:
+    """Index of the first source of queries, or 0: what validation on queries counts as."""
+    kinds = [source.texts for source in options.sources]
+    return kinds.index("queries") if "queries" in kinds else 0
+
+
+def train_sources(
+    options: InputOptions,
+    model: ModelConfig,
+    examples: Path,
+    text_fn: TextFunction,
+    weight_fn: WeightFunction | None,
+) -> list[RecordSource]:
+    """The sources of the train split, in their order.
+
+    Args:
+      options: of the experiment.
+      model: says which modalities a batch holds, and the images' size.
+      examples: folder of the Examples.
+      text_fn: tokenises drawn texts, of queries and of labels.
+      weight_fn: rescales click weights.
+
+    Raises:
+      UserError: no files, or texts of labels for a model that reads no texts.
+    """
+    sources = []
+    for source in options.sources:
+        if source.texts == "labels" and "text" not in modalities(model):
+            raise UserError(
+                f"Source '{source.name}' makes texts of labels, but the system '{model.system}' "
+                "reads no texts. Take it out of input.sources."
+            )
+        own = source.model_dump(exclude={"name", "share"})
+        config = _input_config(options, model, own)
+        pattern = split_pattern(examples, TRAIN)
+        sources.append(
+            RecordSource(source.name, [pattern], config, text_fn, weight_fn, source.share)
+        )
+    return sources
+
+
+def validation_source(
+    options: InputOptions,
+    model: ModelConfig,
+    examples: Path,
+    text_fn: TextFunction,
+    weight_fn: WeightFunction | None,
+) -> RecordSource:
+    """The queries of the val split, neither augmented nor shuffled."""
+    own = SourceOptions().model_dump(exclude={"name", "share"})
+    config = _input_config(options, model, {**own, "augment": False, "shuffle": False})
+    return RecordSource(
+        VALIDATION, [split_pattern(examples, VALIDATION)], config, text_fn, weight_fn
+    )
+
+
+def _input_config(options: InputOptions, model: ModelConfig, own: dict[str, object]) -> InputConfig:
+    shared = options.model_dump(exclude={"sampling", "sources"})
+    return InputConfig.model_validate(
+        {**shared, **own, "modalities": modalities(model), "image_size": model.image_size}
+    )

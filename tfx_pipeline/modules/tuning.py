@@ -1,0 +1,70 @@
+"""What the Tuner component calls."""
+
+from __future__ import annotations
+
+import functools
+import shutil
+from pathlib import Path
+from typing import Any
+
+import keras
+from tfx.components.tuner.component import TunerFnResult
+
+from tfx_pipeline.config import ExperimentConfig
+from tfx_pipeline.evaluation.evaluate import evaluate_release
+from tfx_pipeline.fingerprint import fingerprint_text
+from tfx_pipeline.modules.training import train_towers, transform_functions
+from tfx_pipeline.tuning.examples_data import write_evaluation_data
+from tfx_pipeline.tuning.tuner import ExperimentTuner
+from vl_models.text.factory import load_tokenizer
+
+
+def tuner_fn(fn_args: Any) -> TunerFnResult:
+    """The search that the experiment's section `tune` describes, over the pipeline's Examples.
+
+    A trial trains through the Transform graph, like the Trainer, in this process, which may
+    hold the GPUs already. The component knows Examples alone, so a trial is measured on their
+    images and clicks: those of the splits train and val. The work folder is named by what the
+    search depends on: one that was killed goes on.
+
+    Args:
+      fn_args: TFX's `FnArgs`; `custom_config` holds the experiment and the work folder.
+    """
+    text = fn_args.custom_config["experiment"]
+    config = ExperimentConfig.from_yaml(text)
+    graph = fn_args.transform_graph_path
+    # Examples live under …/Split-*/*; their folder names the artifact.
+    examples = Path(fn_args.train_files[0]).parent.parent
+    key = fingerprint_text(text, fn_args.custom_config["code"], str(examples), graph)
+    work = Path(fn_args.custom_config["work_dir"], key)
+    run = functools.partial(_run_trial, work=work, examples=examples, graph=graph)
+    return TunerFnResult(tuner=ExperimentTuner(config, work, run), fit_kwargs={})
+
+
+def _run_trial(
+    config: ExperimentConfig, trial_id: str, *, work: Path, examples: Path, graph: str
+) -> dict[str, float]:
+    """Train and measure one trial; its folder goes when the oracle gets the metrics."""
+    data, run_dir = work / "evaluation_data", work / "trials" / trial_id
+    write_evaluation_data(examples, data)
+    keras.utils.clear_session()  # of the trial before
+    tokenizer = load_tokenizer(graph, config.model.max_length)
+    text_fn, weight_fn = transform_functions(graph, tokenizer)
+    train_towers(
+        config,
+        examples=examples,
+        tokenizer=tokenizer,
+        run_dir=run_dir / "training",
+        towers_dir=run_dir / "towers",
+        text_fn=text_fn,
+        weight_fn=weight_fn,
+    )
+    evaluation = evaluate_release(
+        text_tower=run_dir / "towers" / "text_tower",
+        image_tower=run_dir / "towers" / "image_tower",
+        gallery_dir=data / "gallery",
+        relevance_path=data / "relevance.parquet",
+        config=config.evaluate,
+    )
+    shutil.rmtree(run_dir)
+    return evaluation.metrics

@@ -1,0 +1,1 @@
+"""Hyperparameter search over an experiment's own keys, on KerasTuner's oracles."""
