@@ -5,8 +5,10 @@ ClickExampleGen does for a model of 224 px. Bare decode reads the files, takes t
 of each record and decodes the whole stored image, on all cores. The pipeline reads, shuffles,
 parses, decodes, crops to 224 px, draws texts, tokenises and batches. The two alternate, and the
 best round of each counts: what else runs on the machine can only slow a round down.
+--augmentation measures the pipeline with that one, too.
 
-    python benchmarks/input_pipeline.py [--photos DIR] [--json FILE]
+    python benchmarks/input_pipeline.py [--photos DIR] [--augmentation moco_v2] [--size 64]
+                                        [--json FILE]
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ import tensorflow as tf
 from _shared import Results, add_photos_argument, argument_parser, photo_files
 
 from vl_models import features as f
+from vl_models.augmentations import PRESETS
 from vl_models.training.examples import InputConfig
 from vl_models.training.input import Feed, make_dataset
 from vl_models.training.records import find_shards
@@ -93,20 +96,24 @@ def images_per_second(batches: object, seconds: float) -> float:
     return count / (time.perf_counter() - started)
 
 
-def measure(files: list[Path], rounds: int, seconds: float) -> dict[str, list[float]]:
+def measure(
+    files: list[Path], rounds: int, seconds: float, size: int, augmentation: str | None
+) -> dict[str, list[float]]:
     """Images per second of every round, by what was measured."""
     with tempfile.TemporaryDirectory() as folder:
         shards = write_records([stored_jpeg(path) for path in files], Path(folder))
-        config = InputConfig(image_size=MODEL_SIDE)
+        configs = {"pipeline": InputConfig(image_size=size)}
+        if augmentation is not None:
+            configs[augmentation] = InputConfig(image_size=size, augmentation=augmentation)
         feed = Feed(batch_size=BATCH, shuffle_buffer=512)
-        results: dict[str, list[float]] = {"bare": [], "pipeline": []}
+        results: dict[str, list[float]] = {name: [] for name in ("bare", *configs)}
         for _ in range(rounds):
             for name in results:
                 # Made anew, so that the other's background threads are gone.
                 dataset = (
                     bare_decode(shards)
                     if name == "bare"
-                    else make_dataset(shards, config, feed, tokenize)
+                    else make_dataset(shards, configs[name], feed, tokenize)
                 )
                 batches = iter(dataset)
                 images_per_second(batches, min(1.5, seconds))  # warm up
@@ -120,14 +127,21 @@ def main() -> None:
     add_photos_argument(parser)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3.0, help="per measurement")
+    parser.add_argument("--size", type=int, default=MODEL_SIDE, help="of the model's input")
+    parser.add_argument("--augmentation", choices=sorted(PRESETS), help="measure this, too")
     arguments = parser.parse_args()
     results = Results()
     files = photo_files(arguments.photos)
     if files:
-        rounds = measure(files, arguments.rounds, arguments.seconds)
+        rounds = measure(
+            files, arguments.rounds, arguments.seconds, arguments.size, arguments.augmentation
+        )
         bare, pipeline = max(rounds["bare"]), max(rounds["pipeline"])
         results.add("bare decode", f"{bare:.0f} images/s", speed=bare)
         results.add("trainer's input pipeline", f"{pipeline:.0f} images/s", speed=pipeline)
+        if arguments.augmentation is not None:
+            speed = max(rounds[arguments.augmentation])
+            results.add(f"with {arguments.augmentation}", f"{speed:.0f} images/s", speed=speed)
         share = pipeline / bare
         results.add(
             "share", f"{share:.0%}", f">= {BAR:.0%}", share >= BAR, share=share, rounds=rounds

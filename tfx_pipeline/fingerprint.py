@@ -25,18 +25,19 @@ def fingerprint_file(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
-def fingerprint_code(*folders: str) -> str:
-    """Fingerprint of the sources (Python, templates) of the project's folders, for cache keys.
+def fingerprint_code(*places: str) -> str:
+    """Fingerprint of sources (Python, templates) of the project, for cache keys.
 
     Args:
-      folders: relative to the project's root, for example ``vl_models/text``.
+      places: folders and files, relative to the project's root, as in ``vl_models/text``.
     """
-    return fingerprint_text(*_sources(folders))
+    return fingerprint_text(*_sources(places))
 
 
-def _sources(folders: Iterable[str]) -> Iterable[str]:
-    for folder in folders:
-        for path in sorted((_ROOT / folder).rglob("*")):
+def _sources(places: Iterable[str]) -> Iterable[str]:
+    for place in places:
+        root = _ROOT / place
+        for path in [root] if root.is_file() else sorted(root.rglob("*")):
             if path.suffix not in _SUFFIXES:
                 continue
             yield path.relative_to(_ROOT).as_posix()

@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Sequence
 
 import tensorflow_data_validation as tfdv
-from tfx.components import ExampleValidator, SchemaGen, StatisticsGen, Trainer
+from tfx.components import ExampleValidator, SchemaGen, StatisticsGen, Trainer, Tuner
 from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
 from tfx.dsl.components.base.base_node import BaseNode
 from tfx.proto import trainer_pb2
@@ -22,7 +22,7 @@ from tfx_pipeline.components.retrieval_evaluator import RetrievalEvaluator
 from tfx_pipeline.components.serving_validator import ServingValidator
 from tfx_pipeline.components.text_transform import TextTransform
 from tfx_pipeline.components.vocabulary_gen import VocabularyGen
-from tfx_pipeline.modules import preprocessing, training
+from tfx_pipeline.modules import preprocessing, training, tuning
 from tfx_pipeline.submission import Submission
 from vl_models import features
 
@@ -57,8 +57,8 @@ def build_components(submission: Submission) -> Sequence[BaseNode]:
     config = submission.config
     # A step gets the part of the configuration that it depends on: other parts may change
     # without making its result stale.
-    model_experiment = config.to_yaml(without=("output", *_AFTER_TRAINING))
-    experiment = config.to_yaml(without=("output", "beam_pipeline_args"))
+    model_experiment = config.to_yaml(without=("output", "tune", *_AFTER_TRAINING))
+    experiment = config.to_yaml(without=("output", "tune", "beam_pipeline_args"))
     data_span = json.dumps(submission.files.spans)
 
     example_gen = ClickExampleGen(
@@ -83,6 +83,8 @@ def build_components(submission: Submission) -> Sequence[BaseNode]:
         examples=examples,
         size=config.vocabulary.size,
         pretrained=config.vocabulary.pretrained or "",
+        kind=config.vocabulary.kind,
+        templates=json.dumps(config.input.label_templates, ensure_ascii=False),
         fingerprint=submission.vocabulary_fingerprint,
     )
     transform = TextTransform(
@@ -92,8 +94,10 @@ def build_components(submission: Submission) -> Sequence[BaseNode]:
         preprocessing_fn=f"{preprocessing.__name__}.preprocessing_fn",
         custom_config={"max_length": config.model.max_length, "code": submission.text_code},
     )
+    tuners = _tuner(submission, example_gen, schema, transform)
     trainer = Trainer(
         examples=examples,
+        hyperparameters=tuners[0].outputs["best_hyperparameters"] if tuners else None,
         transform_graph=transform.outputs["transform_graph"],
         schema=schema.outputs["schema"],
         run_fn=f"{training.__name__}.run_fn",
@@ -151,12 +155,38 @@ def build_components(submission: Submission) -> Sequence[BaseNode]:
         validator,
         vocabulary,
         transform,
+        *tuners,
         trainer,
         evaluator,
         index_builder,
         serving_validator,
         pusher,
     ]
+
+
+def _tuner(
+    submission: Submission, example_gen: BaseNode, schema: BaseNode, transform: BaseNode
+) -> list[BaseNode]:
+    """The Tuner, if the experiment asks for one."""
+    config = submission.config
+    if config.tune is None or not config.tune.enabled:
+        return []
+    tuner = Tuner(
+        examples=example_gen.outputs["examples"],
+        schema=schema.outputs["schema"],
+        transform_graph=transform.outputs["transform_graph"],
+        tuner_fn=f"{tuning.__name__}.tuner_fn",
+        train_args=trainer_pb2.TrainArgs(splits=["train"]),
+        eval_args=trainer_pb2.EvalArgs(splits=["val"]),
+        custom_config={
+            "experiment": config.to_yaml(
+                without=("output", "index", "release", "beam_pipeline_args")
+            ),
+            "code": submission.training_code + submission.tuning_code,
+            "work_dir": str(submission.pipeline_root / "tuning"),
+        },
+    )
+    return [tuner]
 
 
 def _pinned_schema(path: str, submission: Submission) -> str:

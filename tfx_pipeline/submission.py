@@ -18,7 +18,9 @@ from tfx_pipeline.config import ExperimentConfig
 from tfx_pipeline.data.config import ExampleGenConfig
 from tfx_pipeline.data.folder import DataFolder
 from tfx_pipeline.data.spans import ResolvedInput
+from tfx_pipeline.tuning.space import check_pipeline_space
 from vl_models.errors import UserError
+from vl_models.models.registry import modalities
 
 SERVING_DIR = "serving"
 PIPELINE_DIR = "pipeline"
@@ -30,9 +32,12 @@ _TRAINING_CODE = ("vl_models", "tfx_pipeline/modules", "tfx_pipeline/release", "
 _EVALUATION_CODE = (
     "tfx_pipeline/components",
     "tfx_pipeline/evaluation",
+    "tfx_pipeline/release",
     "tfx_pipeline/report",
     "vl_models/metrics",
+    "vl_models/zero_shot.py",
 )
+_TUNING_CODE = ("tfx_pipeline/tuning", "tfx_pipeline/evaluation", "vl_models/metrics")
 _SERVING_CODE = ("serving", "tfx_pipeline/components", "tfx_pipeline/release")
 
 
@@ -46,6 +51,7 @@ class Submission:
     data_code: str
     text_code: str
     training_code: str
+    tuning_code: str  # "" if nothing is tuned
     evaluation_code: str
     serving_code: str
     vocabulary_fingerprint: str
@@ -89,21 +95,36 @@ def submit(config: ExperimentConfig) -> Submission:
     serving root.
 
     Raises:
-      UserError: the data folder, the log or a named file is not there.
+      UserError: the data folder, the log or a named file is not there, or the system has no
+        text tower.
     """
+    if "text" not in modalities(config.model):
+        raise UserError(
+            f"model.system: {config.model.system} has no text tower, so there would be nothing to "
+            "search with: a pipeline run releases a text and an image tower. Train it with "
+            "`vlsearch train` and start a dual encoder from it (train.warm_start). "
+            f"Received: model.system={config.model.system!r}."
+        )
     folder = DataFolder.load(config.data.folder)
     files = folder.resolve(config.data.span_window)
     codes = {
         "data_code": fingerprint.fingerprint_code(*_DATA_CODE),
         "text_code": fingerprint.fingerprint_code(*_TEXT_CODE),
-        "training_code": fingerprint.fingerprint_code(*_TRAINING_CODE),
+        "training_code": fingerprint.fingerprint_code(*_TRAINING_CODE) + _initial_weights(config),
+        "tuning_code": "",
         "evaluation_code": fingerprint.fingerprint_code(*_EVALUATION_CODE),
         "serving_code": fingerprint.fingerprint_code(*_SERVING_CODE),
         "vocabulary_fingerprint": fingerprint.fingerprint_code(*_TEXT_CODE)
-        + _optional_file(config.vocabulary.pretrained, "vocabulary.pretrained"),
+        + _pretrained_vocabulary(config.vocabulary.pretrained),
         "schema_fingerprint": _optional_file(config.data.schema_file, "data.schema_file"),
     }
-    settings = config.model_dump_json(exclude={"output", "beam_pipeline_args"})
+    without = {"output", "beam_pipeline_args"}
+    if config.tune is not None and config.tune.enabled:
+        check_pipeline_space(config.tune.space)
+        codes["tuning_code"] = fingerprint.fingerprint_code(*_TUNING_CODE)
+    else:
+        without.add("tune")
+    settings = config.model_dump_json(exclude=without)
     examples = config.example_config(folder)
     key = fingerprint.fingerprint_text(
         settings, examples.model_dump_json(), files.fingerprint, *codes.values()
@@ -132,6 +153,22 @@ def submit(config: ExperimentConfig) -> Submission:
         baseline=json.dumps(baseline, sort_keys=True) if baseline else "",
         **codes,
     )
+
+
+def _pretrained_vocabulary(path: str | None) -> str:
+    """Fingerprint of the files of a given vocabulary."""
+    if path is None:
+        return ""
+    from vl_models.text.factory import pretrained_files
+
+    return "".join(_optional_file(str(f), "vocabulary.pretrained") for f in pretrained_files(path))
+
+
+def _initial_weights(config: ExperimentConfig) -> str:
+    """Fingerprint of the files that stages start from."""
+    starts = [stage.warm_start for stage in config.train.resolved_stages()]
+    paths = [Path(start.source) for start in starts if start is not None]
+    return "".join(fingerprint.fingerprint_file(path) for path in paths if path.is_file())
 
 
 def _optional_file(path: str | None, key: str) -> str:

@@ -30,7 +30,17 @@ def test_overrides_are_yaml_and_reach_nested_keys():
         ("model.imagesize=64", "Unknown key 'imagesize'; did you mean 'image_size'?"),
         ("data.shorter_sid=7", "Unknown key 'data.shorter_sid'; did you mean 'data.shorter_side'?"),
         ("train.steps=many", "Key 'train.steps' has a wrong value. Received: 'many'."),
-        ("model.system=clap", "Key 'system' must be one of clip; did you mean 'clip'?"),
+        (
+            "model.system=clap",
+            "Key 'system' must be one of align, clip, moco, prefix_conditioning, siglip, unicl, "
+            "wenlan; did you mean 'clip'?",
+        ),
+        ("input.views=3", "Key 'input.views' has a wrong value. Received: 3. Allowed: 1 or 2."),
+        (
+            "input.augmentation=moco",
+            "Key 'input.augmentation' has a wrong value. Received: 'moco'. "
+            "Allowed: 'crop', 'moco_v1' or 'moco_v2'.",
+        ),
         ("index.kind=tree", "Key 'index.kind' has a wrong value. Received: 'tree'."),
         ("name=No Spaces", "Key 'name' has a wrong value."),
     ],
@@ -76,10 +86,31 @@ def test_what_is_null_comes_from_the_data_folder(emoji_folder):
 
     plain = ExperimentConfig.load(EMOJI).example_config(folder)
     changed = ExperimentConfig.load(
-        EMOJI, ["data.splits={policy: by_image}", "data.shards=3"]
+        EMOJI,
+        [
+            "data.splits={policy: by_image}",
+            "data.shards=3",
+            "data.correlation={threshold: 0.5, min_clicks: 4}",
+        ],
     ).example_config(folder)
 
     assert plain.splits == folder.splits and plain.propensity == folder.propensity
     assert plain.images.shorter_side == 72
     assert changed.splits.policy == "by_image" and changed.shards == 3
     assert changed.propensity == folder.propensity
+    assert plain.correlation == folder.correlation
+    assert (changed.correlation.threshold, changed.correlation.min_clicks) == (0.5, 4)
+
+
+def test_zero_shot_classes_are_the_labels_unless_named_or_switched_off():
+    assert ExperimentConfig.load(EMOJI).zero_shot.classes == "labels"
+    named = ExperimentConfig.load(EMOJI, ["zero_shot.classes=[猫, dog]", "zero_shot.top_k=1"])
+    assert named.zero_shot.classes == ("猫", "dog")
+    assert ExperimentConfig.from_yaml(named.to_yaml()) == named
+    assert ExperimentConfig.load(EMOJI, ["zero_shot=null"]).zero_shot is None
+    with pytest.raises(UserError) as caught:
+        ExperimentConfig.load(EMOJI, ["zero_shot.templates=[a photo]"])
+    assert str(caught.value) == (
+        f"{EMOJI}: Key 'zero_shot.templates' has a wrong value. Received: ['a photo']. "
+        "a template has exactly one {}, where the name goes: 'a photo' has 0."
+    )

@@ -26,5 +26,6 @@ def test_code_changes_the_fingerprint_and_other_files_do_not(tmp_path, monkeypat
     source.write_text("a = 2\n", encoding="utf-8")
     changed = fingerprint.fingerprint_code("package")
     assert changed != before
+    assert fingerprint.fingerprint_code("package/module.py") == changed  # one file's code
     source.rename(source.with_name("renamed.py"))
     assert fingerprint.fingerprint_code("package") != changed

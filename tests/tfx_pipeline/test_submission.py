@@ -120,3 +120,32 @@ def test_after_a_roll_back_the_older_release_is_the_baseline(submission, publish
 def test_a_named_file_that_is_missing_is_refused(submission, key):
     with pytest.raises(UserError, match=f"{key}: there is no file /nowhere"):
         submission(f"{key}=/nowhere")
+
+
+def test_a_system_without_texts_is_refused_with_what_to_do_instead(submission):
+    with pytest.raises(UserError) as caught:
+        submission("model={system: moco, image: {kind: cnn}}")
+    assert str(caught.value) == (
+        "model.system: moco has no text tower, so there would be nothing to search with: a "
+        "pipeline run releases a text and an image tower. Train it with `vlsearch train` and start "
+        "a dual encoder from it (train.warm_start). Received: model.system='moco'."
+    )
+
+
+def test_other_initial_weights_or_merges_are_another_submission(submission, tmp_path):
+    weights, merges = tmp_path / "start.safetensors", tmp_path / "merges.txt"
+    weights.write_bytes(b"one")
+    merges.write_text("#version\na b\n", "utf-8")
+    overrides = (
+        f"train.warm_start={{from: {weights}}}",
+        f"vocabulary={{kind: clip_bpe, pretrained: {merges}}}",
+    )
+    first = submission(*overrides)
+    weights.write_bytes(b"two")
+    second = submission(*overrides)
+    merges.write_text("#version\na c\n", "utf-8")
+    third = submission(*overrides)
+    assert first.training_code != second.training_code == third.training_code
+    assert first.vocabulary_fingerprint == second.vocabulary_fingerprint
+    assert second.vocabulary_fingerprint != third.vocabulary_fingerprint
+    assert len({first.key, second.key, third.key}) == 3

@@ -25,7 +25,7 @@ class RejectedRows(Artifact):
 
 
 class Vocabulary(Artifact):
-    """WordPiece vocabulary (`vocabulary.txt`, one piece a line)."""
+    """A tokeniser's vocabulary (`vocabulary.txt`, one piece a line; `merges.txt` for BPE)."""
 
     TYPE_NAME = "VlsearchVocabulary"
 

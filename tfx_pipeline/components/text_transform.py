@@ -15,7 +15,7 @@ from tfx.types import standard_component_specs as specs
 from tfx.utils import json_utils
 
 from tfx_pipeline.components.artifacts import Vocabulary
-from vl_models.text.vocabulary import VOCABULARY_FILE
+from vl_models.text.factory import VOCABULARY_FILES
 
 
 class TextTransformSpec(specs.TransformSpec):
@@ -28,7 +28,7 @@ class TextTransformSpec(specs.TransformSpec):
 
 
 class TextTransformExecutor(transform_executor.Executor):
-    """Hands the vocabulary's path to `preprocessing_fn`, and a copy to those downstream."""
+    """Hands the vocabulary's folder to `preprocessing_fn`, and a copy to those downstream."""
 
     def Do(
         self,
@@ -36,18 +36,20 @@ class TextTransformExecutor(transform_executor.Executor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Run Transform; the graph artifact also holds the vocabulary file."""
+        """Run Transform; the graph artifact also holds the vocabulary's files."""
         inputs = dict(input_dict)
-        vocabulary = Path(artifact_utils.get_single_uri(inputs.pop("vocabulary")), VOCABULARY_FILE)
+        vocabulary = artifact_utils.get_single_uri(inputs.pop("vocabulary"))
         custom_config = json_utils.loads(exec_properties[specs.CUSTOM_CONFIG_KEY])
-        custom_config["vocabulary"] = str(vocabulary)
+        custom_config["vocabulary"] = vocabulary
         properties = {
             **exec_properties,
             specs.CUSTOM_CONFIG_KEY: json_utils.dumps(custom_config),
         }
         super().Do(inputs, output_dict, properties)
         graph = artifact_utils.get_single_uri(output_dict[specs.TRANSFORM_GRAPH_KEY])
-        fileio.copy(str(vocabulary), str(Path(graph, VOCABULARY_FILE)), overwrite=True)
+        for name in VOCABULARY_FILES:
+            if fileio.exists(str(Path(vocabulary, name))):
+                fileio.copy(str(Path(vocabulary, name)), str(Path(graph, name)), overwrite=True)
 
 
 class TextTransform(Transform):

@@ -1,7 +1,8 @@
-"""VocabularyGen: learns a WordPiece vocabulary from the queries of the train split."""
+"""VocabularyGen: a vocabulary learned from the texts of the train split, or a given one."""
 
 # No postponed annotations here: TFX reads the types of the component function.
 
+import json
 import logging
 from pathlib import Path
 
@@ -24,28 +25,39 @@ def VocabularyGen(
     vocabulary: OutputArtifact[Vocabulary],
     size: Parameter[int],
     pretrained: Parameter[str] = "",
+    kind: Parameter[str] = "wordpiece",
+    templates: Parameter[str] = "[]",
     fingerprint: Parameter[str] = "",
     beam_pipeline: BeamComponentParameter[beam.Pipeline] = None,
 ) -> None:
-    """Write `vocabulary.txt`, one piece a line, special tokens first.
+    """Write the files of `vl_models.text.factory`: `vocabulary.txt`, one piece a line.
 
     Args:
       examples: Examples with a train split.
-      vocabulary: where the file goes.
+      vocabulary: where the files go.
       size: pieces to aim for; the learner may return somewhat fewer.
-      pretrained: a vocabulary file to take instead, for example a BERT vocabulary.
+      pretrained: a vocabulary to take instead, for example that of a BERT.
+      kind: of the pretrained vocabulary; learned is a WordPiece one.
+      templates: JSON list of the templates that label texts are put into, see
+        `learn_vocabulary`.
       fingerprint: of code and pretrained file at submission, for the cache key only.
       beam_pipeline: given by TFX.
     """
     from tfx_pipeline.data.word_counts import learn_vocabulary
+    from vl_models.text import factory
     from vl_models.text import vocabulary as vocabularies
 
     del fingerprint
     if pretrained:
-        pieces = vocabularies.read_vocabulary(pretrained)
+        # The length has no part in a vocabulary; the shortest will do.
+        tokenizer = factory.pretrained_tokenizer(kind, pretrained, max_length=3)  # type: ignore[arg-type]
+        pieces = tokenizer.vocabulary
+        factory.save_vocabulary(factory.vocabulary_files(tokenizer), vocabulary.uri)
     else:
         pattern = str(Path(artifact_utils.get_split_uri([examples], "train"), "*.gz"))
-        pieces = learn_vocabulary(beam_pipeline, pattern, vocabulary.uri, size)
-    vocabularies.write_vocabulary(pieces, Path(vocabulary.uri, vocabularies.VOCABULARY_FILE))
+        pieces = learn_vocabulary(
+            beam_pipeline, pattern, vocabulary.uri, size, json.loads(templates)
+        )
+        vocabularies.write_vocabulary(pieces, Path(vocabulary.uri, vocabularies.VOCABULARY_FILE))
     vocabulary.set_int_custom_property("size", len(pieces))
     logging.info("Vocabulary of %d pieces", len(pieces))
