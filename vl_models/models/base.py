@@ -14,11 +14,11 @@ text_features         float32 [B·n, d]      precomputed text features
 image_key             int64 [B]             fingerprint of the image id
 query_key             int64 [B·n]           fingerprint of the normalised query
 clicked_query_keys    int64 [B, M]          keys of queries known to click image i, -1 padded
-row                   int64 [B]             stable index of the Example
+row                   int64 [B]             stable index of the Example, and of its copy
 seed                  int32 [B, 2]          from (run, epoch, row): all randomness of a row
 label                 float32 [B, C]        multi-hot; label_id int32 [B], -1 = none
 query_weight          float32 [B·n]         debiased click weight of the drawn text
-image_log_q           float32 [B]           log share of clicks, for the logQ correction
+image_log_q           float32 [B]           log share of the draws, for the logQ correction
 source_type           int32 [B]             index into features.SOURCE_TYPES
 source_id             int32 [B]             index of the data source in the mixer
 ====================  ====================  =================================================
@@ -28,12 +28,13 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import keras
 import tensorflow as tf
 from pydantic import Field, PositiveInt
 
+from vl_models.precision import Precision
 from vl_models.strict_config import StrictConfig
 
 Batch = Mapping[str, tf.Tensor]
@@ -48,14 +49,15 @@ class ModelConfig(StrictConfig):
       image_size: side of the input in pixels.
       max_length: L, tokens of a text, special ones included.
       vocabulary_size: number of token ids; the trainer sets it to that of the vocabulary.
-      precision: dtype policy of the towers; embeddings and losses are float32 always.
+      precision: dtype policy of the towers; embeddings and losses are float32 always. "auto"
+        is what the machine is made for, see `resolve_precision`.
     """
 
     system: str
     image_size: PositiveInt = 64
     max_length: int = Field(default=24, ge=3)
     vocabulary_size: PositiveInt | None = None
-    precision: Literal["float32", "mixed_bfloat16"] = "float32"
+    precision: Precision = "float32"
 
 
 class VisionLanguageModel(abc.ABC):

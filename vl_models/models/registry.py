@@ -17,6 +17,7 @@ from vl_models.models.prefix_conditioning import PrefixConditioning, PrefixCondi
 from vl_models.models.siglip import SigLIP, SigLIPConfig
 from vl_models.models.unicl import UniCL, UniCLConfig
 from vl_models.models.wenlan import WenLan, WenLanConfig
+from vl_models.precision import resolve_precision
 from vl_models.strict_config import explain_validation_error
 
 SYSTEMS: dict[str, tuple[type[ModelConfig], Callable[[Any], VisionLanguageModel]]] = {
@@ -65,7 +66,8 @@ def create_model(config: ModelConfig) -> VisionLanguageModel:
     """
     for config_class, model_class in SYSTEMS.values():
         if type(config) is config_class:
-            return model_class(config)
+            precision = resolve_precision(config.precision)
+            return model_class(config.model_copy(update={"precision": precision}))
     raise ValueError(
         f"`config` must be the configuration of a system. Received: {type(config).__name__}"
     )

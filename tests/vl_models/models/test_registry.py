@@ -43,7 +43,7 @@ def test_a_config_of_few_keys_gets_the_defaults_and_builds():
         ({"system": "clip", "text": {"width": 8}}, "Key 'text.kind' is missing"),
         (
             {"system": "clip", "precision": "float16"},
-            "Received: 'float16'. Allowed: 'float32' or 'mixed_bfloat16'.",
+            "Received: 'float16'. Allowed: 'auto', 'float32' or 'mixed_bfloat16'.",
         ),
         (
             {"system": "clip", "image": {"kind": "cnn", "widths": [8, -1], "blocks": [1, 1]}},
