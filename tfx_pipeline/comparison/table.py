@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import functools
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import jinja2
-
 from tfx_pipeline.comparison.quality import Measured
 from tfx_pipeline.comparison.run import Contestant
+from tfx_pipeline.report.templates import load_template
 
 CSV_FILE, HTML_FILE = "comparison.csv", "comparison.html"
+_TEMPLATE = Path(__file__).with_name("comparison.html.j2")
 _MILLION = 1_000_000
 
 
@@ -142,7 +141,7 @@ def html_text(comparison: Comparison) -> str:
         for i, c in enumerate(comparison.contestants)
         for key, measured in comparison.metrics.items()
     }
-    return _template().render(
+    return load_template(_TEMPLATE).render(
         comparison=comparison,
         reference=comparison.contestants[0].name,
         quality=quality_rows(comparison),
@@ -207,15 +206,3 @@ def _cell(measured: Measured) -> str:
 
 def _number(value: float | None, form: str) -> str:
     return "–" if value is None else format(value, form)
-
-
-@functools.cache
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("comparison.html.j2")

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 from pathlib import Path
 
-import jinja2
 import markupsafe
 
 from tfx_pipeline.evaluation.metric_keys import MODALITY_GAP
@@ -14,7 +12,10 @@ from tfx_pipeline.report import tables
 from tfx_pipeline.report.facts import ReportFacts
 from tfx_pipeline.report.history import read_history
 from tfx_pipeline.report.plots import history_svg, space_svg
+from tfx_pipeline.report.templates import load_template
 from tfx_pipeline.report.thumbnails import data_uri
+
+_TEMPLATE = Path(__file__).with_name("report.html.j2")
 
 
 def render_report(
@@ -42,7 +43,7 @@ def render_report(
     zero_shot_columns, zero_shot = tables.zero_shot_rows(evaluation)
     # A thumbnail is made once, however many queries show its image.
     uris = {name: data_uri(encoded) for name, encoded in evaluation.thumbnails.items()}
-    html = _template().render(
+    html = load_template(_TEMPLATE).render(
         facts=facts or ReportFacts(),
         evaluation=evaluation,
         headline=tables.headline(evaluation),
@@ -64,15 +65,3 @@ def render_report(
     temporary = out.with_name(f".{out.name}.tmp")
     temporary.write_text(html, encoding="utf-8")
     temporary.replace(out)
-
-
-@functools.cache
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("report.html.j2")
