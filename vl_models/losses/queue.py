@@ -57,16 +57,21 @@ def queue_logits(
 
 
 def queue_cross_entropy(
-    logits: tf.Tensor, positives: tf.Tensor | None = None, *, label_smoothing: float = 0.0
+    logits: tf.Tensor,
+    positives: tf.Tensor | None = None,
+    *,
+    share: bool = False,
+    label_smoothing: float = 0.0,
 ) -> tf.Tensor:
     """Cross-entropy of class 0, plus that of every further positive.
 
     With further positives it is WenLan's multi-label form: the sum of -log softmax over the
-    positives of a row, not their mean.
+    positives of a row. ``share`` takes their mean instead, as UniCL does.
 
     Args:
       logits: [b, 1 + K] of `queue_logits`.
       positives: bool [b, K], columns that count as positives too; must not be hidden.
+      share: whether the positives of a row share its target evenly.
       label_smoothing: share of the target that is spread evenly over all columns that are not
         hidden.
 
@@ -81,6 +86,8 @@ def queue_cross_entropy(
     log_softmax = tf.nn.log_softmax(logits)
     if positives is not None:
         losses -= tf.reduce_sum(tf.where(positives, log_softmax[:, 1:], 0.0), axis=1)
+        if share:
+            losses /= 1.0 + tf.reduce_sum(tf.cast(positives, tf.float32), axis=1)
     if label_smoothing:
         visible = tf.cast(logits > 0.5 * _MASKED, tf.float32)
         spread = -tf.reduce_sum(visible * log_softmax, axis=1) / tf.reduce_sum(visible, axis=1)

@@ -11,7 +11,7 @@ from typing import Literal
 
 import keras
 import tensorflow as tf
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from vl_models.distribution import all_gather, global_mean
 from vl_models.encoders.towers import (
@@ -56,6 +56,8 @@ class WenLanConfig(MomentumContrastConfig, DualEncoderConfig):
       maximum_scale: bound of the inverse of a learned temperature.
       batch_negatives: whether the other keys of the global batch are negatives too, known
         positives left out; published: False.
+      batch_positives: whether known positives among those keys are targets too, sharing them
+        evenly, instead of being left out; needs ``batch_negatives``. Published: False.
       neighbours: k of the multi-label form: queue entries among the k nearest of a pair by
         both modalities are positives too; 0 for none. Needs one text per image.
       queue_query_keys: how many query keys an image in the queue carries: its texts in the
@@ -71,10 +73,19 @@ class WenLanConfig(MomentumContrastConfig, DualEncoderConfig):
     learn_temperature: bool = False
     maximum_scale: PositiveFloat = 100.0
     batch_negatives: bool = False
+    batch_positives: bool = False
     neighbours: int = Field(default=0, ge=0)
     queue_query_keys: PositiveInt = 16
     weigh_queries: bool = False
     label_smoothing: float = Field(default=0.0, ge=0.0, lt=1.0)
+
+    @model_validator(mode="after")
+    def _positives_are_of_the_batch(self) -> WenLanConfig:
+        if self.batch_positives and not (self.batch_negatives and self.mask_known):
+            raise ValueError("batch_positives needs batch_negatives and mask_known")
+        if self.batch_positives and self.neighbours:
+            raise ValueError("batch_positives and neighbours exclude each other")
+        return self
 
 
 class WenLan(DualEncoder):
@@ -201,26 +212,51 @@ class WenLan(DualEncoder):
         )
         to_text = [Negatives(self.queues.text.entries(), hidden_texts)]
         to_image = [Negatives(self.queues.image.entries(), hidden_images)]
-        positives = self._neighbours(image_keys, text_keys, hidden_texts | hidden_images)
+        text_positives = image_positives = self._neighbours(
+            image_keys, text_keys, hidden_texts | hidden_images
+        )
         if config.batch_negatives:
             own = PairKeys.of_batch(batch, images.shape[0], texts.shape[0])
             everyone = own.gathered()
             known = known_positives if config.mask_known else own_pairs
+            pairs = tf.repeat(own_pairs(own, everyone), per_image, axis=0)
             hidden = tf.repeat(known(own, everyone), per_image, axis=0)
+            if config.batch_positives:
+                text_positives = self._behind_queue(hidden & ~pairs)
+                hidden = pairs
             to_text.append(Negatives(all_gather(text_keys), hidden))
+            pairs = tf.transpose(own_pairs(everyone, own))
             hidden = tf.transpose(known(everyone, own))
+            if config.batch_positives:
+                image_positives = self._behind_queue(hidden & ~pairs)
+                hidden = pairs
             to_image.append(Negatives(all_gather(image_keys), hidden))
         weights = batch["query_weight"] if config.weigh_queries else None
 
-        def loss(query: tf.Tensor, key: tf.Tensor, negatives: list[Negatives]) -> tf.Tensor:
-            logits = queue_logits(query, key, negatives, scale)
-            rows = queue_cross_entropy(logits, positives, label_smoothing=config.label_smoothing)
+        def loss(
+            query: tf.Tensor,
+            key: tf.Tensor,
+            negatives: list[Negatives],
+            positives: tf.Tensor | None,
+        ) -> tf.Tensor:
+            rows = queue_cross_entropy(
+                queue_logits(query, key, negatives, scale),
+                positives,
+                share=config.batch_positives,
+                label_smoothing=config.label_smoothing,
+            )
             return global_mean(rows, weights)
 
+        # Image i is a query once for each of its texts, and a key for each of them.
+        queries, keys = (tf.repeat(x, per_image, axis=0) for x in (images, image_keys))
         return {
-            "image_to_text": loss(tf.repeat(images, per_image, axis=0), text_keys, to_text),
-            "text_to_image": loss(texts, tf.repeat(image_keys, per_image, axis=0), to_image),
+            "image_to_text": loss(queries, text_keys, to_text, text_positives),
+            "text_to_image": loss(texts, keys, to_image, image_positives),
         }
+
+    def _behind_queue(self, columns: tf.Tensor) -> tf.Tensor:
+        """Columns of the batch's keys, with those of the queue before them."""
+        return tf.pad(columns, [[0, 0], [self.config.queue_size, 0]])
 
     def _neighbours(
         self, image_keys: tf.Tensor, text_keys: tf.Tensor, hidden: tf.Tensor

@@ -76,6 +76,14 @@ def test_further_positives_add_their_own_cross_entropy():
     np.testing.assert_allclose(queue_cross_entropy(logits, positives), expected, rtol=1e-6)
 
 
+def test_shared_positives_are_the_mean_of_their_cross_entropies():
+    logits = tf.constant([[2.0, 1.0, -1.0], [0.0, 3.0, 1.0]])
+    positives = tf.constant([[True, True], [False, False]])
+    log_softmax = tf.nn.log_softmax(logits).numpy()
+    found = queue_cross_entropy(logits, positives, share=True)
+    np.testing.assert_allclose(found, [-log_softmax[0].mean(), -log_softmax[1, 0]], rtol=1e-6)
+
+
 def test_label_smoothing_spreads_over_what_is_not_hidden():
     query, key, queue = unit((3, 4), 0), unit((3, 4), 1), unit((6, 4), 2)
     hidden = tf.constant([[False, False, True, False, True, True]])

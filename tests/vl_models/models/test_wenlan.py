@@ -8,6 +8,7 @@ from tests.harness import check_replicas, run_model_test
 from tests.vl_models.tiny_systems import TOKENIZER, copy_weights, make_batch, make_config
 from vl_models.errors import UserError
 from vl_models.export import export_towers
+from vl_models.losses.contrastive import multi_positive_cross_entropy
 from vl_models.models.registry import build_model
 
 TOWERS = {
@@ -198,6 +199,35 @@ def test_other_keys_of_the_batch_become_negatives_if_asked():
     copy_weights(model, known)
     same_query = batch | {"query_key": tf.ones([8], tf.int64)}
     np.testing.assert_allclose(losses(known, same_query), 0.0, atol=1e-6)
+
+
+def test_known_fits_of_the_batch_become_targets_if_asked():
+    """One text per image and an empty queue: the targets are UniCL's, the keys are the twins'."""
+    batch = make_batch(texts_per_image=1) | {"query_key": tf.constant([1, 2, 1, 3], tf.int64)}
+    batch["clicked_query_keys"] = tf.fill([4, 2], tf.constant(-1, tf.int64))
+    options = {"warm_up": "masked", "batch_negatives": True, "temperature": 0.5}
+    model = make_model(**options, batch_positives=True)
+    outputs = model.forward(batch, training=True)
+    found = model.losses(batch, outputs)
+    targets = tf.constant([[1, 0, 1, 0], [0, 1, 0, 0], [1, 0, 1, 0], [0, 0, 0, 1]])
+    for name, query, key in (
+        ("image_to_text", "image_embedding", "text_key_embedding"),
+        ("text_to_image", "text_embedding", "image_key_embedding"),
+    ):
+        logits = tf.matmul(outputs[query], outputs[key], transpose_b=True) / 0.5
+        expected = tf.reduce_mean(multi_positive_cross_entropy(logits, targets))
+        np.testing.assert_allclose(found[name], expected, rtol=1e-5)
+    hidden = make_model(**options)
+    copy_weights(model, hidden)
+    assert np.all(losses(hidden, batch) < [float(found[name]) for name in found])
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"batch_negatives": True, "neighbours": 1}], ids=["alone", "neighbours"]
+)
+def test_targets_of_the_batch_need_its_keys_and_no_neighbours(changes):
+    with pytest.raises(UserError, match="batch_positives"):
+        make_model(batch_positives=True, **changes)
 
 
 def test_clicks_weigh_the_pairs():
