@@ -21,8 +21,8 @@ def of_source(batch, source):
 
 @pytest.mark.parametrize(
     "text",
-    [{}, {"causal": True, "pooling": "eot"}, {"pooling": "cls"}],
-    ids=["mean", "causal_eot", "cls"],
+    [{}, {"causal": True, "pooling": "eot"}],
+    ids=["mean", "causal_eot"],
 )
 def test_prefix_conditioning_satisfies_the_model_contract(text, tmp_path):
     changes = {"text": {**TINY["text"], **text}, "prefix_length": 2}
