@@ -54,7 +54,7 @@ def vlsearch(*arguments: str, check: bool = True) -> subprocess.CompletedProcess
         text=True,
         cwd=REPOSITORY,
         env=environment,
-        timeout=500,
+        timeout=1000,
         check=False,
     )
     if check and result.returncode != 0:

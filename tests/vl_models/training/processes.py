@@ -38,7 +38,7 @@ def start(folder, name, pattern, jobs, tf_config=None):
     )
 
 
-def finish(process, code=0, timeout=400):
+def finish(process, code=0, timeout=800):
     """Wait for the process, check its exit code, return what it printed."""
     output, _ = process.communicate(timeout=timeout)
     assert process.returncode == code, output

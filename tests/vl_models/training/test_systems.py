@@ -17,6 +17,10 @@ def pattern(tmp_path_factory):
     return tiny.write_records(tmp_path_factory.mktemp("records"), shards=3, per_shard=7)
 
 
+# Processes after each other, each of which imports TensorFlow.
+pytestmark = pytest.mark.timeout(1500)
+
+
 @pytest.fixture(scope="module")
 def one_device(tmp_path_factory, strategies, pattern):
     """Folder with one run per system, on one device of this process."""
