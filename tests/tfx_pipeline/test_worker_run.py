@@ -53,7 +53,7 @@ def finish(processes, code):
 
 def training(data, run):
     arguments = ["train", "--config", "configs/emoji.yaml", "--data", str(data), "--run", str(run)]
-    settings = ["train.global_batch_size=16", "train.steps=120", "train.checkpoint_every=1000"]
+    settings = ["train.global_batch_size=16", "train.steps=40", "train.checkpoint_every=1000"]
     settings += ["train.log_every=1", "model.precision=float32", "devices=cpu"]
     settings += ["train.decay=constant"]  # so that a short run begins like a long one
     for setting in (*TINY, *settings):
@@ -75,9 +75,9 @@ def test_workers_train_like_one_stop_together_and_go_on(emoji_folder, tmp_path):
 
     [checkpoint] = (tmp_path / "two" / "training" / "checkpoints").iterdir()
     step = int(checkpoint.name.split("-")[1])
-    assert 5 <= step < 120 and not (tmp_path / "two" / "towers").exists()
-    assert chief_says.startswith(f"Stopped: stop of another worker at step {step} of 120.")
-    assert worker_says.startswith(f"Stopped: SIGTERM at step {step} of 120.")
+    assert 5 <= step < 40 and not (tmp_path / "two" / "towers").exists()
+    assert chief_says.startswith(f"Stopped: stop of another worker at step {step} of 40.")
+    assert worker_says.startswith(f"Stopped: SIGTERM at step {step} of 40.")
 
     (chief_says, _), (worker_says, _) = finish(start_workers(*command), code=0)
 
@@ -88,10 +88,10 @@ def test_workers_train_like_one_stop_together_and_go_on(emoji_folder, tmp_path):
         "text_tower",
     ]
     rows = [row for row in read_history(history) if "hook" not in row]
-    assert [row["step"] for row in rows] == list(range(1, 121))
+    assert [row["step"] for row in rows] == list(range(1, 41))
     for name in ("run.log", "run-worker-1.log"):
         log = (tmp_path / "two" / name).read_text(encoding="utf-8")
-        assert f"resumed from step {step} of 120" in log
+        assert f"resumed from step {step} of 40" in log
 
     vlsearch(*training(emoji_folder, tmp_path / "one"), "--set", "train.steps=5")
     alone = read_history(tmp_path / "one" / "training" / "history.jsonl")

@@ -9,16 +9,15 @@ from tiny_systems import SYSTEMS, make_trainer, settings
 
 from vl_models.training.checkpoint import read_weights
 
+# Processes after each other, each of which imports TensorFlow.
+pytestmark = pytest.mark.timeout(1500)
+
 STEPS_KILLED = 8
 
 
 @pytest.fixture(scope="module")
 def pattern(tmp_path_factory):
     return tiny.write_records(tmp_path_factory.mktemp("records"), shards=3, per_shard=7)
-
-
-# Processes after each other, each of which imports TensorFlow.
-pytestmark = pytest.mark.timeout(1500)
 
 
 @pytest.fixture(scope="module")
