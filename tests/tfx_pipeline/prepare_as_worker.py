@@ -1,4 +1,4 @@
-"""One worker of two, as a process: DATA OUT. Tries three preparations and prints what was said."""
+"""One worker of two, as a process: DATA OUT. Tries four preparations and prints what was said."""
 
 import os
 import sys
@@ -28,7 +28,7 @@ def main(data, out):
 
     prepare("no data", "shared", data / "missing")
     prepare("other folder", "shared" if chief else "elsewhere", data)
-    prepare("other settings", "shared", data, f"train.learning_rate={0.1 if chief else 0.2}")
+    prepare("other settings", "shared", data, *(() if chief else ("train.learning_rate=0.2",)))
     prepare("all well", "shared2", data)
 
 
