@@ -14,7 +14,7 @@ from vl_models.losses.contrastive import PositivesMode
 from vl_models.losses.gathered import GatherForm, gathered_contrastive_loss
 from vl_models.losses.positives import PairKeys
 from vl_models.models.base import Batch
-from vl_models.models.dual_encoder import DualEncoder, DualEncoderConfig
+from vl_models.models.dual_encoder import DualEncoderConfig, PairDualEncoder
 
 
 class ContrastiveConfig(DualEncoderConfig):
@@ -41,7 +41,7 @@ class ContrastiveConfig(DualEncoderConfig):
     weigh_queries: bool = False
 
 
-class ContrastiveDualEncoder(DualEncoder):
+class ContrastiveDualEncoder(PairDualEncoder):
     """Two towers, one cosine, a symmetric contrastive loss on the global batch.
 
     Attributes:

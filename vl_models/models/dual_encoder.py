@@ -104,24 +104,6 @@ class DualEncoder(VisionLanguageModel):
             outputs["text_embedding"] = self._embed_text(batch, training)
         return outputs
 
-    def losses(self, batch: Batch, outputs: Outputs) -> dict[str, tf.Tensor]:
-        """The losses of the global batch; nothing if a modality is absent."""
-        if not {"image_embedding", "text_embedding"} <= outputs.keys():
-            return {}
-        return self.pair_losses(batch, outputs["image_embedding"], outputs["text_embedding"])
-
-    @abc.abstractmethod
-    def pair_losses(
-        self, batch: Batch, image_embedding: tf.Tensor, text_embedding: tf.Tensor
-    ) -> dict[str, tf.Tensor]:
-        """Named float32 scalars of the global batch, equal on every replica.
-
-        Args:
-          batch: of this replica.
-          image_embedding: unit-norm [B, D] of this replica.
-          text_embedding: unit-norm [B·n, D] of this replica.
-        """
-
     def encode_image(self, batch: Batch) -> tf.Tensor:
         """Image embeddings, unit-norm float32 [B, D]."""
         return self._embed_image(batch, training=False)
@@ -147,3 +129,25 @@ class DualEncoder(VisionLanguageModel):
     def _embed_text(self, batch: Batch, training: bool) -> tf.Tensor:
         encoded = self.text_encoder(batch["token_ids"], batch["text_mask"], training=training)
         return self.text_projection(encoded["pooled"])
+
+
+class PairDualEncoder(DualEncoder):
+    """A dual encoder whose loss depends on the embeddings of the batch's pairs alone."""
+
+    def losses(self, batch: Batch, outputs: Outputs) -> dict[str, tf.Tensor]:
+        """The losses of the global batch; nothing if a modality is absent."""
+        if not {"image_embedding", "text_embedding"} <= outputs.keys():
+            return {}
+        return self.pair_losses(batch, outputs["image_embedding"], outputs["text_embedding"])
+
+    @abc.abstractmethod
+    def pair_losses(
+        self, batch: Batch, image_embedding: tf.Tensor, text_embedding: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        """Named float32 scalars of the global batch, equal on every replica.
+
+        Args:
+          batch: of this replica.
+          image_embedding: unit-norm [B, D] of this replica.
+          text_embedding: unit-norm [B·n, D] of this replica.
+        """

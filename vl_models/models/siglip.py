@@ -19,7 +19,7 @@ from vl_models.losses.contrastive import PositivesMode, contrastive_logits
 from vl_models.losses.positives import PairKeys, known_positives, own_pairs
 from vl_models.losses.sigmoid import pairwise_sigmoid_sums
 from vl_models.models.base import Batch
-from vl_models.models.dual_encoder import DualEncoder, DualEncoderConfig
+from vl_models.models.dual_encoder import DualEncoderConfig, PairDualEncoder
 
 
 class SigLIPConfig(DualEncoderConfig):
@@ -42,7 +42,7 @@ class SigLIPConfig(DualEncoderConfig):
     weigh_queries: bool = False
 
 
-class SigLIP(DualEncoder):
+class SigLIP(PairDualEncoder):
     """Two towers and the pairwise sigmoid loss of equation 1, per text of the global batch.
 
     Each replica classifies all images against its own texts: the logits of the whole batch

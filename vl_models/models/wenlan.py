@@ -161,14 +161,56 @@ class WenLan(DualEncoder):
         """``image_to_text`` and ``text_to_image``; nothing if a modality is absent."""
         if not {"image_key_embedding", "text_key_embedding"} <= outputs.keys():
             return {}
-        return self._queue_losses(batch, outputs)
+        config, scale = self.config, self.logit_scale()
+        images, texts = outputs["image_embedding"], outputs["text_embedding"]
+        image_keys, text_keys = outputs["image_key_embedding"], outputs["text_key_embedding"]
+        per_image = texts.shape[0] // images.shape[0]
+        hidden_texts, hidden_images = self.queues.hidden(
+            batch, images.shape[0], texts.shape[0], config.mask_known
+        )
+        to_text = [Negatives(self.queues.text.entries(), hidden_texts)]
+        to_image = [Negatives(self.queues.image.entries(), hidden_images)]
+        text_positives = image_positives = self._neighbours(
+            image_keys, text_keys, hidden_texts | hidden_images
+        )
+        if config.batch_negatives:
+            own = PairKeys.of_batch(batch, images.shape[0], texts.shape[0])
+            everyone = own.gathered()
+            known = known_positives if config.mask_known else own_pairs
+            hidden = tf.repeat(known(own, everyone), per_image, axis=0)
+            if config.batch_positives:
+                pairs = tf.repeat(own_pairs(own, everyone), per_image, axis=0)
+                text_positives = self._behind_queue(hidden & ~pairs)
+                hidden = pairs
+            to_text.append(Negatives(all_gather(text_keys), hidden))
+            hidden = tf.transpose(known(everyone, own))
+            if config.batch_positives:
+                pairs = tf.transpose(own_pairs(everyone, own))
+                image_positives = self._behind_queue(hidden & ~pairs)
+                hidden = pairs
+            to_image.append(Negatives(all_gather(image_keys), hidden))
+        weights = batch["query_weight"] if config.weigh_queries else None
 
-    def pair_losses(
-        self, batch: Batch, image_embedding: tf.Tensor, text_embedding: tf.Tensor
-    ) -> dict[str, tf.Tensor]:
-        """The same from embeddings of the queries alone; the keys are encoded here."""
-        queries = {"image_embedding": image_embedding, "text_embedding": text_embedding}
-        return self._queue_losses(batch, queries | self._embed_keys(batch, training=True))
+        def loss(
+            query: tf.Tensor,
+            key: tf.Tensor,
+            negatives: list[Negatives],
+            positives: tf.Tensor | None,
+        ) -> tf.Tensor:
+            rows = queue_cross_entropy(
+                queue_logits(query, key, negatives, scale),
+                positives,
+                share=config.batch_positives,
+                label_smoothing=config.label_smoothing,
+            )
+            return global_mean(rows, weights)
+
+        # Image i is a query once for each of its texts, and a key for each of them.
+        queries, keys = (tf.repeat(x, per_image, axis=0) for x in (images, image_keys))
+        return {
+            "image_to_text": loss(queries, text_keys, to_text, text_positives),
+            "text_to_image": loss(texts, keys, to_image, image_positives),
+        }
 
     def after_step(self, batch: Batch, outputs: Outputs) -> None:
         """Put the keys of the global batch into the queues."""
@@ -201,58 +243,6 @@ class WenLan(DualEncoder):
         if self.temperature is None:
             return tf.constant(1.0 / self.config.temperature)
         return self.temperature.scale()
-
-    def _queue_losses(self, batch: Batch, outputs: Outputs) -> dict[str, tf.Tensor]:
-        config, scale = self.config, self.logit_scale()
-        images, texts = outputs["image_embedding"], outputs["text_embedding"]
-        image_keys, text_keys = outputs["image_key_embedding"], outputs["text_key_embedding"]
-        per_image = texts.shape[0] // images.shape[0]
-        hidden_texts, hidden_images = self.queues.hidden(
-            batch, images.shape[0], texts.shape[0], config.mask_known
-        )
-        to_text = [Negatives(self.queues.text.entries(), hidden_texts)]
-        to_image = [Negatives(self.queues.image.entries(), hidden_images)]
-        text_positives = image_positives = self._neighbours(
-            image_keys, text_keys, hidden_texts | hidden_images
-        )
-        if config.batch_negatives:
-            own = PairKeys.of_batch(batch, images.shape[0], texts.shape[0])
-            everyone = own.gathered()
-            known = known_positives if config.mask_known else own_pairs
-            pairs = tf.repeat(own_pairs(own, everyone), per_image, axis=0)
-            hidden = tf.repeat(known(own, everyone), per_image, axis=0)
-            if config.batch_positives:
-                text_positives = self._behind_queue(hidden & ~pairs)
-                hidden = pairs
-            to_text.append(Negatives(all_gather(text_keys), hidden))
-            pairs = tf.transpose(own_pairs(everyone, own))
-            hidden = tf.transpose(known(everyone, own))
-            if config.batch_positives:
-                image_positives = self._behind_queue(hidden & ~pairs)
-                hidden = pairs
-            to_image.append(Negatives(all_gather(image_keys), hidden))
-        weights = batch["query_weight"] if config.weigh_queries else None
-
-        def loss(
-            query: tf.Tensor,
-            key: tf.Tensor,
-            negatives: list[Negatives],
-            positives: tf.Tensor | None,
-        ) -> tf.Tensor:
-            rows = queue_cross_entropy(
-                queue_logits(query, key, negatives, scale),
-                positives,
-                share=config.batch_positives,
-                label_smoothing=config.label_smoothing,
-            )
-            return global_mean(rows, weights)
-
-        # Image i is a query once for each of its texts, and a key for each of them.
-        queries, keys = (tf.repeat(x, per_image, axis=0) for x in (images, image_keys))
-        return {
-            "image_to_text": loss(queries, text_keys, to_text, text_positives),
-            "text_to_image": loss(texts, keys, to_image, image_positives),
-        }
 
     def _behind_queue(self, columns: tf.Tensor) -> tf.Tensor:
         """Columns of the batch's keys, with those of the queue before them."""

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny
+from processes import free_ports
 from train_tiny import train
 
 from vl_models.training.checkpoint import latest_checkpoint, load_checkpoint
@@ -92,7 +92,7 @@ def test_terminated_and_killed_runs_end_like_the_uninterrupted_one(tmp_path, pat
 
 @pytest.mark.slow
 def test_two_workers_train_like_two_replicas_and_stop_together(tmp_path, pattern, strategies):
-    cluster = {"worker": [f"127.0.0.1:{port}" for port in _free_ports(2)]}
+    cluster = {"worker": [f"127.0.0.1:{port}" for port in free_ports(2)]}
     workers = []
     for index in range(2):
         task = {"cluster": cluster, "task": {"type": "worker", "index": index}}
@@ -110,16 +110,6 @@ def test_two_workers_train_like_two_replicas_and_stop_together(tmp_path, pattern
     for path, value in stopped.weights.items():
         np.testing.assert_allclose(value, same.weights[path], atol=1e-5, err_msg=path)
     assert stopped.state["inputs"] == same.state["inputs"]
-
-
-def _free_ports(count):
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
 
 
 def test_the_first_signal_asks_and_the_second_acts():

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tiny
+from processes import TIMES
+from processes import curves as history
 
 from vl_models.errors import UserError
 from vl_models.training.checkpoint import load_checkpoint, read_weights
 from vl_models.training.config import TrainConfig
-from vl_models.training.logging import TrainingDiverged, read_history
+from vl_models.training.logging import TrainingDiverged
 from vl_models.training.trainer import Trainer
-
-TIMES = {"data_seconds", "step_seconds", "samples_per_second", "input_wait_share"}
 
 
 @pytest.fixture(scope="module")
@@ -47,12 +47,6 @@ def trainer(run_dir, strategy, pattern, configuration, hooks=None, **model):
         [tiny.source(pattern)],
         hooks,
     )
-
-
-def history(run_dir):
-    """Rows of the history without the columns that measure time."""
-    rows = read_history(run_dir / "history.jsonl")
-    return [{k: v for k, v in row.items() if k not in TIMES} for row in rows]
 
 
 SGD = {"optimizers": [{"kind": "sgd", "learning_rate": 0.5, "weight_decay": 0.01}]}
