@@ -20,9 +20,11 @@ def pytest_configure(config):
     """Split the device into two logical ones: they stand in for two GPUs.
 
     It has to happen before anything touches TensorFlow's runtime; tests that need no
-    TensorFlow (the client's, for example) check their imports in processes of their own.
+    TensorFlow (the client's, for example) check their imports in processes of their own. What
+    only hands tests to workers (``pytest -n 2``) runs none and needs no TensorFlow.
     """
-    split_devices()
+    if hasattr(config, "workerinput") or not config.getoption("numprocesses", None):
+        split_devices()
 
 
 @pytest.fixture(scope="session")

@@ -160,6 +160,8 @@ class RecordSource:
             ) from error
 
 
+# Nothing here is Python control flow over tensors, and to look for some takes seconds.
+@tf.autograph.experimental.do_not_convert
 def make_dataset(
     shards: Sequence[str],
     config: InputConfig,

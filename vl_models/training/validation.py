@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import islice
 
 import numpy as np
@@ -47,27 +47,37 @@ class Validation:
         self._source = source
         self._feed = Feed(min(batch_size, records), texts_per_image, source_id=source_id)
         self._batches = records // self._feed.batch_size
+        self._measured: VisionLanguageModel | None = None
 
     def __call__(self, step: int, model: VisionLanguageModel) -> Mapping[str, float]:
         """Means by name: every loss, and for dual encoders ``recall@1`` both ways."""
         del step
 
-        # Made anew at each call: a tf.function kept here would hold on to the first model.
-        @tf.function(autograph=False)
-        def measure(batch: Batch) -> tuple[dict[str, tf.Tensor], tuple[tf.Tensor, ...]]:
-            outputs = model.forward(batch, training=False)
-            return model.losses(batch, outputs), _scores_and_pairs(batch, outputs)
-
+        if model is not self._measured:
+            self._measured, self._measure = model, _measure_of(model)
         values = []
         opened = self._source.open(self._feed, START)
         for batch, _ in islice(opened, self._batches):
-            losses, pairs = measure(batch)
+            losses, pairs = self._measure(batch)
             recall = {}
             if pairs:
                 scores, own, known = (np.asarray(part) for part in pairs)
                 recall = in_batch_recall(scores, own, known)
             values.append({**losses, **recall})
         return {name: float(np.mean([value[name] for value in values])) for name in values[0]}
+
+
+def _measure_of(
+    model: VisionLanguageModel,
+) -> Callable[[Batch], tuple[dict[str, tf.Tensor], tuple[tf.Tensor, ...]]]:
+    """Losses of a batch, and its `_scores_and_pairs`; traced once for all calls of the hook."""
+
+    @tf.function(autograph=False)
+    def measure(batch: Batch) -> tuple[dict[str, tf.Tensor], tuple[tf.Tensor, ...]]:
+        outputs = model.forward(batch, training=False)
+        return model.losses(batch, outputs), _scores_and_pairs(batch, outputs)
+
+    return measure
 
 
 def _scores_and_pairs(batch: Batch, outputs: Outputs) -> tuple[tf.Tensor, ...]:

@@ -3,7 +3,7 @@ import numpy as np
 from tests.harness import run_layer_test
 from vl_models.layers.projection_head import ProjectionHead
 
-INPUTS = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
+INPUTS = np.random.default_rng(0).normal(size=(3, 16)).astype(np.float32)
 
 
 def test_layer_contract(tmp_path):
@@ -22,7 +22,7 @@ def test_hidden_layer_is_as_wide_as_the_input_and_rectified():
     head = ProjectionHead(5, name="head")
     outputs = head(INPUTS)
     values = {v.path: v.numpy() for v in head.variables}
-    assert values["head/hidden/kernel"].shape == (4, 4)
+    assert values["head/hidden/kernel"].shape == (16, 16)
     hidden = np.maximum(INPUTS @ values["head/hidden/kernel"] + values["head/hidden/bias"], 0.0)
     expected = hidden @ values["head/output/kernel"] + values["head/output/bias"]
     expected /= np.linalg.norm(expected, axis=1, keepdims=True)

@@ -53,6 +53,26 @@ def test_recall_is_that_of_the_embeddings_in_the_batch(pattern):
     )
 
 
+def test_a_model_is_traced_once_and_another_one_is_measured_anew(pattern):
+    class Counting(tiny.LinearDualEncoder):
+        calls = 0
+
+        def forward(self, batch, training):
+            self.calls += 1
+            return super().forward(batch, training)
+
+    models = [Counting(), Counting(width=4)]
+    for model in models:
+        model.build()
+    hook = Validation(tiny.source(pattern, shuffle=False), 4, 1)
+
+    first = [hook(step, models[0]) for step in range(3)]
+    other = hook(3, models[1])
+
+    assert [model.calls for model in models] == [1, 1]
+    assert first[0] == first[2] != other
+
+
 def test_it_repeats_itself_and_changes_nothing(pattern):
     model = tiny.LinearDualEncoder()
     model.build()

@@ -59,7 +59,7 @@ print(*resident)
 @pytest.mark.slow
 def test_resident_memory_stays_where_it_was_after_the_fifth_load(tmp_path):
     """In a process of its own: other tests would be measured, too."""
-    size = 20 * 2**20
+    size = 64 * 2**20
     output = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(tmp_path), str(size), "20"],
         check=True,
