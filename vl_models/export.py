@@ -183,9 +183,9 @@ def _save(
         for path, text in files.items():
             path.write_bytes(text.encode("utf-8"))
         functions = {
-            signature.name: tf.function(
-                signature.function, autograph=False
-            ).get_concrete_function(tf.TensorSpec([None], tf.string, name=signature.input_name))
+            signature.name: tf.function(signature.function, autograph=False).get_concrete_function(
+                tf.TensorSpec([None], tf.string, name=signature.input_name)
+            )
             for signature in signatures
         }
         # Signatures share variables; each is held once, in the order of first use.
