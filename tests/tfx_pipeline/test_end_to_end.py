@@ -172,7 +172,7 @@ def test_a_killed_run_ends_in_the_same_release(tiny_run, tmp_path):
         [VLSEARCH, *arguments], cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:  # until the trainer has written a checkpoint
-        deadline = time.monotonic() + 300
+        deadline = time.monotonic() + 600
         while not list(tmp_path.glob("pipeline/training/*/checkpoints/*")):
             assert process.poll() is None and time.monotonic() < deadline
             time.sleep(0.05)

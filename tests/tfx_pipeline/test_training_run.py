@@ -11,6 +11,9 @@ from tests.tfx_pipeline.conftest import REPOSITORY, TINY, VLSEARCH, vlsearch
 
 pytestmark = pytest.mark.slow
 
+# Less often than `TINY`: of 400 steps, the measuring would take most of the time.
+VALIDATE = "train.hooks=[{name: validation, every: 100}]"
+
 
 def command(data, run, *overrides):
     arguments = ["train", "--config", "configs/emoji.yaml", "--data", str(data), "--run", str(run)]
@@ -20,12 +23,14 @@ def command(data, run, *overrides):
 
 
 def test_a_run_is_interrupted_continued_and_evaluated(emoji_folder, tmp_path):
-    arguments = command(emoji_folder, tmp_path, "train.steps=400", "train.checkpoint_every=1000")
+    arguments = command(
+        emoji_folder, tmp_path, "train.steps=400", "train.checkpoint_every=1000", VALIDATE
+    )
     process = subprocess.Popen(
         [VLSEARCH, *arguments], cwd=REPOSITORY, stderr=subprocess.PIPE, text=True
     )
     history = tmp_path / "training" / "history.jsonl"
-    deadline = time.monotonic() + 200
+    deadline = time.monotonic() + 600
     while not (history.is_file() and history.stat().st_size):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.05)

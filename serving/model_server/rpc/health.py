@@ -72,12 +72,15 @@ class HealthService:
             with self._lock:
                 self._watchers.discard(send)
 
-        send(self._response(request.service))
+        now = self._response(request.service)
+        send(now)
         with self._lock:
             if not self._stopped:
                 self._watchers.add(send)
                 context.add_callback(forget)
                 return
+        if now.status != Status.NOT_SERVING:  # stopped since
+            send(HealthCheckResponse(status=Status.NOT_SERVING))
         send(None)
 
     def stop(self) -> None:

@@ -37,13 +37,13 @@ def start(run_dir, pattern, seconds, environment=None):
 
 
 def finish(process):
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=500)
     assert process.returncode == 0, output
     return output
 
 
 def wait_for_step(run_dir, step, process):
-    deadline = time.monotonic() + 100
+    deadline = time.monotonic() + 500
     while time.monotonic() < deadline:
         rows = read_history(run_dir / "history.jsonl")
         if rows and rows[-1]["step"] >= step:
