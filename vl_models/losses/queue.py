@@ -22,22 +22,16 @@ class Negatives(NamedTuple):
     Attributes:
       embedding: unit-norm [K, D].
       hidden: bool [b, K] or [1, K]; True = no negative of this query. None hides nothing.
-      live: whether they get a gradient, too.
     """
 
     embedding: tf.Tensor
     hidden: tf.Tensor | None = None
-    live: bool = False
 
 
 def queue_logits(
-    query: tf.Tensor,
-    key: tf.Tensor,
-    negatives: Sequence[Negatives],
-    scale: tf.Tensor | float,
-    live_key: bool = False,
+    query: tf.Tensor, key: tf.Tensor, negatives: Sequence[Negatives], scale: tf.Tensor | float
 ) -> tf.Tensor:
-    """Compute [q·k, q·u₁, …, q·u_K] · scale; no gradient to keys and negatives unless asked for.
+    """Compute [q·k, q·u₁, …, q·u_K] · scale; no gradient to keys and negatives.
 
     Source: He et al., "Momentum Contrast for Unsupervised Visual Representation Learning",
     algorithm 1.
@@ -47,26 +41,19 @@ def queue_logits(
       key: unit-norm [b, D], the positive of each query.
       negatives: the queue, and what else counts.
       scale: inverse temperature, scalar.
-      live_key: whether ``key`` gets a gradient, too.
 
     Returns:
       float32 [b, 1 + K], K over all negatives; class 0 is the positive.
     """
     # Scaled before the product: [b, D] is small beside [b, K].
     query = scale * tf.cast(query, tf.float32)
-    key = _detached(key, live_key)
+    key = tf.stop_gradient(tf.cast(key, tf.float32))
     columns = [tf.reduce_sum(query * key, axis=1, keepdims=True)]
     for block in negatives:
-        embedding = _detached(block.embedding, block.live)
+        embedding = tf.stop_gradient(tf.cast(block.embedding, tf.float32))
         logits = tf.matmul(query, embedding, transpose_b=True)
         columns.append(logits if block.hidden is None else tf.where(block.hidden, _MASKED, logits))
     return tf.concat(columns, axis=1)
-
-
-def _detached(embedding: tf.Tensor, live: bool) -> tf.Tensor:
-    """In float32, without gradient unless it is live."""
-    embedding = tf.cast(embedding, tf.float32)
-    return embedding if live else tf.stop_gradient(embedding)
 
 
 def queue_cross_entropy(

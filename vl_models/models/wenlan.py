@@ -58,9 +58,6 @@ class WenLanConfig(MomentumContrastConfig, DualEncoderConfig):
         positives left out; published: False.
       batch_positives: whether known positives among those keys are targets too, sharing them
         evenly, instead of being left out; needs ``batch_negatives``. Published: False.
-      live_keys: whether positives and keys of the batch are the towers' own embeddings, with
-        gradient, as in CLIP, and only the queues hold those of the twins; needs
-        ``batch_negatives``. Published: False.
       neighbours: k of the multi-label form: queue entries among the k nearest of a pair by
         both modalities are positives too; 0 for none. Needs one text per image.
       queue_query_keys: how many query keys an image in the queue carries: its texts in the
@@ -77,7 +74,6 @@ class WenLanConfig(MomentumContrastConfig, DualEncoderConfig):
     maximum_scale: PositiveFloat = 100.0
     batch_negatives: bool = False
     batch_positives: bool = False
-    live_keys: bool = False
     neighbours: int = Field(default=0, ge=0)
     queue_query_keys: PositiveInt = 16
     weigh_queries: bool = False
@@ -87,8 +83,6 @@ class WenLanConfig(MomentumContrastConfig, DualEncoderConfig):
     def _positives_are_of_the_batch(self) -> WenLanConfig:
         if self.batch_positives and not (self.batch_negatives and self.mask_known):
             raise ValueError("batch_positives needs batch_negatives and mask_known")
-        if self.live_keys and not self.batch_negatives:
-            raise ValueError("live_keys needs batch_negatives")
         if self.batch_positives and self.neighbours:
             raise ValueError("batch_positives and neighbours exclude each other")
         return self
@@ -170,7 +164,6 @@ class WenLan(DualEncoder):
         config, scale = self.config, self.logit_scale()
         images, texts = outputs["image_embedding"], outputs["text_embedding"]
         image_keys, text_keys = outputs["image_key_embedding"], outputs["text_key_embedding"]
-        live = config.live_keys
         per_image = texts.shape[0] // images.shape[0]
         hidden_texts, hidden_images = self.queues.hidden(
             batch, images.shape[0], texts.shape[0], config.mask_known
@@ -189,15 +182,13 @@ class WenLan(DualEncoder):
                 pairs = tf.repeat(own_pairs(own, everyone), per_image, axis=0)
                 text_positives = self._behind_queue(hidden & ~pairs)
                 hidden = pairs
-            others = texts if live else text_keys
-            to_text.append(Negatives(all_gather(others), hidden, live))
+            to_text.append(Negatives(all_gather(text_keys), hidden))
             hidden = tf.transpose(known(everyone, own))
             if config.batch_positives:
                 pairs = tf.transpose(own_pairs(everyone, own))
                 image_positives = self._behind_queue(hidden & ~pairs)
                 hidden = pairs
-            others = images if live else image_keys
-            to_image.append(Negatives(all_gather(others), hidden, live))
+            to_image.append(Negatives(all_gather(image_keys), hidden))
         weights = batch["query_weight"] if config.weigh_queries else None
 
         def loss(
@@ -207,7 +198,7 @@ class WenLan(DualEncoder):
             positives: tf.Tensor | None,
         ) -> tf.Tensor:
             rows = queue_cross_entropy(
-                queue_logits(query, key, negatives, scale, live_key=live),
+                queue_logits(query, key, negatives, scale),
                 positives,
                 share=config.batch_positives,
                 label_smoothing=config.label_smoothing,
@@ -215,10 +206,9 @@ class WenLan(DualEncoder):
             return global_mean(rows, weights)
 
         # Image i is a query once for each of its texts, and a key for each of them.
-        queries = tf.repeat(images, per_image, axis=0)
-        keys = queries if live else tf.repeat(image_keys, per_image, axis=0)
+        queries, keys = (tf.repeat(x, per_image, axis=0) for x in (images, image_keys))
         return {
-            "image_to_text": loss(queries, texts if live else text_keys, to_text, text_positives),
+            "image_to_text": loss(queries, text_keys, to_text, text_positives),
             "text_to_image": loss(texts, keys, to_image, image_positives),
         }
 

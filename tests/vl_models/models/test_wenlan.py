@@ -317,38 +317,3 @@ def test_one_modality_alone_is_encoded_and_nothing_else_happens():
     assert int(model.queues.image.passes.numpy()) == int(model.queues.text.passes.numpy()) == 0
     batch = {key: value for key, value in make_batch().items() if key not in KEYS}
     assert np.all(losses(model, batch) > 0.1)
-
-
-def test_live_keys_before_empty_queues_are_clip():
-    """Twice CLIP's mean of two directions, and twice its gradient in both towers."""
-    changes = {**TOWERS, "projection": "linear", "learn_temperature": True, "warm_up": "masked"}
-    wenlan = make_model(**changes, batch_negatives=True, batch_positives=True, live_keys=True)
-    clip = build_model(make_config("clip", **TOWERS))
-    copy_weights(wenlan, clip)
-    batch = {key: value for key, value in make_batch().items() if key not in KEYS}
-
-    def loss_and_gradients(model):
-        with tf.GradientTape() as tape:
-            found = model.losses(batch, model.forward(batch, True))
-            loss = tf.add_n(list(found.values()))
-        values = {v.path: v.value for v in model.trainable_variables if "momentum" not in v.path}
-        found = tape.gradient(loss, list(values.values()))
-        return loss, dict(zip(values, map(tf.convert_to_tensor, found), strict=True))
-
-    (mine, gradients), (theirs, expected) = (loss_and_gradients(m) for m in (wenlan, clip))
-    np.testing.assert_allclose(mine, 2 * theirs, rtol=1e-5)
-    assert gradients.keys() == expected.keys()
-    for path, gradient in expected.items():
-        np.testing.assert_allclose(gradients[path], 2 * gradient, atol=2e-5, err_msg=path)
-
-
-def test_live_keys_leave_the_queues_to_the_twins():
-    model = make_model(batch_negatives=True, live_keys=True)
-    batch = make_batch()
-    outputs = model.forward(batch, True)
-    model.after_step(batch, outputs)
-    entries = model.queues.image.features.numpy()[:4]
-    np.testing.assert_array_equal(entries, outputs["image_key_embedding"])
-    check_replicas(lambda: make_model(batch_negatives=True, live_keys=True), batch)
-    with pytest.raises(UserError, match="live_keys needs batch_negatives"):
-        make_model(live_keys=True)
