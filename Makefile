@@ -5,8 +5,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO_DIR ?= build/demo
 PYTEST_ARGS ?=
-# A file's tests stay together, because they share fixtures; files start in their given order.
-PYTEST_WORKERS ?= -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
@@ -34,10 +32,10 @@ demo: setup ## emoji click log -> pipeline -> release -> answers over gRPC
 	@$(BIN)/python scripts/demo.py --dir "$(DEMO_DIR)"
 
 test: setup ## all tests
-	@$(BIN)/python -m pytest $(PYTEST_WORKERS) $(PYTEST_ARGS)
+	@$(BIN)/python scripts/run_tests.py $(PYTEST_ARGS)
 
 test-fast: setup ## all tests but the slow ones
-	@$(BIN)/python -m pytest $(PYTEST_WORKERS) -m "not slow" $(PYTEST_ARGS)
+	@$(BIN)/python scripts/run_tests.py --fast $(PYTEST_ARGS)
 
 test-gpu: setup ## distribution, bf16 and XLA tests on the GPUs that there are
 	@$(BIN)/python scripts/test_gpu.py $(PYTEST_ARGS)

@@ -27,6 +27,13 @@ def pytest_configure(config):
         split_devices()
 
 
+def pytest_collection_modifyitems(items):
+    """Mark what watches the clock: servers, their deadlines and loads (`scripts/run_tests.py`)."""
+    for item in items:
+        if item.path.relative_to(REPOSITORY / "tests").parts[0] in ("benchmarks", "serving"):
+            item.add_marker(pytest.mark.timing)
+
+
 @pytest.fixture(scope="session")
 def golden():
     """Golden values of the systems' formulas: {system: {name: value}}."""
