@@ -73,6 +73,7 @@ class Scan:
         return math.log(self.weight)
 
 
+# As in `input.make_dataset`: no Python control flow over tensors.
 @tf.autograph.experimental.do_not_convert
 def scan_records(shards: Sequence[str], selection: Selection, at_most: int | None = None) -> Scan:
     """Read the files once; where every record counts alike, without parsing.

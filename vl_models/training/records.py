@@ -70,7 +70,6 @@ def find_shards(patterns: Sequence[str]) -> list[str]:
     return sorted(shards)
 
 
-@tf.autograph.experimental.do_not_convert
 def count_records(shards: Sequence[str], at_most: int | None = None) -> int:
     """Count records without parsing them, stopping at ``at_most``.
 

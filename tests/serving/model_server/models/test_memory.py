@@ -59,6 +59,7 @@ print(*resident)
 @pytest.mark.slow
 def test_resident_memory_stays_where_it_was_after_the_fifth_load(tmp_path):
     """In a process of its own: other tests would be measured, too."""
+    # Above 32 MiB the C library maps a block on its own, and keeps no hole where it was.
     size = 64 * 2**20
     output = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(tmp_path), str(size), "20"],
@@ -69,8 +70,8 @@ def test_resident_memory_stays_where_it_was_after_the_fifth_load(tmp_path):
     loaded, resident = [[int(v) for v in line.split()] for line in output.splitlines()]
     assert len(resident) == 20
     assert max(resident[5:]) < 1.1 * resident[4]
-    # The bound that does not depend on how large TensorFlow is: less than one model in 15 loads.
-    assert resident[-1] - resident[4] < size
+    # The bound that does not depend on how large TensorFlow is: a third of a model in 15 loads.
+    assert resident[-1] - resident[4] < 20 * 2**20
     # And what a model takes is given back when it goes.
     assert loaded[-1] - resident[-1] > 0.8 * size
 
