@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
+import tensorflow as tf
 from keras import ops
 
-
-def reversal_schedule(progress: float) -> float:
-    """Strength λ = 2 / (1 + e^(-10 p)) - 1 at progress p in [0, 1] of the training.
-
-    Source: Ganin et al., "Domain-Adversarial Training of Neural Networks", section 5.2.2.
-    """
-    return 2.0 / (1.0 + math.exp(-10.0 * progress)) - 1.0
+from vl_models.distribution import update_copies
+from vl_models.layers.reversal_schedule import ReversalSchedule
 
 
 @ops.custom_gradient
@@ -29,40 +24,57 @@ def _reverse(x: Any, strength: Any) -> tuple[Any, Callable[..., Any]]:
 
 @keras.saving.register_keras_serializable("vlsearch")
 class GradientReversal(keras.layers.Layer):
-    """Identity forward, gradient times -λ backward.
+    """Identity forward, gradient times -λ backward; λ follows a schedule.
 
-    λ is a variable, so that `assign` acts on compiled steps too; a Python number would
-    freeze at its value of the first trace.
+    What λ depends on is variables, ``seen`` and ``training`` (int64 scalars, in instances): a
+    Python number would freeze at its value of the first trace, and a checkpoint holds them.
     Source: Ganin et al., "Domain-Adversarial Training of Neural Networks", section 4.2.
 
     Args:
-      strength: initial λ.
+      schedule: a `ReversalSchedule`, or its values by name.
     """
 
-    def __init__(self, strength: float = 0.0, **kwargs: Any) -> None:
+    def __init__(
+        self, schedule: ReversalSchedule | Mapping[str, Any] | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
-        self.strength = strength
+        self.schedule = ReversalSchedule.model_validate(schedule or {})
 
     def build(self, input_shape: Any = None) -> None:
-        """Create λ, a non-trainable float32 scalar."""
-        self.current_strength = self.add_weight(
-            name="strength",
-            shape=(),
-            initializer=keras.initializers.Constant(self.strength),
-            trainable=False,
-            dtype="float32",
-            autocast=False,
-            aggregation="only_first_replica",
-        )
+        """Create the counters."""
+        self.seen = self._counter("seen")
+        self.training = self._counter("training")
 
     def call(self, inputs: Any) -> Any:
         """Return ``inputs``; the gradient that comes back is reversed."""
-        return _reverse(inputs, ops.convert_to_tensor(self.current_strength))
+        return _reverse(inputs, self.strength())
 
-    def assign(self, strength: Any) -> None:
-        """Set λ, for example to `reversal_schedule` of the progress."""
-        self.current_strength.assign(strength)
+    def strength(self) -> Any:
+        """λ now, a float32 scalar."""
+        return self.schedule.strength(
+            ops.convert_to_tensor(self.seen), ops.convert_to_tensor(self.training)
+        )
+
+    def count(self, instances: tf.Tensor) -> None:
+        """Add the instances of one global batch, in replica context, equal on all replicas."""
+        seen = tf.convert_to_tensor(self.seen) + tf.cast(instances, tf.int64)
+        update_copies(self.seen.value, lambda copy, value: copy.assign(value), seen)
+
+    def start(self, training: int) -> None:
+        """Say how many instances the whole training has, before its first step."""
+        self.training.assign(training)
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments."""
-        return {**super().get_config(), "strength": self.strength}
+        return {**super().get_config(), "schedule": self.schedule.model_dump()}
+
+    def _counter(self, name: str) -> Any:
+        return self.add_weight(
+            name=name,
+            shape=(),
+            initializer="zeros",
+            trainable=False,
+            dtype="int64",
+            autocast=False,
+            aggregation="only_first_replica",
+        )

@@ -1,0 +1,39 @@
+"""A value that is measured in a step and read after it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from vl_models.distribution import update_copies
+
+
+@keras.saving.register_keras_serializable("vlsearch")
+class Meter(keras.layers.Layer):
+    """One float32 number, NaN before the first record."""
+
+    def build(self, input_shape: Any = None) -> None:
+        """Create the variable."""
+        self.value = self.add_weight(
+            name="value",
+            shape=(),
+            initializer=keras.initializers.Constant(float("nan")),
+            trainable=False,
+            dtype="float32",
+            autocast=False,
+            aggregation="only_first_replica",
+        )
+
+    def call(self, inputs: Any) -> Any:
+        """Return the inputs; a meter only watches."""
+        return inputs
+
+    def record(self, value: tf.Tensor) -> None:
+        """Keep a scalar, in replica context; it must be equal on all replicas."""
+        update_copies(self.value.value, lambda copy, new: copy.assign(new), value)
+
+    def read(self) -> tf.Tensor:
+        """The number, a float32 scalar."""
+        return tf.convert_to_tensor(self.value)

@@ -1,0 +1,41 @@
+"""Negative log-likelihood of pairwise similarity, sigmoid(θ) being the chance of a shared class."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+_SMALLEST_NORM = 1e-6
+
+
+def pair_likelihood(theta: tf.Tensor, same: tf.Tensor) -> tf.Tensor:
+    """log(1 + e^θ) - S·θ of every pair.
+
+    Source: Zhen et al., "Deep Supervised Cross-Modal Retrieval", equation 6; Li et al.,
+    "Self-Supervised Adversarial Hashing Networks for Cross-Modal Retrieval", equation 2 (whose
+    released code takes half the squared gap of the two terms instead).
+
+    Args:
+      theta: float [I, J].
+      same: bool or float in [0, 1], [I, J].
+
+    Returns:
+      float32 [I, J].
+    """
+    theta = tf.cast(theta, tf.float32)
+    return tf.nn.softplus(theta) - tf.cast(same, tf.float32) * theta
+
+
+def half_cosine(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+    """θ = ½ cos(aᵢ, bⱼ), DSCMR's: float32 [I, J] of [I, D] and [J, D]."""
+    return half_product(_unit(a), _unit(b))
+
+
+def half_product(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+    """θ = ½ aᵢ·bⱼ, SSAH's: float32 [I, J] of [I, D] and [J, D]."""
+    return 0.5 * tf.matmul(tf.cast(a, tf.float32), tf.cast(b, tf.float32), transpose_b=True)
+
+
+def _unit(x: tf.Tensor) -> tf.Tensor:
+    x = tf.cast(x, tf.float32)
+    squares = tf.reduce_sum(tf.square(x), axis=1, keepdims=True)
+    return x * tf.math.rsqrt(tf.maximum(squares, _SMALLEST_NORM**2))

@@ -1,0 +1,1 @@
+"""Objectives that a configuration adds to any dual encoder's own losses."""
