@@ -24,7 +24,8 @@ from vl_models.augmentations import (
     gaussian_blur,
     grayscale,
 )
-from vl_models.training.sampling import draw_uniform, row_seed
+from vl_models.row_random import draw_uniform
+from vl_models.training.sampling import row_seed
 
 NOTHING = Augmentation(
     jitter=(0.0, 0.0, 0.0, 0.0),

@@ -1,7 +1,8 @@
 """Encoders from configuration.
 
 Every image encoder maps ``images [B, H, W, 3]`` to ``{"tokens": [B, L, W], "pooled": [B, W]}``,
-every text encoder does so with ``(token_ids [B, L], text_mask [B, L])``.
+every text encoder does so with ``(token_ids [B, L], text_mask [B, L])``, and an encoder of
+features of either side with ``features [B, d]``.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from vl_models.encoders.bert import BertEncoder
 from vl_models.encoders.cnn import CNNEncoder
+from vl_models.encoders.feature_encoder import Activation as FeatureActivation
+from vl_models.encoders.feature_encoder import FeatureEncoder
 from vl_models.encoders.keras_hub_backbone import KerasHubImageEncoder, KerasHubTextEncoder
 from vl_models.encoders.text_transformer import TextTransformer
 from vl_models.encoders.vit import ViTEncoder
@@ -123,8 +126,20 @@ class BertConfig(_TransformerConfig):
     pooling: Literal["cls", "mean"] = "cls"
 
 
-AnyImageConfig = ViTConfig | CNNConfig | KerasHubImageConfig
-AnyTextConfig = TextTransformerConfig | BertConfig | KerasHubTextConfig
+class FeaturesConfig(StrictConfig):
+    """Configuration of `FeatureEncoder`; ``width`` is the data's, the trainer sets it."""
+
+    kind: Literal["features"]
+    width: PositiveInt | None = None
+    hidden: tuple[PositiveInt, ...] = ()
+    activation: FeatureActivation = "tanh"
+    standardize: bool = True
+    dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
+    input_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
+
+
+AnyImageConfig = ViTConfig | CNNConfig | KerasHubImageConfig | FeaturesConfig
+AnyTextConfig = TextTransformerConfig | BertConfig | KerasHubTextConfig | FeaturesConfig
 ImageEncoderConfig = Annotated[AnyImageConfig, Field(discriminator="kind")]
 TextEncoderConfig = Annotated[AnyTextConfig, Field(discriminator="kind")]
 
@@ -132,6 +147,7 @@ _IMAGE_ENCODERS: dict[str, type[keras.layers.Layer]] = {
     "vit": ViTEncoder,
     "cnn": CNNEncoder,
     "keras_hub": KerasHubImageEncoder,
+    "features": FeatureEncoder,
 }
 
 
@@ -143,13 +159,13 @@ def build_image_encoder(config: AnyImageConfig, name: str, dtype: str) -> keras.
       name: name of the layer, the first part of its variables' paths.
       dtype: dtype policy, "float32" or "mixed_bfloat16".
     """
-    arguments = config.model_dump(exclude={"kind"})
+    arguments = config.model_dump(exclude={"kind"} | _of_the_data(config))
     return _IMAGE_ENCODERS[config.kind](name=name, dtype=dtype, **arguments)
 
 
 def build_text_encoder(
     config: AnyTextConfig,
-    vocabulary_size: int,
+    vocabulary_size: int | None,
     name: str,
     dtype: str,
     prefix_length: int = 0,
@@ -159,7 +175,7 @@ def build_text_encoder(
     Args:
       config: one of the configurations of `TextEncoderConfig`.
       vocabulary_size: number of token ids; a KerasHub class that is given its own
-        ``vocabulary_size`` keeps it.
+        ``vocabulary_size`` keeps it. None for features alone.
       name: name of the layer, the first part of its variables' paths.
       dtype: dtype policy, "float32" or "mixed_bfloat16".
       prefix_length: learned vectors before the tokens; `TextTransformer` only.
@@ -167,7 +183,10 @@ def build_text_encoder(
     Raises:
       ValueError: another encoder than `TextTransformer` is to take a prefix.
     """
-    arguments = config.model_dump(exclude={"kind"})
+    arguments = config.model_dump(exclude={"kind"} | _of_the_data(config))
+    if isinstance(config, FeaturesConfig):
+        return FeatureEncoder(name=name, dtype=dtype, **arguments)
+    assert vocabulary_size is not None, "a text encoder of tokens"
     if isinstance(config, TextTransformerConfig):
         return TextTransformer(
             vocabulary_size, name=name, dtype=dtype, prefix_length=prefix_length, **arguments
@@ -182,3 +201,8 @@ def build_text_encoder(
     if config.backbone is not None:
         arguments["arguments"] = {"vocabulary_size": vocabulary_size, **config.arguments}
     return KerasHubTextEncoder(name=name, dtype=dtype, **arguments)
+
+
+def _of_the_data(config: AnyImageConfig | AnyTextConfig) -> set[str]:
+    """Keys that tell of the data and are no argument of the encoder."""
+    return {"width"} if isinstance(config, FeaturesConfig) else set()

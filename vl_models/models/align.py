@@ -57,8 +57,7 @@ class ALIGN(ContrastiveDualEncoder):
         """Create every variable; a second call changes nothing."""
         super().build()
         if not self.config.project_image:
-            size = self.config.image_size
-            width = self.encode_image({"image": tf.zeros([1, size, size, 3], tf.uint8)}).shape[-1]
+            width = self.encode_image(self.zeros()).shape[-1]
             if width != self.config.embedding_dim:
                 raise ValueError(
                     "Without an image projection, `embedding_dim` must be the width of the image "

@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -59,6 +59,16 @@ class ModelConfig(StrictConfig):
     vocabulary_size: PositiveInt | None = None
     precision: Precision = "float32"
 
+    @property
+    def learns_from_labels(self) -> bool:
+        """Whether batches must hold ``label``."""
+        return False
+
+    @property
+    def learns_unpaired(self) -> bool:
+        """Whether there is something to learn from batches of one modality alone."""
+        return False
+
 
 class VisionLanguageModel(abc.ABC):
     """A vision-language system: Keras layers, their mathematics, and nothing of training.
@@ -71,7 +81,16 @@ class VisionLanguageModel(abc.ABC):
       MODALITIES: what a batch must hold; a tower is exported for "image" and for "text".
     """
 
-    MODALITIES: ClassVar[tuple[str, ...]] = ("image", "text")
+    MODALITIES: tuple[str, ...] = ("image", "text")
+
+    @classmethod
+    def modalities(cls, config: Any) -> tuple[str, ...]:
+        """What the batches of a system of this configuration hold: `MODALITIES` as a rule.
+
+        "image_features" and "text_features" stand for precomputed vectors.
+        """
+        del config
+        return cls.MODALITIES
 
     @property
     @abc.abstractmethod
@@ -89,6 +108,9 @@ class VisionLanguageModel(abc.ABC):
     @abc.abstractmethod
     def losses(self, batch: Batch, outputs: Outputs) -> dict[str, tf.Tensor]:
         """Named float32 scalars of the *global* batch, equal on every replica."""
+
+    def before_training(self, instances: int) -> None:  # noqa: B027
+        """Hear how many rows of batches the whole training has; at each start, also a resumed."""
 
     def after_step(self, batch: Batch, outputs: Outputs) -> None:  # noqa: B027
         """Update state once per forward pass (enqueue, codebook), in replica context."""

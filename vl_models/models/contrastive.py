@@ -84,8 +84,8 @@ class ContrastiveDualEncoder(PairDualEncoder):
         self.temperature.clamp()
 
     def scalars(self) -> dict[str, tf.Tensor]:
-        """The temperature 1 / scale."""
-        return {"temperature": 1.0 / self.temperature.scale()}
+        """The temperature 1 / scale, and what the objectives log."""
+        return {**super().scalars(), "temperature": 1.0 / self.temperature.scale()}
 
     def _make_temperature(self, config: ContrastiveConfig) -> Temperature | PlainTemperature:
         return Temperature(

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
-from pydantic import PositiveInt
+from pydantic import PositiveInt, field_validator
 
 from vl_models.encoders.factory import (
     AnyTextConfig,
+    FeaturesConfig,
     ImageEncoderConfig,
     TextEncoderConfig,
     TextTransformerConfig,
@@ -19,8 +20,15 @@ from vl_models.encoders.factory import (
     build_image_encoder,
     build_text_encoder,
 )
+from vl_models.encoders.towers import (
+    image_input,
+    run_image_encoder,
+    run_text_encoder,
+    text_input,
+)
 from vl_models.layers.projection import Projection
 from vl_models.models.base import Batch, ModelConfig, Outputs, VisionLanguageModel
+from vl_models.objectives.factory import ObjectiveConfig, build_objectives
 
 
 class DualEncoderConfig(ModelConfig):
@@ -28,63 +36,94 @@ class DualEncoderConfig(ModelConfig):
 
     Attributes:
       embedding_dim: D, the width of the shared space.
-      image: the image encoder.
-      text: the text encoder.
+      image: the image encoder; of kind "features" it reads precomputed vectors.
+      text: the text encoder; likewise.
+      shared_projection: one last layer for both towers, whose encoders must be equally wide.
+      objectives: losses beside the system's own, each kind at most once.
+      num_labels: classes of the data; the trainer sets it.
     """
 
     embedding_dim: PositiveInt = 128
     image: ImageEncoderConfig = ViTConfig(kind="vit")
     text: TextEncoderConfig = TextTransformerConfig(kind="transformer")
+    shared_projection: bool = False
+    objectives: tuple[ObjectiveConfig, ...] = ()
+    num_labels: PositiveInt | None = None
+
+    @property
+    def learns_from_labels(self) -> bool:
+        """Whether batches must hold ``label``, and ``num_labels`` must be known."""
+        return any(objective.kind == "label_classifier" for objective in self.objectives)
+
+    @field_validator("objectives")
+    @classmethod
+    def _unique_kinds(cls, objectives: tuple[ObjectiveConfig, ...]) -> tuple[ObjectiveConfig, ...]:
+        kinds = [objective.kind for objective in objectives]
+        repeated = sorted({kind for kind in kinds if kinds.count(kind) > 1})
+        if repeated:
+            raise ValueError(f"each kind of objective once; repeated: {', '.join(repeated)}")
+        return objectives
 
 
 class DualEncoder(VisionLanguageModel):
     """Image tower, text tower, projections to unit-norm embeddings; the loss is the system's.
 
-    A batch with one modality alone is encoded as far as it goes, and has no loss.
+    A batch with one modality alone is encoded as far as it goes, and has no loss of pairs.
 
     Args:
-      config: sizes and options; ``vocabulary_size`` must be set.
+      config: sizes and options; ``vocabulary_size`` must be set for a text encoder of tokens,
+        ``width`` for one of features.
 
     Raises:
-      ValueError: if ``config.vocabulary_size`` is None.
+      ValueError: if one of them is None.
     """
 
     def __init__(self, config: DualEncoderConfig) -> None:
-        if config.vocabulary_size is None:
-            raise ValueError(
-                "`vocabulary_size` must be set to the size of the vocabulary. "
-                "Received: vocabulary_size=None"
-            )
+        _check_complete(config)
         self.config = config
+        self.MODALITIES = self.modalities(config)
         self.image_encoder = build_image_encoder(config.image, "image_encoder", config.precision)
-        self.image_projection = self._projection("image_projection")
         self.text_encoder = self._make_text_encoder(config.text, config.vocabulary_size)
-        self.text_projection = self._projection("text_projection")
+        if config.shared_projection:
+            self.image_projection = self.text_projection = self._projection("shared_projection")
+        else:
+            self.image_projection = self._projection("image_projection")
+            self.text_projection = self._projection("text_projection")
+        self.objectives = build_objectives(config.objectives, config.num_labels)
         self._built = False
+
+    @classmethod
+    def modalities(cls, config: DualEncoderConfig) -> tuple[str, ...]:
+        """Pixels or features, and texts or features."""
+        return (
+            "image_features" if config.image.kind == "features" else "image",
+            "text_features" if config.text.kind == "features" else "text",
+        )
 
     @property
     def layers(self) -> Sequence[keras.layers.Layer]:
-        """Both towers; systems add theirs behind."""
-        return (
+        """Both towers and the objectives; systems add theirs behind."""
+        towers = (
             self.image_encoder,
             self.image_projection,
             self.text_encoder,
             self.text_projection,
         )
+        return (*dict.fromkeys(towers), *self.objective_layers)
+
+    @property
+    def objective_layers(self) -> Sequence[keras.layers.Layer]:
+        """Layers of the objectives."""
+        return tuple(layer for objective in self.objectives for layer in objective.layers)
 
     def build(self) -> None:
         """Create every variable; a second call changes nothing."""
         if self._built:
             return
-        size, length = self.config.image_size, self.config.max_length
-        # Calls, because a backbone's output width is known by nothing else; one row each.
-        self.encode_image({"image": tf.zeros([1, size, size, 3], tf.uint8)})
-        self.encode_text(
-            {
-                "token_ids": tf.zeros([1, length], tf.int32),
-                "text_mask": tf.ones([1, length], tf.bool),
-            }
-        )
+        # A call, because a backbone's output width is known by nothing else.
+        width = self._build_towers()
+        for objective in self.objectives:
+            objective.build(width)
         for layer in self.layers:
             if not layer.built:
                 layer.build(None)
@@ -98,11 +137,39 @@ class DualEncoder(VisionLanguageModel):
           unit-norm float32; the key of an absent modality is absent.
         """
         outputs: Outputs = {}
-        if "image" in batch:
+        if image_input(self.image_encoder) in batch:
             outputs["image_embedding"] = self._embed_image(batch, training)
-        if "token_ids" in batch:
+        if text_input(self.text_encoder) in batch:
             outputs["text_embedding"] = self._embed_text(batch, training)
         return outputs
+
+    def losses(self, batch: Batch, outputs: Outputs) -> dict[str, tf.Tensor]:
+        """The system's losses, then those of the objectives."""
+        losses = dict(self.system_losses(batch, outputs))
+        for objective in self.objectives:
+            losses |= objective.losses(batch, outputs)
+        return losses
+
+    @abc.abstractmethod
+    def system_losses(self, batch: Batch, outputs: Outputs) -> dict[str, tf.Tensor]:
+        """The system's own losses, see `VisionLanguageModel.losses`."""
+
+    def before_training(self, instances: int) -> None:
+        """Tell the objectives."""
+        for objective in self.objectives:
+            objective.before_training(instances)
+
+    def after_step(self, batch: Batch, outputs: Outputs) -> None:
+        """Let the objectives count and measure."""
+        for objective in self.objectives:
+            objective.after_step(batch, outputs)
+
+    def scalars(self) -> dict[str, tf.Tensor]:
+        """What the objectives log; systems add theirs."""
+        found: dict[str, tf.Tensor] = {}
+        for objective in self.objectives:
+            found |= objective.scalars()
+        return found
 
     def encode_image(self, batch: Batch) -> tf.Tensor:
         """Image embeddings, unit-norm float32 [B, D]."""
@@ -116,25 +183,60 @@ class DualEncoder(VisionLanguageModel):
         """The configuration as plain values."""
         return self.config.model_dump(mode="json")
 
-    def _make_text_encoder(self, config: AnyTextConfig, vocabulary_size: int) -> keras.layers.Layer:
+    def adapt(self, statistics: Mapping[str, tuple[Any, Any]]) -> None:
+        """Let encoders of features standardise their input.
+
+        Args:
+          statistics: mean and standard deviation, float [d] each, of "image_features" and
+            "text_features" in the train split, as far as the model reads them.
+        """
+        encoders = {"image_features": self.image_encoder, "text_features": self.text_encoder}
+        for modality, (mean, deviation) in statistics.items():
+            encoders[modality].adapt(mean, deviation)
+
+    def zeros(self) -> Batch:
+        """A batch of one row of zeros."""
+        size, length = self.config.image_size, self.config.max_length
+        batch: dict[str, tf.Tensor] = {}
+        if isinstance(self.config.image, FeaturesConfig):
+            batch["image_features"] = tf.zeros([1, self.config.image.width])
+        else:
+            batch["image"] = tf.zeros([1, size, size, 3], tf.uint8)
+        if isinstance(self.config.text, FeaturesConfig):
+            batch["text_features"] = tf.zeros([1, self.config.text.width])
+        else:
+            batch["token_ids"] = tf.zeros([1, length], tf.int32)
+            batch["text_mask"] = tf.ones([1, length], tf.bool)
+        return batch
+
+    def _build_towers(self) -> int:
+        """Create the towers' variables; returns the width of what objectives read."""
+        batch = self.zeros()
+        width = self.encode_image(batch).shape[-1]
+        self.encode_text(batch)
+        return width
+
+    def _make_text_encoder(
+        self, config: AnyTextConfig, vocabulary_size: int | None
+    ) -> keras.layers.Layer:
         return build_text_encoder(config, vocabulary_size, "text_encoder", self.config.precision)
 
     def _projection(self, name: str) -> keras.layers.Layer:
         return Projection(self.config.embedding_dim, dtype=self.config.precision, name=name)
 
     def _embed_image(self, batch: Batch, training: bool) -> tf.Tensor:
-        encoded = self.image_encoder(batch["image"], training=training)
+        encoded = run_image_encoder(self.image_encoder, batch, training)
         return self.image_projection(encoded["pooled"])
 
     def _embed_text(self, batch: Batch, training: bool) -> tf.Tensor:
-        encoded = self.text_encoder(batch["token_ids"], batch["text_mask"], training=training)
+        encoded = run_text_encoder(self.text_encoder, batch, training)
         return self.text_projection(encoded["pooled"])
 
 
 class PairDualEncoder(DualEncoder):
     """A dual encoder whose loss depends on the embeddings of the batch's pairs alone."""
 
-    def losses(self, batch: Batch, outputs: Outputs) -> dict[str, tf.Tensor]:
+    def system_losses(self, batch: Batch, outputs: Outputs) -> dict[str, tf.Tensor]:
         """The losses of the global batch; nothing if a modality is absent."""
         if not {"image_embedding", "text_embedding"} <= outputs.keys():
             return {}
@@ -151,3 +253,18 @@ class PairDualEncoder(DualEncoder):
           image_embedding: unit-norm [B, D] of this replica.
           text_embedding: unit-norm [B·n, D] of this replica.
         """
+
+
+def _check_complete(config: DualEncoderConfig) -> None:
+    """Raise ValueError if the trainer has not set what is the data's."""
+    if config.vocabulary_size is None and config.text.kind != "features":
+        raise ValueError(
+            "`vocabulary_size` must be set to the size of the vocabulary. "
+            "Received: vocabulary_size=None"
+        )
+    for side in (config.image, config.text):
+        if isinstance(side, FeaturesConfig) and side.width is None:
+            raise ValueError(
+                "`width` of an encoder of features must be set to that of the data's features. "
+                "Received: width=None"
+            )

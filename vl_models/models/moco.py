@@ -7,7 +7,7 @@ al., "Improved Baselines with Momentum Contrastive Learning" (v2).
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import keras
 import tensorflow as tf
@@ -60,7 +60,7 @@ class MoCo(VisionLanguageModel):
       config: sizes and options.
     """
 
-    MODALITIES: ClassVar[tuple[str, ...]] = ("image", "image_2")
+    MODALITIES = ("image", "image_2")
 
     def __init__(self, config: MoCoConfig) -> None:
         self.config = config

@@ -91,7 +91,9 @@ class PrefixConditioning(ContrastiveDualEncoder):
             batch["token_ids"], batch["text_mask"], self._prefix(batch)
         )
 
-    def _make_text_encoder(self, config: AnyTextConfig, vocabulary_size: int) -> keras.layers.Layer:
+    def _make_text_encoder(
+        self, config: AnyTextConfig, vocabulary_size: int | None
+    ) -> keras.layers.Layer:
         return build_text_encoder(
             config,
             vocabulary_size,

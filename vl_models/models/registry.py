@@ -9,23 +9,33 @@ from typing import Any
 import pydantic
 
 from vl_models.errors import UserError
+from vl_models.models.acmr import ACMR, ACMRConfig
 from vl_models.models.align import ALIGN, ALIGNConfig
 from vl_models.models.base import ModelConfig, VisionLanguageModel
 from vl_models.models.clip import CLIP, CLIPConfig
+from vl_models.models.dscmr import DSCMR, DSCMRConfig
 from vl_models.models.moco import MoCo, MoCoConfig
 from vl_models.models.prefix_conditioning import PrefixConditioning, PrefixConditioningConfig
 from vl_models.models.siglip import SigLIP, SigLIPConfig
+from vl_models.models.ssah import SSAH, SSAHConfig
+from vl_models.models.tfnh import TFNH, TFNHConfig
+from vl_models.models.ucal import UCAL, UCALConfig
 from vl_models.models.unicl import UniCL, UniCLConfig
 from vl_models.models.wenlan import WenLan, WenLanConfig
 from vl_models.precision import resolve_precision
 from vl_models.strict_config import explain_validation_error
 
 SYSTEMS: dict[str, tuple[type[ModelConfig], Callable[[Any], VisionLanguageModel]]] = {
+    "acmr": (ACMRConfig, ACMR),
     "align": (ALIGNConfig, ALIGN),
     "clip": (CLIPConfig, CLIP),
+    "dscmr": (DSCMRConfig, DSCMR),
     "moco": (MoCoConfig, MoCo),
     "prefix_conditioning": (PrefixConditioningConfig, PrefixConditioning),
     "siglip": (SigLIPConfig, SigLIP),
+    "ssah": (SSAHConfig, SSAH),
+    "tfnh": (TFNHConfig, TFNH),
+    "ucal": (UCALConfig, UCAL),
     "unicl": (UniCLConfig, UniCL),
     "wenlan": (WenLanConfig, WenLan),
 }
@@ -74,13 +84,18 @@ def create_model(config: ModelConfig) -> VisionLanguageModel:
 
 
 def modalities(config: ModelConfig) -> tuple[str, ...]:
-    """What a system's batches hold and which towers it has, see `VisionLanguageModel`.
+    """What a system's batches hold and which towers it has, see `VisionLanguageModel.modalities`.
 
     Args:
       config: of one of the registered systems.
     """
     model_class: Any = SYSTEMS[config.system][1]
-    return model_class.MODALITIES
+    return model_class.modalities(config)
+
+
+def reads_features(config: ModelConfig) -> bool:
+    """Whether both towers read precomputed vectors."""
+    return {"image_features", "text_features"} <= set(modalities(config))
 
 
 def build_model(config: ModelConfig) -> VisionLanguageModel:

@@ -87,8 +87,9 @@ class SigLIP(PairDualEncoder):
         self.temperature.clamp()
 
     def scalars(self) -> dict[str, tf.Tensor]:
-        """Temperature and bias of the logits."""
+        """Temperature and bias of the logits, and what the objectives log."""
         return {
+            **super().scalars(),
             "temperature": 1.0 / self.temperature.scale(),
             "logit_bias": self.bias.value(),
         }

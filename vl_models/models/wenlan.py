@@ -19,6 +19,7 @@ from vl_models.encoders.towers import (
     TransformerPoolingConfig,
     encode_images,
     encode_texts,
+    image_input,
     image_pooling_layers,
     text_pooling_layers,
 )
@@ -83,6 +84,8 @@ class WenLanConfig(MomentumContrastConfig, DualEncoderConfig):
     def _positives_are_of_the_batch(self) -> WenLanConfig:
         if self.batch_positives and not (self.batch_negatives and self.mask_known):
             raise ValueError("batch_positives needs batch_negatives and mask_known")
+        if self.shared_projection:
+            raise ValueError("shared_projection does not go with momentum twins")
         if self.batch_positives and self.neighbours:
             raise ValueError("batch_positives and neighbours exclude each other")
         return self
@@ -132,6 +135,7 @@ class WenLan(DualEncoder):
             *self.momentum_image.layers,
             *self.momentum_text.layers,
             *self.queues.layers,
+            *self.objective_layers,
             *(() if self.temperature is None else (self.temperature,)),
         )
 
@@ -157,7 +161,7 @@ class WenLan(DualEncoder):
             outputs |= self._embed_keys(batch, training)
         return outputs
 
-    def losses(self, batch: Batch, outputs: Outputs) -> dict[str, tf.Tensor]:
+    def system_losses(self, batch: Batch, outputs: Outputs) -> dict[str, tf.Tensor]:
         """``image_to_text`` and ``text_to_image``; nothing if a modality is absent."""
         if not {"image_key_embedding", "text_key_embedding"} <= outputs.keys():
             return {}
@@ -214,6 +218,7 @@ class WenLan(DualEncoder):
 
     def after_step(self, batch: Batch, outputs: Outputs) -> None:
         """Put the keys of the global batch into the queues."""
+        super().after_step(batch, outputs)
         if not {"image_key_embedding", "text_key_embedding"} <= outputs.keys():
             return
         self.queues.enqueue(batch, outputs["image_key_embedding"], outputs["text_key_embedding"])
@@ -233,6 +238,7 @@ class WenLan(DualEncoder):
     def scalars(self) -> dict[str, tf.Tensor]:
         """Temperature, momentum, age of the queues' oldest entries and their filled shares."""
         return {
+            **super().scalars(),
             "temperature": 1.0 / self.logit_scale(),
             "momentum": tf.constant(self.config.momentum),
             **self.queues.scalars(),
@@ -275,7 +281,7 @@ class WenLan(DualEncoder):
         groups = self.config.virtual_devices if training and self._has_batch_statistics else 1
         return encode_in_groups(
             lambda images: encode_images(self._image_layers, images, training),
-            batch["image"],
+            batch[image_input(self.image_encoder)],
             groups,
         )
 
@@ -287,11 +293,12 @@ class WenLan(DualEncoder):
             keys = encode_images(self.momentum_image.layers, images, training)
             return tf.stop_gradient(keys)
 
+        images = batch[image_input(self.image_encoder)]
         if training and self._has_batch_statistics:
             groups = self.config.virtual_devices
-            image_keys = encode_shuffled(encode, batch["image"], batch["seed"], groups)
+            image_keys = encode_shuffled(encode, images, batch["seed"], groups)
         else:
-            image_keys = encode(batch["image"])
+            image_keys = encode(images)
         text_keys = encode_texts(self.momentum_text.layers, batch, training)
         return {
             "image_key_embedding": image_keys,

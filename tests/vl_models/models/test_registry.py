@@ -38,7 +38,7 @@ def test_a_config_of_few_keys_gets_the_defaults_and_builds():
         (
             {"system": "clip", "image": {"kind": "resnet"}},
             "Key 'image.kind' has a wrong value. Received: 'resnet'. "
-            "Allowed: 'vit', 'cnn', 'keras_hub'.",
+            "Allowed: 'vit', 'cnn', 'keras_hub', 'features'.",
         ),
         ({"system": "clip", "text": {"width": 8}}, "Key 'text.kind' is missing"),
         (

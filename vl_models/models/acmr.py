@@ -1,0 +1,110 @@
+"""ACMR: triplets by class, a label classifier, and a modality adversary.
+
+Wang et al., "Adversarial Cross-Modal Retrieval".
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import tensorflow as tf
+from pydantic import NonNegativeFloat, PositiveFloat
+
+from vl_models.distribution import all_gather, global_mean
+from vl_models.losses.class_triplet import class_triplet_rows
+from vl_models.losses.same_class import shares_label
+from vl_models.models.base import Batch, Outputs
+from vl_models.models.common_space import CommonSpace, CommonSpaceConfig, require_labels
+from vl_models.objectives.factory import ObjectiveConfig
+from vl_models.objectives.label_classifier import LabelClassifierConfig, labels_of
+from vl_models.objectives.modality_adversary import ModalityAdversaryConfig
+
+
+class ACMRConfig(CommonSpaceConfig):
+    """Configuration of `ACMR`, as in the paper.
+
+    The released code differs: one hinge per batch, no gradient of the adversary in the towers,
+    and a label classifier that is never trained.
+
+    Attributes:
+      system: "acmr".
+      triplet_weight: α of equation 6; the paper searches it, per data set, in [0.01, 100].
+      margin: μ of equations 4 and 5.
+      push_weight: λ of equations 4 and 5.
+      weight_norms: factor of the sum of the Frobenius norms of the towers' matrices
+        (equation 7, where it is 1 beside sums over the batch, which are means here).
+      objectives: the label classifier, with β as its weight, and the modality adversary.
+    """
+
+    system: Literal["acmr"] = "acmr"
+    triplet_weight: NonNegativeFloat = 1.0
+    margin: PositiveFloat = 1.0
+    push_weight: NonNegativeFloat = 0.05
+    weight_norms: NonNegativeFloat = 0.0
+    objectives: tuple[ObjectiveConfig, ...] = (
+        LabelClassifierConfig(),
+        ModalityAdversaryConfig(),
+    )
+
+    @property
+    def learns_from_labels(self) -> bool:
+        """Always."""
+        return True
+
+
+class ACMR(CommonSpace):
+    """The embedding loss less the adversary's, in one minimisation by gradient reversal.
+
+    All triplets of the global batch count: every pair of a positive and a negative of an
+    anchor, in both directions.
+
+    Raises:
+      UserError: the data have no labels.
+    """
+
+    config: ACMRConfig
+
+    def __init__(self, config: ACMRConfig) -> None:
+        require_labels(config)
+        super().__init__(config)
+
+    def system_losses(self, batch: Batch, outputs: Outputs) -> dict[str, tf.Tensor]:
+        """``triplet`` and ``weight_norms``; nothing if a modality is absent."""
+        if not {"image_code", "text_code"} <= outputs.keys():
+            return {}
+        config = self.config
+        image, text = outputs["image_code"], outputs["text_code"]
+        image_labels = labels_of(batch, image.shape[0])
+        text_labels = labels_of(batch, text.shape[0])
+
+        def triplets(
+            anchor: tf.Tensor, labels: tf.Tensor, others: tf.Tensor, other_labels: tf.Tensor
+        ) -> tf.Tensor:
+            same = shares_label(labels, all_gather(other_labels))
+            rows = class_triplet_rows(
+                anchor, all_gather(others), same, config.margin, config.push_weight
+            )
+            return global_mean(rows)
+
+        total = triplets(image, image_labels, text, text_labels)
+        total += triplets(text, text_labels, image, image_labels)
+        losses = {"triplet": config.triplet_weight * total}
+        if config.weight_norms:
+            losses["weight_norms"] = config.weight_norms * self._weight_norms()
+        return losses
+
+    def _weight_norms(self) -> tf.Tensor:
+        """Sum of the Frobenius norms of the towers' matrices."""
+        towers = (
+            self.image_encoder,
+            self.image_projection,
+            self.text_encoder,
+            self.text_projection,
+        )
+        kernels = [
+            variable
+            for layer in dict.fromkeys(towers)
+            for variable in layer.trainable_variables
+            if len(variable.shape) > 1
+        ]
+        return tf.add_n([tf.norm(tf.cast(tf.convert_to_tensor(k), tf.float32)) for k in kernels])

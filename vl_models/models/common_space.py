@@ -1,0 +1,138 @@
+"""Dual towers into one common space by labels and adversaries: what UCAL, ACMR, DSCMR share."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import keras
+import tensorflow as tf
+from pydantic import PositiveInt, model_validator
+
+from vl_models.encoders.factory import FeaturesConfig, ImageEncoderConfig, TextEncoderConfig
+from vl_models.errors import UserError
+from vl_models.layers.code_projection import CodeProjection
+from vl_models.layers.projection import l2_normalize
+from vl_models.models.base import Batch, Outputs
+from vl_models.models.dual_encoder import DualEncoder, DualEncoderConfig
+from vl_models.objectives.label_classifier import LabelClassifier
+
+
+class CommonSpaceConfig(DualEncoderConfig):
+    """What the configurations of the family share; the towers read features by default.
+
+    Attributes:
+      embedding_dim: D, the width of the common space.
+      image: the image side; of any kind, so that live towers work as well.
+      text: the text side.
+      code_activation: of the last layer of both towers.
+      search_by: what an embedding is. "code": the direction of the common space's vector, as in
+        the papers. "classes": that of what the classifier on it says of the classes, which are
+        then the axes of the space (semantic matching: Rasiwasia et al., "A New Approach to
+        Cross-Modal Multimedia Retrieval", section 4.2). Classes rank by class better, since a
+        vector between two classes is near both, and know nothing else of an item.
+    """
+
+    embedding_dim: PositiveInt = 40
+    image: ImageEncoderConfig = FeaturesConfig(kind="features", hidden=(512, 100))
+    text: TextEncoderConfig = FeaturesConfig(kind="features", hidden=(512, 100))
+    code_activation: Literal["tanh", "linear"] = "tanh"
+    search_by: Literal["code", "classes"] = "code"
+
+    @property
+    def classifies(self) -> bool:
+        """Whether there is a classifier of the codes."""
+        return any(objective.kind == "label_classifier" for objective in self.objectives)
+
+    @model_validator(mode="after")
+    def _classes_are_learned(self) -> CommonSpaceConfig:
+        if self.search_by == "classes" and not self.classifies:
+            raise ValueError(
+                "search_by 'classes' needs a classifier: add {kind: label_classifier} to objectives"
+            )
+        return self
+
+
+class CommonSpace(DualEncoder):
+    """Towers whose codes are compared as they are in training, and by a cosine in search.
+
+    Losses see ``image_code`` and ``text_code``. The embeddings of search are these, or what the
+    classifier makes of them, divided by their norm.
+    """
+
+    config: CommonSpaceConfig
+
+    def forward(self, batch: Batch, training: bool) -> Outputs:
+        """Encode what the batch holds.
+
+        Returns:
+          ``image_code`` [B, D] and ``text_code`` [B·n, D] of this replica, which losses see, and
+          ``image_embedding`` and ``text_embedding``, as in search; float32.
+        """
+        codes = super().forward(batch, training)
+        outputs: Outputs = {}
+        for side, name in enumerate(("image", "text")):
+            if f"{name}_embedding" in codes:
+                code = codes[f"{name}_embedding"]
+                outputs[f"{name}_code"] = code
+                outputs[f"{name}_embedding"] = self._searched(side, code)
+        return outputs
+
+    def encode_image(self, batch: Batch) -> tf.Tensor:
+        """Image embeddings, unit-norm float32: [B, D], or [B, C] of classes."""
+        return self._searched(0, super().encode_image(batch))
+
+    def encode_text(self, batch: Batch) -> tf.Tensor:
+        """Text embeddings, unit-norm float32: [B·n, D], or [B·n, C] of classes."""
+        return self._searched(1, super().encode_text(batch))
+
+    def class_values(self, side: int, code: tf.Tensor) -> tf.Tensor:
+        """How much codes [B, D] are of each class, [B, C]: chances, by the label classifier.
+
+        Args:
+          side: 0 of images, 1 of texts, which may have a classifier of their own.
+          code: [B, D].
+        """
+        (objective,) = (o for o in self.objectives if isinstance(o, LabelClassifier))
+        return tf.nn.softmax(objective.classifiers[side](code))
+
+    def _searched(self, side: int, code: tf.Tensor) -> tf.Tensor:
+        if self.config.search_by == "classes":
+            code = self.class_values(side, code)
+        return l2_normalize(code)
+
+    def _build_towers(self) -> int:
+        batch = self.zeros()
+        self._embed_image(batch, training=False)
+        self._embed_text(batch, training=False)
+        return self.config.embedding_dim
+
+    def _projection(self, name: str) -> keras.layers.Layer:
+        config = self.config
+        return CodeProjection(
+            config.embedding_dim, config.code_activation, dtype=config.precision, name=name
+        )
+
+
+def paired_codes(outputs: Outputs) -> tuple[tf.Tensor, tf.Tensor] | None:
+    """Image codes repeated for each of their texts, and text codes, [B·n, D] both.
+
+    None if the batch holds one modality alone.
+    """
+    if not {"image_code", "text_code"} <= outputs.keys():
+        return None
+    image, text = outputs["image_code"], outputs["text_code"]
+    return tf.repeat(image, text.shape[0] // image.shape[0], axis=0), text
+
+
+def require_labels(config: DualEncoderConfig) -> int:
+    """The number of classes.
+
+    Raises:
+      UserError: the data have none.
+    """
+    if config.num_labels is None:
+        raise UserError(
+            f"System '{config.system}' learns from classes, and the data have none (label ids). "
+            "Give the data labels, or take a system that needs none, for example 'ucal'."
+        )
+    return config.num_labels

@@ -1,0 +1,128 @@
+"""DSCMR: a shared last layer, class scores, and likelihoods of shared classes.
+
+Zhen et al., "Deep Supervised Cross-Modal Retrieval".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import keras
+import tensorflow as tf
+from pydantic import NonNegativeFloat, PositiveInt
+
+from vl_models.distribution import all_gather, global_mean
+from vl_models.encoders.factory import FeaturesConfig, ImageEncoderConfig, TextEncoderConfig
+from vl_models.layers.classifier import Classifier
+from vl_models.losses.distances import distances
+from vl_models.losses.pair_likelihood import half_cosine, pair_likelihood
+from vl_models.losses.same_class import shares_label
+from vl_models.models.base import Batch, Outputs
+from vl_models.models.common_space import (
+    CommonSpace,
+    CommonSpaceConfig,
+    paired_codes,
+    require_labels,
+)
+from vl_models.objectives.label_classifier import labels_of
+
+_LEAST = 1e-6
+
+
+class DSCMRConfig(CommonSpaceConfig):
+    """Configuration of `DSCMR`; the defaults are the released code's.
+
+    Attributes:
+      system: "dscmr".
+      likelihood_weight: λ of the objective J = J1 + λ J2 + η J3.
+      pair_weight: η.
+    """
+
+    system: Literal["dscmr"] = "dscmr"
+    embedding_dim: PositiveInt = 1024
+    image: ImageEncoderConfig = FeaturesConfig(kind="features", hidden=(2048,), activation="relu")
+    text: TextEncoderConfig = FeaturesConfig(kind="features", hidden=(2048,), activation="relu")
+    code_activation: Literal["tanh", "linear"] = "linear"
+    shared_projection: bool = True
+    likelihood_weight: NonNegativeFloat = 1e-3
+    pair_weight: NonNegativeFloat = 1e-1
+
+    @property
+    def learns_from_labels(self) -> bool:
+        """Always."""
+        return True
+
+    @property
+    def classifies(self) -> bool:
+        """Always."""
+        return True
+
+
+class DSCMR(CommonSpace):
+    """J1 + λ J2 + η J3, with the code's means of row norms for J1 and J3.
+
+    The paper divides the norm of the whole matrix by n there, which is another scale.
+
+    Raises:
+      UserError: the data have no labels.
+    """
+
+    config: DSCMRConfig
+
+    def __init__(self, config: DSCMRConfig) -> None:
+        classes = require_labels(config)
+        super().__init__(config)
+        self.class_scores = Classifier(classes, dtype="float32", name="class_scores")
+
+    @property
+    def layers(self) -> Sequence[keras.layers.Layer]:
+        """Towers, objectives and the classifier of both modalities."""
+        return (*super().layers, self.class_scores)
+
+    def build(self) -> None:
+        """Create every variable; a second call changes nothing."""
+        if not self.class_scores.built:
+            self.class_scores.build((None, self.config.embedding_dim))
+        super().build()
+
+    def class_values(self, side: int, code: tf.Tensor) -> tf.Tensor:
+        """Class scores [B, C] of codes [B, D]; they are fitted to 1 for the class, else to 0.
+
+        What is below 0 is as little of the class as 0; none of any class is a little of all.
+        """
+        return tf.nn.relu(self.class_scores(code)) + _LEAST
+
+    def system_losses(self, batch: Batch, outputs: Outputs) -> dict[str, tf.Tensor]:
+        """``label_distance``, ``likelihood`` and ``pair_distance``, weighed; nothing alone."""
+        pairs = paired_codes(outputs)
+        if pairs is None:
+            return {}
+        config = self.config
+        image, text = outputs["image_code"], outputs["text_code"]
+        sides = [(code, labels_of(batch, code.shape[0])) for code in (image, text)]
+        label_distance = tf.add_n(
+            [global_mean(distances(self.class_scores(code), labels)) for code, labels in sides]
+        )
+        image_side, text_side = sides
+        terms = [
+            _likelihood(*pair)
+            for pair in (
+                (image_side, image_side),
+                (image_side, text_side),
+                (text_side, text_side),
+            )
+        ]
+        return {
+            "label_distance": label_distance,
+            "likelihood": config.likelihood_weight * tf.add_n(terms),
+            "pair_distance": config.pair_weight * global_mean(distances(*pairs)),
+        }
+
+
+def _likelihood(a: tuple[tf.Tensor, tf.Tensor], b: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+    """Mean over all pairs of the global batch; a and b are (codes, labels) of this replica."""
+    (codes, labels), (others, other_labels) = a, b
+    others, other_labels = all_gather(others), all_gather(other_labels)
+    theta = half_cosine(codes, others)
+    return global_mean(pair_likelihood(theta, shares_label(labels, other_labels)))
