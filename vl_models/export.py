@@ -24,34 +24,44 @@ from vl_models.zero_shot import ZeroShotClassifier, text_batch
 
 TEXT_TOWER, IMAGE_TOWER = "text_tower", "image_tower"
 ENCODE_TEXT, ENCODE_IMAGE = "encode_text", "encode_image"
+HASH_TEXT, HASH_IMAGE = "hash_text", "hash_image"
+IMAGE_FEATURES, TEXT_FEATURES = "image_features", "text_features"
 CLASSIFY_ZERO_SHOT, TEXT_ATTENTION = "classify_zero_shot", "text_attention"
 EXPERIMENT_ASSET = "assets.extra/experiment.yaml"
 ZERO_SHOT_ASSET = "assets.extra/zero_shot.json"
 
 
 class _Signature(NamedTuple):
-    """A graph function of one string tensor [B]."""
+    """A graph function of one tensor: strings [B], or vectors float32 [B, width]."""
 
     name: str
     input_name: str
     function: Callable[[tf.Tensor], dict[str, tf.Tensor]]
+    width: int | None = None
+
+    @property
+    def input_spec(self) -> tf.TensorSpec:
+        """Shape, dtype and name of the tensor."""
+        if self.width is None:
+            return tf.TensorSpec([None], tf.string, name=self.input_name)
+        return tf.TensorSpec([None, self.width], tf.float32, name=self.input_name)
 
 
 class _Tower(tf.Module):
     """Holds what the signatures need: variables, lookup tables and asset files."""
 
     def __init__(
-        self, variables: Sequence[tf.Variable], tables: Sequence[Any], assets: Sequence[Path]
+        self, variables: Sequence[tf.Variable], held: Sequence[Any], assets: Sequence[Path]
     ) -> None:
         super().__init__()
         self.tower_variables = list(variables)
-        self.tables = list(tables)
+        self.held = list(held)
         self.assets = [tf.saved_model.Asset(str(path)) for path in assets]
 
 
 def export_towers(
     model: VisionLanguageModel,
-    tokenizer: Tokenizer,
+    tokenizer: Tokenizer | None,
     out_dir: str | os.PathLike[str],
     *,
     experiment_yaml: str | None = None,
@@ -68,10 +78,12 @@ def export_towers(
     string [B, k] and scores float32 [B, k]. Tokeniser and decoder are part of the graphs; the
     vocabulary is beside it in ``assets/`` (`vl_models.text.factory.load_tokenizer` reads it).
     An earlier export in the same place is replaced. A model without texts has no text tower.
+    A tower of features takes ``features`` float32 [B, d] instead of strings; where the model
+    hashes, a tower also has ``hash_text`` or ``hash_image``, to code uint8 [B, bits / 8].
 
     Args:
       model: built; its configuration has an ``image_size``.
-      tokenizer: the one that the model was trained with.
+      tokenizer: the one that the model was trained with; None if it reads no tokens.
       out_dir: the folder that gets the folders of the towers.
       experiment_yaml: the experiment's configuration, kept in ``assets.extra/``.
       zero_shot: classes to tell images apart by; what they are made of is kept in the image
@@ -83,19 +95,85 @@ def export_towers(
     out_dir = Path(out_dir)
     extra = {} if experiment_yaml is None else {EXPERIMENT_ASSET: experiment_yaml}
     towers = {}
-    if "text" in model.MODALITIES:
+    if TEXT_FEATURES in model.MODALITIES:
+        signatures = _feature_signatures(model, TEXT_FEATURES, ENCODE_TEXT, HASH_TEXT)
+        towers[TEXT_TOWER] = _save(out_dir / TEXT_TOWER, signatures, extra)
+    elif "text" in model.MODALITIES:
+        if tokenizer is None:
+            raise ValueError("A model of tokens needs its tokenizer. Received: tokenizer=None")
         towers[TEXT_TOWER] = _save(
             out_dir / TEXT_TOWER,
             _text_signatures(model, tokenizer),
             extra,
-            tables=tokenizer.resources,
+            held=tokenizer.resources,
             assets=vocabulary_files(tokenizer),
         )
     if zero_shot is not None:
         content = json.dumps(zero_shot.to_json(), ensure_ascii=False, indent=2) + "\n"
         extra = {**extra, ZERO_SHOT_ASSET: content}
-    towers[IMAGE_TOWER] = _save(out_dir / IMAGE_TOWER, _image_signatures(model, zero_shot), extra)
+    if IMAGE_FEATURES in model.MODALITIES:
+        signatures = _feature_signatures(model, IMAGE_FEATURES, ENCODE_IMAGE, HASH_IMAGE)
+    else:
+        signatures = _image_signatures(model, zero_shot)
+    towers[IMAGE_TOWER] = _save(out_dir / IMAGE_TOWER, signatures, extra)
     return towers
+
+
+def export_compositions(
+    model: VisionLanguageModel,
+    base: Mapping[str, Path],
+    out_dir: str | os.PathLike[str],
+    *,
+    experiment_yaml: str | None = None,
+) -> dict[str, Path]:
+    """Write towers of features on top of the exported towers that the features come from.
+
+    They take what those take, ``query`` or ``image_bytes`` string [B], so they are released and
+    served like any dual encoder's.
+
+    Args:
+      model: built; reads "image_features" and "text_features".
+      base: folder of the exported ``image_tower`` and ``text_tower``.
+      out_dir: the folder that gets the folders of the towers.
+      experiment_yaml: the experiment's configuration, kept in ``assets.extra/``.
+
+    Returns:
+      Folder of each tower by its name.
+
+    Raises:
+      ValueError: a tower's embeddings are not as wide as the model's features.
+    """
+    extra = {} if experiment_yaml is None else {EXPERIMENT_ASSET: experiment_yaml}
+    towers = {}
+    for tower, signatures in (
+        (TEXT_TOWER, _feature_signatures(model, TEXT_FEATURES, ENCODE_TEXT, HASH_TEXT)),
+        (IMAGE_TOWER, _feature_signatures(model, IMAGE_FEATURES, ENCODE_IMAGE, HASH_IMAGE)),
+    ):
+        loaded = tf.saved_model.load(str(base[tower]))
+        below = loaded.signatures[signatures[0].name]
+        towers[tower] = _save(
+            Path(out_dir) / tower,
+            [_on_top(signature, below) for signature in signatures],
+            extra,
+            held=[loaded],
+        )
+    return towers
+
+
+def _on_top(signature: _Signature, below: Any) -> _Signature:
+    """A signature of features behind one that makes them of raw input."""
+    (input_name,) = below.structured_input_signature[1]
+    width = below.structured_outputs["embedding"].shape[-1]
+    if width != signature.width:
+        raise ValueError(
+            f"The towers below give embeddings of {width} numbers, the model's features have "
+            f"{signature.width}. Received: signature={signature.name!r}"
+        )
+
+    def composed(raw: tf.Tensor) -> dict[str, tf.Tensor]:
+        return signature.function(below(**{input_name: raw})["embedding"])
+
+    return _Signature(signature.name, input_name, composed)
 
 
 def with_prefix(signature: str, prefix: str) -> str:
@@ -103,23 +181,53 @@ def with_prefix(signature: str, prefix: str) -> str:
     return f"{signature}_{prefix}"
 
 
+def _feature_signatures(
+    model: VisionLanguageModel, modality: str, encode_name: str, hash_name: str
+) -> list[_Signature]:
+    """The tower of one modality over its precomputed vectors: embeddings and, if any, codes."""
+    width = model.get_config()[modality.removesuffix("_features")]["width"]
+    encode = model.encode_image if modality == IMAGE_FEATURES else model.encode_text
+    hash_codes = getattr(model, hash_name, None)
+
+    def embedding(features: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"embedding": encode({modality: features})}
+
+    signatures = [_Signature(encode_name, "features", embedding, width)]
+    if hash_codes is not None:
+
+        def code(features: tf.Tensor) -> dict[str, tf.Tensor]:
+            return {"code": hash_codes({modality: features})}
+
+        signatures.append(_Signature(hash_name, "features", code, width))
+    return signatures
+
+
 def _image_signatures(
     model: VisionLanguageModel, zero_shot: ZeroShotClassifier | None
 ) -> list[_Signature]:
     image_size = model.get_config()["image_size"]
 
-    def embed(image_bytes: tf.Tensor) -> tf.Tensor:
-        images = tf.map_fn(
+    def decode(image_bytes: tf.Tensor) -> tf.Tensor:
+        return tf.map_fn(
             lambda encoded: decode_and_crop(encoded, image_size),
             image_bytes,
             fn_output_signature=tf.TensorSpec([image_size, image_size, 3], tf.uint8),
         )
-        return model.encode_image({"image": images})
+
+    def embed(image_bytes: tf.Tensor) -> tf.Tensor:
+        return model.encode_image({"image": decode(image_bytes)})
 
     def encode_image(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"embedding": embed(image_bytes)}
 
     signatures = [_Signature(ENCODE_IMAGE, "image_bytes", encode_image)]
+    hash_codes = getattr(model, HASH_IMAGE, None)
+    if hash_codes is not None:
+
+        def hash_image(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+            return {"code": hash_codes({"image": decode(image_bytes)})}
+
+        signatures.append(_Signature(HASH_IMAGE, "image_bytes", hash_image))
     if zero_shot is not None:
 
         def classify(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -137,6 +245,13 @@ def _text_signatures(model: VisionLanguageModel, tokenizer: Tokenizer) -> list[_
         encoders.append(_text_encoder(model, tokenizer, prefix, index))
         if hasattr(model, "text_attention"):
             attentions.append(_text_attention(model, tokenizer, prefix, index))
+    hash_codes = getattr(model, HASH_TEXT, None)
+    if hash_codes is not None:
+
+        def hash_text(query: tf.Tensor) -> dict[str, tf.Tensor]:
+            return {"code": hash_codes(text_batch(tokenizer, query))}
+
+        encoders.append(_Signature(HASH_TEXT, "query", hash_text))
     return encoders + attentions
 
 
@@ -173,10 +288,13 @@ def _save(
     signatures: Sequence[_Signature],
     extra: Mapping[str, str],
     *,
-    tables: Sequence[Any] = (),
+    held: Sequence[Any] = (),
     assets: Mapping[str, str] | None = None,
 ) -> Path:
-    """Write one tower beside ``target``, then rename it into place; the first is the default."""
+    """Write one tower beside ``target``, then rename it into place; the first is the default.
+
+    ``held`` are objects whose tables, and whose graphs, the signatures use.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as temporary:
         files = {Path(temporary) / asset: text for asset, text in (assets or {}).items()}
@@ -184,7 +302,7 @@ def _save(
             path.write_bytes(text.encode("utf-8"))
         functions = {
             signature.name: tf.function(signature.function, autograph=False).get_concrete_function(
-                tf.TensorSpec([None], tf.string, name=signature.input_name)
+                signature.input_spec
             )
             for signature in signatures
         }
@@ -196,7 +314,7 @@ def _save(
         }
         staged = Path(temporary) / target.name
         tf.saved_model.save(
-            _Tower(list(variables.values()), tables, list(files)),
+            _Tower(list(variables.values()), held, list(files)),
             str(staged),
             signatures={**functions, "serving_default": functions[signatures[0].name]},
         )

@@ -103,13 +103,27 @@ class HookConfig(StrictConfig):
     every: int = pydantic.Field(ge=1)
 
 
+class KeepBestConfig(StrictConfig):
+    """Which step's weights a training ends with, and when to stop looking for a better one.
+
+    ``metric`` is a value that ``hook`` measures; the training stops early after ``patience``
+    measurements that were no better (never without it).
+    """
+
+    hook: str = "validation"
+    metric: str
+    mode: Literal["max", "min"] = "max"
+    patience: int | None = pydantic.Field(default=None, ge=1)
+
+
 class TrainConfig(StrictConfig):
     """Everything about training that is neither the model nor the data.
 
     One step is one optimiser update: ``accumulation_steps`` forward passes of the global batch
     each. In the simple case the top-level ``optimizer``, ``learning_rate``, ``weight_decay``,
     ``warmup_steps``, ``decay``, ``frozen`` and ``steps`` (or ``epochs``) say it all;
-    ``optimizers`` and ``stages`` replace them. ``jit_compile`` compiles the step with XLA, on one
+    ``optimizers`` and ``stages`` replace them. ``keep_best`` ends with the weights of the best
+    step instead of the last. ``jit_compile`` compiles the step with XLA, on one
     device. ``deterministic`` makes every operation repeat itself to the bit, at a cost in speed.
     """
 
@@ -139,6 +153,16 @@ class TrainConfig(StrictConfig):
     checkpoint_every: int = pydantic.Field(default=1000, ge=1)
     keep: int = pydantic.Field(default=2, ge=1)
     hooks: tuple[HookConfig, ...] = ()
+    keep_best: KeepBestConfig | None = None
+
+    @pydantic.model_validator(mode="after")
+    def _best_is_measured(self) -> TrainConfig:
+        names = [hook.name for hook in self.hooks]
+        if self.keep_best is not None and self.keep_best.hook not in names:
+            raise ValueError(
+                f"keep_best needs the hook '{self.keep_best.hook}' among hooks: {names or 'none'}"
+            )
+        return self
 
     @pydantic.model_validator(mode="after")
     def _consistent(self) -> TrainConfig:

@@ -10,8 +10,9 @@ import tensorflow as tf
 
 from vl_models import features as f
 from vl_models.errors import UserError
+from vl_models.row_random import stream_seed
 from vl_models.training.records import COPIES, Select, count_records, read_records
-from vl_models.training.sampling import REPEAT, round_at_random, row_seed, stream_seed
+from vl_models.training.sampling import REPEAT, round_at_random, row_seed
 
 _SCANNED = 256  # records parsed together
 

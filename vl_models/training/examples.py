@@ -15,9 +15,16 @@ import tensorflow as tf
 from vl_models import features as f
 from vl_models.augmentations import NUM_DRAWS, PRESETS, decode_and_augment
 from vl_models.images import decode_and_crop
+from vl_models.row_random import draw_uniform, stream_seed
 from vl_models.strict_config import StrictConfig
 from vl_models.training.draws import Selection
-from vl_models.training.label_texts import NO_LABEL, draw_label_texts, fill_templates, label_ids
+from vl_models.training.label_texts import (
+    NO_LABEL,
+    draw_label_texts,
+    fill_templates,
+    label_ids,
+    label_names,
+)
 from vl_models.training.records import row_place
 from vl_models.training.sampling import (
     AUGMENT,
@@ -25,9 +32,7 @@ from vl_models.training.sampling import (
     TEXT,
     VIEW_2,
     draw_texts,
-    draw_uniform,
     row_seed,
-    stream_seed,
 )
 
 Rows = dict[str, tf.Tensor]
@@ -45,21 +50,21 @@ class InputConfig(StrictConfig):
     """What the rows of one source hold.
 
     ``image_size`` is the side of the model's input in pixels; ``max_clicked_queries`` 0 leaves
-    `clicked_query_keys` out; ``num_labels`` 0 leaves `label` out. ``total_clicks`` is the sum
-    of `image/clicks_total` over the images; without it `image_log_q` is off by a constant,
-    which a softmax over images does not see. ``augment`` makes random images of the stored
-    ones, as ``augmentation`` says: "crop" takes squares, of a random share ``crop_scale`` of
-    the shorter side if that is given; the others are presets of `vl_models.augmentations`.
-    Without it images are the centre squares. ``views`` 2 makes `image_2` a second, independent
-    augmentation of the same stored image. ``shuffle_shards`` files
-    are read side by side and share one shuffle buffer. Texts are drawn by click weight **
+    `clicked_query_keys` out; ``classes`` are the names of the columns of `label`; none leave it
+    out. ``total_clicks`` is the sum of `image/clicks_total` over the images; without it
+    `image_log_q` is off by a constant, which a softmax over images does not see. ``augment``
+    makes random images of the stored ones, as ``augmentation`` says: "crop" takes squares, of a
+    random share ``crop_scale`` of the shorter side if that is given; the others are presets of
+    `vl_models.augmentations`. Without it images are the centre squares. ``views`` 2 makes
+    `image_2` a second, independent augmentation of the same stored image. ``shuffle_shards``
+    files are read side by side and share one shuffle buffer. Texts are drawn by click weight **
     ``text_draw_power``: 1 by weight, 0 evenly.
 
     ``texts`` "labels" makes a row's texts of one of its label texts: it is put into
     ``templates``, and records without a label text are left out. Without ``use_labels`` rows
     count as unlabelled (`label_id` -1). ``image_draw_power`` p draws an image in proportion to
-    its clicks ** p, once per epoch on average, and `image_log_q` is the log share of that;
-    None takes the records as they are, and `image_log_q` is the log share of the clicks.
+    its clicks ** p, once per epoch on average, and `image_log_q` is the log share of that; None
+    takes the records as they are, and `image_log_q` is the log share of the clicks.
     ``weak_weight`` is a factor on draws and weights of queries of weak correlation.
     """
 
@@ -72,7 +77,7 @@ class InputConfig(StrictConfig):
     weak_weight: float = pydantic.Field(default=1.0, ge=0)
     text_draw_power: float = pydantic.Field(default=1.0, ge=0)
     max_clicked_queries: int = pydantic.Field(default=16, ge=0)
-    num_labels: int = pydantic.Field(default=0, ge=0)
+    classes: tuple[str, ...] = ()
     image_features: int = pydantic.Field(default=0, ge=0)
     text_features: int = pydantic.Field(default=0, ge=0)
     total_clicks: float | None = pydantic.Field(default=None, gt=0)
@@ -161,7 +166,7 @@ def _specification(config: InputConfig) -> dict[str, object]:
         f.IMAGE_CLICKS_TOTAL: tf.io.FixedLenFeature([], tf.int64, 0),
         f.SOURCE_TYPE: tf.io.FixedLenFeature([], tf.string, f.SOURCE_TYPES[0]),
     }
-    if config.use_labels or config.texts == "labels":
+    if config.use_labels or config.classes or config.texts == "labels":
         specification[f.LABEL_ID] = tf.io.RaggedFeature(tf.int64)
         specification[f.LABEL_TEXT] = tf.io.RaggedFeature(tf.string)
     if "image" in config.modalities:
@@ -204,15 +209,13 @@ def _image_log_q(clicks: tf.Tensor, config: InputConfig, offset: float) -> tf.Te
 def _labels(parsed: Rows, config: InputConfig) -> Rows:
     """label_id int32 [B] (the first, -1 = none), and label float32 [B, C] multi-hot if C > 0."""
     rows = tf.shape(parsed[f.IMAGE_ID])[0]
-    if not config.use_labels:
-        batch: Rows = {"label_id": tf.fill([rows], tf.constant(NO_LABEL, tf.int32))}
-        return batch | ({"label": tf.zeros([rows, config.num_labels])} if config.num_labels else {})
-    given = parsed[f.LABEL_ID]
-    batch = {"label_id": label_ids(given, parsed[f.LABEL_TEXT])[:, 0]}
-    if config.num_labels:
-        padded = tf.pad(given.to_tensor(NO_LABEL), [[0, 0], [0, 1]], constant_values=NO_LABEL)
-        # one_hot(-1) is all zeros.
-        batch["label"] = tf.reduce_max(tf.one_hot(padded, config.num_labels), axis=1)
+    batch: Rows = {"label_id": tf.fill([rows], tf.constant(NO_LABEL, tf.int32))}
+    if config.use_labels:
+        batch["label_id"] = label_ids(parsed[f.LABEL_ID], parsed[f.LABEL_TEXT])[:, 0]
+    if config.classes:
+        names = label_names(parsed[f.LABEL_ID], parsed[f.LABEL_TEXT])
+        matches = names[:, :, tf.newaxis] == tf.constant(config.classes)
+        batch["label"] = tf.cast(tf.reduce_any(matches, axis=1), tf.float32)
     return batch
 
 

@@ -114,6 +114,11 @@ class RecordSource:
         self._weight_fn = weight_fn
         self._scan: Scan | None = None
 
+    @property
+    def has_classes(self) -> bool:
+        """Whether batches hold ``label``."""
+        return bool(self._config.classes)
+
     def open(self, feed: Feed, position: InputPosition) -> Iterator[tuple[Batch, InputPosition]]:
         """Batches with the position after each, without end, from ``position`` on.
 

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from vl_models.row_random import stream_seed
 from vl_models.text.normalize import normalize_queries
-from vl_models.training.sampling import LABEL, TEMPLATE, draw_texts, stream_seed
+from vl_models.training.sampling import LABEL, TEMPLATE, draw_texts
 
 PLACE = "{}"  # in a template: where the class name goes
 NO_LABEL = -1
@@ -88,3 +89,20 @@ def label_ids(ids: tf.RaggedTensor, texts: tf.RaggedTensor) -> tf.Tensor:
     given = ids.to_tensor(NO_LABEL, shape=shape)
     made = named.to_tensor(NO_LABEL, shape=shape)
     return tf.cast(tf.where(lengths[:, tf.newaxis] > 0, given, made), tf.int32)
+
+
+def label_names(ids: tf.RaggedTensor, texts: tf.RaggedTensor) -> tf.Tensor:
+    """Names of the labels of each row, by which classes are told: texts, or else ids in digits.
+
+    Args:
+      ids: int64 [B, (K)], as stored.
+      texts: string [B, (K)], as stored.
+
+    Returns:
+      string [B, K], padded with "".
+    """
+    numbers = ids.with_flat_values(tf.strings.as_string(ids.flat_values))
+    width = tf.reduce_max(tf.concat([ids.row_lengths(), texts.row_lengths(), [0]], axis=0))
+    shape = tf.stack([ids.nrows(), width])
+    named = texts.row_lengths()[:, tf.newaxis] > 0
+    return tf.where(named, texts.to_tensor("", shape=shape), numbers.to_tensor("", shape=shape))

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from vl_models.errors import UserError
 from vl_models.models.base import Batch, VisionLanguageModel
+from vl_models.training.best import BestWeights
 from vl_models.training.checkpoint import by_path
 from vl_models.training.config import TrainConfig
 from vl_models.training.input import Feed, Source
@@ -120,6 +121,7 @@ class Trainer:
             for variable in group.optimizer.variables
         }
         self._state = RunState(self.run_dir, config, self._variables, slots, self._mixer, strategy)
+        self._best = self._make_best()
         self._compiled: dict[tuple[str, str], Steps] = {}
         self._learning_rates: dict[str, float] = {}
         self.step = 0
@@ -142,6 +144,9 @@ class Trainer:
         if self.step > 0:
             self._learning_rates.clear()
             logger.info("resumed from step %d of %d", self.step, self.total_steps)
+        passes = self.total_steps * self.config.accumulation_steps
+        with self.strategy.scope():
+            self.model.before_training(passes * self.batch_size)
         log = RunLog(self.run_dir, self.step, self.total_steps, enabled=self._place.is_chief)
         try:
             with StopRequest() as stop, log:
@@ -150,6 +155,9 @@ class Trainer:
             if self._place.count == 1:
                 raise
             raise worker_lost() from error
+        if self._best is not None and interrupted is None:
+            with self.strategy.scope():
+                self._best.restore()
         return TrainResult(self.step, log.path, interrupted)
 
     def _run(self, stop: StopRequest, log: RunLog) -> str | None:
@@ -164,6 +172,10 @@ class Trainer:
                 source = plan.config.warm_start.source
                 logger.info("stage %s: %d variables from %s", plan.config.name, len(loaded), source)
             while self.step < end:
+                if self._best is not None and self._best.exhausted(self.step):
+                    logger.info("no better since long: the training ends at step %d", self.step)
+                    self._state.save(self.step)
+                    return None
                 results = self._make_step(plan, stop, pending)
                 log.advance(self.step)
                 stopped = self._stopped(stop, results)
@@ -215,7 +227,10 @@ class Trainer:
             log.write(self.step, place, {**values, **rates, **timing})
         for name, every, hook in self._hooks:
             if self.step % every == 0:
-                log.write_hook(self.step, name, hook(self.step, self.model))
+                measured = hook(self.step, self.model)
+                log.write_hook(self.step, name, measured)
+                if self._best is not None and name == self._best.hook:
+                    self._best.offer(self.step, measured)
         if saves:
             self._state.save(self.step)
         pending.restart_clock()
@@ -242,6 +257,13 @@ class Trainer:
                 self.config.jit_compile,
             )
         return self._compiled[key]
+
+    def _make_best(self) -> BestWeights | None:
+        config = self.config.keep_best
+        if config is None:
+            return None
+        every = next(hook.every for hook in self.config.hooks if hook.name == config.hook)
+        return BestWeights(self.run_dir, config, every, self._variables, self._place.is_chief)
 
     def _build_groups(self) -> dict[tuple[str, str], list[Group]]:
         """Optimisers of every phase: its own, or the shared ones, which are built once."""

@@ -36,7 +36,7 @@ def test_an_epoch_holds_each_row_once_and_drops_the_remainder(pattern):
 
 
 def test_batch_has_the_contract_of_dtypes_and_shapes(pattern):
-    batch, _ = take(tiny.source(pattern, num_labels=3), 1)[0]
+    batch, _ = take(tiny.source(pattern, classes=["0", "1", "2"]), 1)[0]
     assert {key: (value.dtype.name, value.shape.as_list()) for key, value in batch.items()} == {
         "image": ("uint8", [4, 4, 4, 3]),
         "token_ids": ("int32", [8, 6]),
@@ -56,7 +56,7 @@ def test_batch_has_the_contract_of_dtypes_and_shapes(pattern):
 
 
 def test_values_are_those_of_the_example(pattern):
-    source = tiny.source(pattern, num_labels=3, shuffle=False, total_clicks=231.0)
+    source = tiny.source(pattern, classes=["0", "1", "2"], shuffle=False, total_clicks=231.0)
     batch, _ = take(source, 1)[0]
     assert batch["row"].numpy().tolist() == [0, 1, 2, 3]
     np.testing.assert_allclose(batch["image_log_q"], np.log([1, 2, 3, 4]) - np.log(231), atol=1e-6)

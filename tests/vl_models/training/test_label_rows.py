@@ -79,14 +79,20 @@ def test_a_label_text_that_is_a_query_has_the_querys_key():
     assert batch["query_key"].numpy().tolist() == keys(["cat"])
 
 
-def test_rows_without_use_labels_are_unlabelled():
+def test_rows_without_use_labels_have_no_id_but_their_classes():
+    classes = ("owl", "cat", "Red  Fox")
     for texts in ("labels", "queries"):
-        batch = rows_of([TWO_LABELS], texts=texts, use_labels=False, num_labels=10)
+        batch = rows_of([TWO_LABELS], texts=texts, use_labels=False, classes=classes)
         assert batch["label_id"].numpy().tolist() == [-1]
-        assert not batch["label"].numpy().any()
-    batch = rows_of([TWO_LABELS], use_labels=True, num_labels=10)
-    assert batch["label_id"].numpy().tolist() == [4]
-    assert np.flatnonzero(batch["label"]).tolist() == [4, 9]
+        assert batch["label"].numpy().tolist() == [[1, 0, 1]]
+    batch = rows_of([TWO_LABELS], use_labels=True)
+    assert batch["label_id"].numpy().tolist() == [4] and "label" not in batch
+
+
+def test_classes_are_told_by_text_or_else_by_id():
+    records = [example(label__id=ids, query__text=[b"x"]) for ids in ([9, 4], [], [5])]
+    batch = rows_of(records, classes=("4", "9"))
+    assert batch["label"].numpy().tolist() == [[1, 1], [0, 0], [0, 0]]
 
 
 def test_names_without_ids_have_the_same_id_in_both_kinds_of_source():

@@ -1,7 +1,8 @@
 import numpy as np
 import tensorflow as tf
 
-from vl_models.training.sampling import draw_texts, row_seed, stream_seed
+from vl_models.row_random import stream_seed
+from vl_models.training.sampling import draw_texts, row_seed
 
 
 def seeds_of(rows, run=7, epoch=0):

@@ -5,6 +5,7 @@ import tiny
 import tiny_systems
 
 from vl_models.errors import UserError
+from vl_models.metrics.class_retrieval import class_retrieval, cosine_similarity
 from vl_models.training.config import TrainConfig
 from vl_models.training.input import Feed
 from vl_models.training.logging import read_history
@@ -51,6 +52,29 @@ def test_recall_is_that_of_the_embeddings_in_the_batch(pattern):
     assert {key: measured[key] for key in hits} == pytest.approx(
         {key: np.mean(values) for key, values in hits.items()}
     )
+
+
+def test_map_by_class_is_over_even_parts_of_the_whole_split(pattern):
+    model = tiny_systems.make_model("clip")
+    model.build()
+    options = {"image_size": tiny_systems.SIZE, "classes": ("0", "1", "2"), "shuffle": False}
+    source = tiny.source(pattern, **options)
+
+    measured = Validation(source, 8, 1)(0, model)  # ten records: twice five, not eight
+
+    opened = source.open(Feed(5), START)
+    batches = [next(opened)[0] for _ in range(2)]
+    images, texts, labels = (
+        np.concatenate([np.asarray(read(batch)) for batch in batches])
+        for read in (model.encode_image, model.encode_text, lambda batch: batch["label"])
+    )
+    for direction, one, other in (
+        ("image_to_text", images, texts),
+        ("text_to_image", texts, images),
+    ):
+        found = class_retrieval(cosine_similarity(one, other), labels > 0, labels > 0)
+        expected = found.mean_average_precision()
+        assert measured[f"map@all/{direction}"] == pytest.approx(expected, abs=1e-6)
 
 
 def test_a_model_is_traced_once_and_another_one_is_measured_anew(pattern):

@@ -20,6 +20,16 @@ SYSTEMS = {
     # The queue wraps around within the third step.
     "wenlan": {"system": "wenlan", "queue_size": 10, "momentum": 0.9, **_TOWERS},
     "unicl": {"system": "unicl", **_TOWERS},
+    # The reversal's strength depends on how many instances were seen.
+    "adversary": {
+        "system": "clip",
+        "shared_projection": True,
+        "objectives": [
+            {"kind": "modality_adversary", "reversal": {"kind": "dgrl", "instances": 16}},
+            {"kind": "pair_margin", "margin": 0.7},
+        ],
+        **_TOWERS,
+    },
 }
 
 
