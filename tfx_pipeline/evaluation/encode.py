@@ -21,7 +21,7 @@ _NORM_TOLERANCE = 1e-3
 
 
 class Tower:
-    """One exported tower: a signature from raw input to unit-norm embeddings.
+    """One exported tower: a signature from raw input (or features) to unit-norm embeddings.
 
     Args:
       path: SavedModel folder.
@@ -30,6 +30,8 @@ class Tower:
     Raises:
       UserError: no SavedModel there, or it lacks the signature.
     """
+
+    OUTPUT = "embedding"
 
     def __init__(self, path: str | Path, signature: str):
         if not (Path(path) / "saved_model.pb").is_file():
@@ -46,21 +48,22 @@ class Tower:
         self._encode = self._loaded.signatures[signature]
         inputs = self._encode.structured_input_signature[1]
         outputs = self._encode.structured_outputs
-        if len(inputs) != 1 or "embedding" not in outputs:
+        if len(inputs) != 1 or self.OUTPUT not in outputs:
             raise UserError(
-                f"{path}: signature {signature} must have one input and the output 'embedding'. "
+                f"{path}: signature {signature} must have one input and the output "
+                f"'{self.OUTPUT}'. "
                 f"Received: inputs={sorted(inputs)}, outputs={sorted(outputs)}"
             )
-        self._input_name = next(iter(inputs))
+        self._input_name, specification = next(iter(inputs.items()))
+        self._dtype = specification.dtype
 
-    def encode(self, raw: Sequence[str] | np.ndarray) -> np.ndarray:
-        """Encode strings or bytes [B] to float32[B, D].
+    def encode(self, raw: Sequence[str] | Sequence[bytes] | np.ndarray) -> np.ndarray:
+        """Encode strings or bytes [B], or feature vectors [B, d], to float32[B, D].
 
         Raises:
           UserError: an embedding is not of unit norm (which includes NaN).
         """
-        embedding = self._encode(**{self._input_name: tf.constant(raw, tf.string)})["embedding"]
-        values = np.asarray(embedding, np.float32)
+        values = np.asarray(self._outputs(raw), np.float32)
         norms = np.linalg.norm(values, axis=-1)
         wrong = np.flatnonzero(~(np.abs(norms - 1) <= _NORM_TOLERANCE))
         if len(wrong):
@@ -71,9 +74,24 @@ class Tower:
             )
         return values
 
+    def _outputs(self, raw: Sequence[str] | Sequence[bytes] | np.ndarray) -> tf.Tensor:
+        return self._encode(**{self._input_name: tf.constant(raw, self._dtype)})[self.OUTPUT]
 
-def encode_queries(tower: Tower, queries: Sequence[str], batch_size: int) -> np.ndarray:
-    """Embeddings float32[Q, D] of the queries, in order."""
+
+class HashTower(Tower):
+    """One exported tower's hash codes, by its signature ``hash_text`` or ``hash_image``."""
+
+    OUTPUT = "code"
+
+    def encode(self, raw: Sequence[str] | Sequence[bytes] | np.ndarray) -> np.ndarray:
+        """Packed codes uint8[B, bits / 8] of what the signature takes."""
+        return np.asarray(self._outputs(raw), np.uint8)
+
+
+def encode_queries(
+    tower: Tower, queries: Sequence[str] | np.ndarray, batch_size: int
+) -> np.ndarray:
+    """Embeddings float32[Q, D] of the queries (or of features [Q, d]), in order."""
     starts = range(0, len(queries), batch_size)
     return np.concatenate([tower.encode(queries[at : at + batch_size]) for at in starts])
 

@@ -9,12 +9,15 @@ from tfx_pipeline.evaluation.config import EvaluationConfig
 from vl_models.errors import UserError
 
 MODALITY_GAP = "modality_gap"
+MODALITY_CLASSIFIER = "modality_classifier/accuracy"
+MODALITY_SILHOUETTE = "modality_silhouette"
 MEDIAN_RANK = "median_rank"
 IMAGE_TO_TEXT = "image_to_text"
 TEXT_TO_IMAGE = "text_to_image"
 MEAN = "mean"
 ZERO_SHOT = "zero_shot"
 KNN_NEIGHBOURS = 20
+_GAPS = (MODALITY_GAP, MODALITY_CLASSIFIER, MODALITY_SILHOUETTE)
 KNN_ACCURACY = f"knn@{KNN_NEIGHBOURS}/accuracy"
 
 
@@ -53,9 +56,22 @@ def metric_keys(config: EvaluationConfig, slices: Iterable[str]) -> list[str]:
     return keys
 
 
+def class_metric_keys(cut_off: int, hashes: bool) -> list[str]:
+    """Every key of an evaluation by class; both directions are named there, and their mean.
+
+    Args:
+      cut_off: of the second mAP.
+      hashes: whether the towers give binary codes; then cosine is measured beside them.
+    """
+    measures = ["map@all", f"map@{cut_off}", "auc"]
+    measures += [f"float/{name}" for name in measures] if hashes else []
+    keys = [f"{name}/{part}" for name in measures for part in (IMAGE_TO_TEXT, TEXT_TO_IMAGE, MEAN)]
+    return [*keys, *_GAPS]
+
+
 def lower_is_better(key: str) -> bool:
-    """True for ranks and the modality gap, whatever the slice and direction."""
-    return any(part in (MEDIAN_RANK, MODALITY_GAP) for part in key.split("/"))
+    """True for ranks and all that tells the modalities apart, whatever slice and direction."""
+    return key in _GAPS or any(part in (MEDIAN_RANK, MODALITY_GAP) for part in key.split("/"))
 
 
 def check_threshold_keys(config: EvaluationConfig, valid: Iterable[str]) -> None:

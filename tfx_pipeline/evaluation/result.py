@@ -101,6 +101,9 @@ class Evaluation:
       failures: the queries with the worst ranks.
       thumbnails: image id → encoded image, for all images of examples and failures.
       attention: of a few queries; none for towers without text prefixes.
+      sample_before: of the features that the towers read, where both modalities' are equally wide:
+        others have no plane in common.
+      precision_curves: direction → precision at `RECALL_LEVELS`; of an evaluation by class.
     """
 
     config: EvaluationConfig
@@ -115,3 +118,5 @@ class Evaluation:
     failures: tuple[Example, ...] = ()
     thumbnails: dict[str, bytes] = field(default_factory=dict)
     attention: tuple[AttentionMap, ...] = ()
+    sample_before: EmbeddingSample | None = None
+    precision_curves: dict[str, np.ndarray] = field(default_factory=dict)

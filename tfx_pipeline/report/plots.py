@@ -6,7 +6,7 @@ import io
 import re
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib
@@ -17,6 +17,7 @@ from matplotlib.lines import Line2D
 
 from tfx_pipeline.evaluation.result import EmbeddingSample
 from tfx_pipeline.report.history import LEARNING_RATE, History
+from vl_models.metrics.class_retrieval import RECALL_LEVELS
 
 # Stands for the text colour of the page; occurs nowhere else.
 _INK = "#010203"
@@ -70,6 +71,23 @@ def history_svg(history: History) -> str | None:
     for axis in axes[len(curves) :]:
         axis.set_axis_off()
     return _svg(figure, "history")
+
+
+def precision_svg(curves: Mapping[str, np.ndarray]) -> str | None:
+    """Precision over recall, one line per direction; None without curves."""
+    if not curves:
+        return None
+    figure = Figure(figsize=(5.2, 3.2), layout="constrained")
+    axis = figure.subplots()
+    for (name, values), color in zip(curves.items(), _ACCENTS):
+        axis.plot(RECALL_LEVELS, values, color=color, linewidth=1.6, label=name.replace("_", " "))
+    axis.set_xlim(0, 1)
+    axis.set_ylim(0, 1)
+    axis.set_xlabel("recall", fontsize=9, color=_INK)
+    axis.set_ylabel("precision", fontsize=9, color=_INK)
+    axis.legend(frameon=False, fontsize=8, labelcolor=_INK)
+    _plain(axis)
+    return _svg(figure, "precision")
 
 
 def space_svg(sample: EmbeddingSample, projection: str, seed: int) -> tuple[str, str]:

@@ -11,7 +11,7 @@ from tfx_pipeline.evaluation.result import Evaluation
 from tfx_pipeline.report import tables
 from tfx_pipeline.report.facts import ReportFacts
 from tfx_pipeline.report.history import read_history
-from tfx_pipeline.report.plots import history_svg, space_svg
+from tfx_pipeline.report.plots import history_svg, precision_svg, space_svg
 from tfx_pipeline.report.templates import load_template
 from tfx_pipeline.report.thumbnails import data_uri
 
@@ -35,10 +35,12 @@ def render_report(
       out_path: the file, renamed into place.
     """
     history = read_history(history_path)
-    space, projection = space_svg(
-        evaluation.sample, evaluation.config.report.projection, evaluation.config.bootstrap.seed
-    )
+    drawn = evaluation.config.report.projection, evaluation.config.bootstrap.seed
+    space, projection = space_svg(evaluation.sample, *drawn)
+    before = evaluation.sample_before
+    space_before = None if before is None else markupsafe.Markup(space_svg(before, *drawn)[0])
     curves = history_svg(history)
+    precision = precision_svg(evaluation.precision_curves)
     columns, directions = tables.direction_rows(evaluation)
     zero_shot_columns, zero_shot = tables.zero_shot_rows(evaluation)
     # A thumbnail is made once, however many queries show its image.
@@ -52,8 +54,10 @@ def render_report(
         slices=tables.slice_tables(evaluation),
         slice_measures=tables.headline_names(evaluation.config),
         curves=None if curves is None else markupsafe.Markup(curves),
+        precision=None if precision is None else markupsafe.Markup(precision),
         unreadable_history=history.unreadable,
         space=markupsafe.Markup(space),
+        space_before=space_before,
         projection=projection,
         gap=tables.cell(evaluation, MODALITY_GAP) if MODALITY_GAP in evaluation.metrics else None,
         zero_shot_columns=zero_shot_columns,

@@ -8,10 +8,13 @@ from dataclasses import dataclass
 
 from tfx_pipeline.evaluation.config import EvaluationConfig
 from tfx_pipeline.evaluation.metric_keys import (
+    IMAGE_TO_TEXT,
     KNN_ACCURACY,
     MEAN,
     MEDIAN_RANK,
+    MODALITY_CLASSIFIER,
     MODALITY_GAP,
+    MODALITY_SILHOUETTE,
     TEXT_TO_IMAGE,
     ZERO_SHOT,
     lower_is_better,
@@ -69,10 +72,15 @@ def headline(evaluation: Evaluation) -> list[Cell]:
     names = headline_names(evaluation.config)
     keys = [
         *(with_direction(name, direction) for name in names),
+        *(key for key in evaluation.metrics if key.startswith("map@") and key.endswith(MEAN)),
         MODALITY_GAP,
+        MODALITY_CLASSIFIER,
+        MODALITY_SILHOUETTE,
         f"{ZERO_SHOT}/accuracy@1",
         KNN_ACCURACY,
     ]
+    if not evaluation.precision_curves:  # of clicks, where mAP is one measure of many
+        keys = [key for key in keys if not key.startswith("map@")]
     return [cell(evaluation, key) for key in keys if key in evaluation.metrics]
 
 
@@ -83,6 +91,8 @@ def direction_rows(evaluation: Evaluation) -> tuple[list[str], list[tuple[str, l
     """
     if MODALITY_GAP not in evaluation.metrics:
         return [], []
+    if evaluation.precision_curves:
+        return _class_rows(evaluation)
     columns = list(evaluation.config.directions)
     if len(columns) > 1:
         columns.append(MEAN)  # type: ignore[arg-type]
@@ -90,6 +100,15 @@ def direction_rows(evaluation: Evaluation) -> tuple[list[str], list[tuple[str, l
         (name, [cell(evaluation, with_direction(name, column)) for column in columns])
         for name in measure_names(evaluation.config)
     ]
+    return [column.replace("_", " ") for column in columns], rows
+
+
+def _class_rows(evaluation: Evaluation) -> tuple[list[str], list[tuple[str, list[Cell]]]]:
+    """As `direction_rows`, of an evaluation by class."""
+    columns = (IMAGE_TO_TEXT, TEXT_TO_IMAGE, MEAN)
+    ending = f"/{MEAN}"
+    names = [key.removesuffix(ending) for key in evaluation.metrics if key.endswith(ending)]
+    rows = [(name, [cell(evaluation, f"{name}/{column}") for column in columns]) for name in names]
     return [column.replace("_", " ") for column in columns], rows
 
 
@@ -140,6 +159,6 @@ def _signed(key: str, change: float) -> str:
 
 def _trend(key: str, change: float) -> str:
     # A smaller gap alone does not make retrieval better (Liang et al. 2022, section 5).
-    if change == 0 or key == MODALITY_GAP:
+    if change == 0 or key in (MODALITY_GAP, MODALITY_CLASSIFIER, MODALITY_SILHOUETTE):
         return "neutral"
     return "better" if (change < 0) == lower_is_better(key) else "worse"
