@@ -19,8 +19,8 @@ import numpy as np
 from serving import files
 from serving.errors import ServingError
 
-KINDS = ("flat", "hnsw")
-METRICS = ("inner_product",)
+KINDS = ("flat", "hnsw", "binary")
+_BITS = 8  # of a byte
 _NORM_TOLERANCE = 1e-3
 # Links per node and breadth while building: FAISS's usual choice for vectors of a few hundred
 # dimensions. Breadth while searching can be chosen later, so it is not in the file.
@@ -31,7 +31,11 @@ _REBUILD = "Build the index again with build_index."
 
 @dataclass(frozen=True)
 class Hit:
-    """One result: the id and address of the image, and its similarity to the query."""
+    """One result: the id and address of the image, and its similarity to the query.
+
+    The similarity is the cosine; in a binary index that of the signs, which is
+    1 - 2 · Hamming distance / bits.
+    """
 
     id: str
     uri: str
@@ -55,6 +59,11 @@ class Index(Protocol):
         """For each row of float32 `vectors` [B, D], up to k hits, best first."""
 
 
+def sign_bits(vectors: np.ndarray) -> np.ndarray:
+    """Signs of float [B, D] as bits, uint8 [B, D / 8]: 1 from 0 on, the least significant first."""
+    return np.packbits(np.asarray(vectors) >= 0, axis=1, bitorder="little")
+
+
 def build_index(
     embeddings: np.ndarray,
     ids: Sequence[str],
@@ -63,7 +72,6 @@ def build_index(
     *,
     tower_version: int | None = None,
     kind: str = "flat",
-    metric: str = "inner_product",
     source_prefix: str | None = None,
 ) -> None:
     """Writes the index of a gallery into `out_dir`, which appears complete or not at all.
@@ -74,12 +82,14 @@ def build_index(
         uris: N image addresses.
         tower_version: version of the towers that made the embeddings; None where it is only known
             when the release is published, which fills it in.
-        kind: "flat" (exact) or "hnsw" (approximate, milliseconds for millions of images).
-        metric: "inner_product", which is the cosine for unit vectors.
+        kind: "flat" (exact), "hnsw" (approximate, milliseconds for millions of images) or
+            "binary" (one bit per dimension, its sign, which is the hash code of towers that hash;
+            exact by Hamming distance).
         source_prefix: folder or store that the uris are relative to.
 
     Raises:
-        ServingError: sizes that differ, rows that are not unit-norm, repeated ids.
+        ServingError: sizes that differ, rows that are not unit-norm, repeated ids, dimensions
+            that do not fill bytes.
     """
     import faiss
     import pyarrow as pa
@@ -89,32 +99,39 @@ def build_index(
     _check_items(vectors, ids, uris)
     if kind not in KINDS:
         raise ServingError(f"An index is one of {', '.join(KINDS)}. Received: kind={kind!r}.")
-    if metric not in METRICS:
-        raise ServingError(f"The metric is one of {', '.join(METRICS)}. Received: {metric!r}.")
     count, dimension = vectors.shape
-    if kind == "flat":
-        index: Any = faiss.IndexFlatIP(dimension)
+    binary = kind == "binary"
+    if binary and dimension % _BITS:
+        raise ServingError(
+            "A binary index needs dimensions that fill bytes, a multiple of 8. "
+            f"Received: {dimension} dimensions."
+        )
+    if binary:
+        index: Any = faiss.IndexBinaryFlat(dimension)
+    elif kind == "flat":
+        index = faiss.IndexFlatIP(dimension)
     else:
         index = faiss.IndexHNSWFlat(dimension, _HNSW_LINKS, faiss.METRIC_INNER_PRODUCT)
         index.hnsw.efConstruction = _HNSW_BUILD_BREADTH
-    index.add(vectors)
+    index.add(sign_bits(vectors) if binary else vectors)
 
     target = Path(out_dir)
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = files.temporary_name(target)
     temporary.mkdir()
-    faiss.write_index(index, str(temporary / "index.faiss"))
+    write = faiss.write_index_binary if binary else faiss.write_index
+    write(index, str(temporary / "index.faiss"))
     pq.write_table(
         pa.table({"id": pa.array(ids, pa.string()), "uri": pa.array(uris, pa.string())}),
         temporary / "items.parquet",
     )
     description = {
         "tower_version": tower_version,
-        "metric": metric,
+        "metric": "hamming" if binary else "inner_product",
         "kind": kind,
         "dimension": dimension,
         "count": count,
-        "bits": None,
+        "bits": dimension if binary else None,
         "source_prefix": source_prefix,
     }
     (temporary / "index.json").write_text(json.dumps(description, indent=2) + "\n")
@@ -166,7 +183,9 @@ class SearchIndex:
         except (ValueError, KeyError, TypeError) as error:
             raise ServingError(f"{folder / 'index.json'} is broken: {error}. {_REBUILD}") from error
         try:
-            index = faiss.read_index(os.fspath(folder / "index.faiss"))
+            binary = description.get("kind") == "binary"
+            read = faiss.read_index_binary if binary else faiss.read_index
+            index = read(os.fspath(folder / "index.faiss"))
         except RuntimeError as error:
             raise ServingError(
                 f"{folder / 'index.faiss'} is not a readable FAISS index. {_REBUILD}"
@@ -203,7 +222,8 @@ class SearchIndex:
     def search(self, vectors: np.ndarray, k: int) -> list[list[Hit]]:
         """For each row of `vectors` float32 [B, D], the k most similar items, best first.
 
-        k above the number of items gives all items. An HNSW search may find fewer than k.
+        k above the number of items gives all items. An HNSW search may find fewer than k. A binary
+        index compares the signs; among equal distances the order is FAISS' own.
 
         Raises:
             ServingError: vectors of another dimension, or k below 1.
@@ -225,7 +245,11 @@ class SearchIndex:
             # Per call instead of on the index: threads do not see each other's choice.
             breadth = max(self._ef_search, k)
             parameters = faiss.SearchParametersHNSW(efSearch=breadth)  # type: ignore[attr-defined]
-        scores, rows = self._index.search(vectors, k, params=parameters)
+        if self.description.get("kind") == "binary":
+            distances, rows = self._index.search(sign_bits(vectors), k)
+            scores = 1.0 - 2.0 * distances / self.dimension
+        else:
+            scores, rows = self._index.search(vectors, k, params=parameters)
         # FAISS fills up with row -1 where it found fewer than k.
         return [
             [

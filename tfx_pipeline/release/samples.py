@@ -10,11 +10,16 @@ import pyarrow.parquet as pq
 
 @dataclasses.dataclass(frozen=True)
 class SampleExample:
-    """An image with its encoded bytes and, in the Examples of a split, its queries."""
+    """An image with its encoded bytes and, in the Examples of a split, its queries.
+
+    Of data without images and texts, their features, else these are empty.
+    """
 
     image_id: str
     encoded: bytes
     queries: tuple[str, ...]
+    image_features: tuple[float, ...] = ()
+    text_features: tuple[float, ...] = ()
 
 
 def sample_queries(relevance_path: Path, count: int) -> list[str]:
@@ -37,10 +42,12 @@ def sample_examples(pattern: str, count: int) -> list[SampleExample]:
         samples.append(
             SampleExample(
                 example[features.IMAGE_ID].bytes_list.value[0].decode("utf-8"),
-                example[features.IMAGE_ENCODED].bytes_list.value[0],
+                next(iter(example[features.IMAGE_ENCODED].bytes_list.value), b""),
                 tuple(
                     text.decode("utf-8") for text in example[features.QUERY_TEXT].bytes_list.value
                 ),
+                tuple(example[features.IMAGE_FEATURES].float_list.value),
+                tuple(example[features.QUERY_FEATURES].float_list.value),
             )
         )
     return samples
