@@ -21,7 +21,7 @@ from tfx_pipeline.evaluation.config import EvaluationConfig
 from tfx_pipeline.tuning.config import TuneConfig
 from vl_models.errors import UserError
 from vl_models.models.base import ModelConfig
-from vl_models.models.registry import model_config_from_dict
+from vl_models.models.registry import model_config_from_dict, reads_features
 from vl_models.strict_config import StrictConfig, explain_validation_error
 from vl_models.text.tokenizer import TokenizerKind
 from vl_models.training.config import TrainConfig
@@ -74,6 +74,7 @@ class SourceOptions(StrictConfig):
 
     name: str = pydantic.Field(default="queries", pattern=r"^[a-z][a-z0-9_]*$")
     texts: Literal["queries", "labels"] = "queries"
+    rows: Literal["pairs", "images", "texts"] = "pairs"
     share: pydantic.PositiveFloat = 1.0  # of the batches, or of the rows if mixed; relative
     templates: tuple[str, ...] = pydantic.Field(default=("{}",), min_length=1)
     use_labels: bool = False  # with texts: labels True
@@ -99,6 +100,8 @@ class SourceOptions(StrictConfig):
     def _fits_texts(self) -> SourceOptions:
         if self.texts == "queries" and self.templates != ("{}",):
             raise ValueError("templates are for texts: labels")
+        if self.texts == "labels" and self.rows != "pairs":
+            raise ValueError("texts: labels is for rows: pairs")
         if self.texts == "labels" and self.weak_weight != 1.0:
             raise ValueError("weak_weight is for texts: queries")
         return self
@@ -134,10 +137,21 @@ class InputOptions(StrictConfig):
         return list(dict.fromkeys(template for templates in kept for template in templates))
 
 
+class FeaturesConfig(StrictConfig):
+    """Where a model of features takes them from, if the data are images and texts.
+
+    ``towers`` names exported towers: a release root, a run folder of `vlsearch train`, or a folder
+    that holds image_tower/ and text_tower/. Their embeddings are what the model reads, and the
+    towers that training exports are both in one: from images and texts.
+    """
+
+    towers: str
+
+
 class IndexConfig(StrictConfig):
     """The index over the gallery."""
 
-    kind: Literal["flat", "hnsw"] = "flat"
+    kind: Literal["flat", "hnsw", "binary"] = "flat"
     batch_size: pydantic.PositiveInt = 64
 
 
@@ -155,6 +169,7 @@ class ExperimentConfig(StrictConfig):
     data: DataConfig
     vocabulary: VocabularyConfig = VocabularyConfig()
     model: pydantic.SerializeAsAny[ModelConfig]  # of the system that `system` names
+    features: FeaturesConfig | None = None
     input: InputOptions = InputOptions()
     train: TrainConfig
     devices: str = "auto"  # auto, cpu:N, gpu:N
@@ -164,6 +179,15 @@ class ExperimentConfig(StrictConfig):
     release: ReleaseConfig = ReleaseConfig()
     tune: TuneConfig | None = None  # a search over keys of this experiment
     beam_pipeline_args: list[str] | None = None  # None: one process on this machine
+
+    @pydantic.model_validator(mode="after")
+    def _features_are_read(self) -> ExperimentConfig:
+        if self.features is not None and not reads_features(self.model):
+            raise ValueError(
+                "features: the model reads no features; give model.image and model.text the kind "
+                "features, or take the key features out"
+            )
+        return self
 
     @classmethod
     def from_dict(cls, values: Any, where: str) -> ExperimentConfig:

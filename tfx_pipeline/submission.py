@@ -20,7 +20,7 @@ from tfx_pipeline.data.folder import DataFolder
 from tfx_pipeline.data.spans import ResolvedInput
 from tfx_pipeline.tuning.space import check_pipeline_space
 from vl_models.errors import UserError
-from vl_models.models.registry import modalities
+from vl_models.models.registry import modalities, reads_features
 
 SERVING_DIR = "serving"
 PIPELINE_DIR = "pipeline"
@@ -98,7 +98,13 @@ def submit(config: ExperimentConfig) -> Submission:
       UserError: the data folder, the log or a named file is not there, or the system has no
         text tower.
     """
-    if "text" not in modalities(config.model):
+    if config.features is None and reads_features(config.model):
+        raise UserError(
+            f"model: {config.model.system} reads features here, and a pipeline run starts from "
+            "images and queries. Name the exported towers that make features of them: "
+            "--set features.towers=FOLDER (a release root, or a run folder of `vlsearch train`)."
+        )
+    if config.features is None and "text" not in modalities(config.model):
         raise UserError(
             f"model.system: {config.model.system} has no text tower, so there would be nothing to "
             "search with: a pipeline run releases a text and an image tower. Train it with "
@@ -110,7 +116,9 @@ def submit(config: ExperimentConfig) -> Submission:
     codes = {
         "data_code": fingerprint.fingerprint_code(*_DATA_CODE),
         "text_code": fingerprint.fingerprint_code(*_TEXT_CODE),
-        "training_code": fingerprint.fingerprint_code(*_TRAINING_CODE) + _initial_weights(config),
+        "training_code": fingerprint.fingerprint_code(*_TRAINING_CODE)
+        + _initial_weights(config)
+        + _towers_below(config),
         "tuning_code": "",
         "evaluation_code": fingerprint.fingerprint_code(*_EVALUATION_CODE),
         "serving_code": fingerprint.fingerprint_code(*_SERVING_CODE),
@@ -169,6 +177,15 @@ def _initial_weights(config: ExperimentConfig) -> str:
     starts = [stage.warm_start for stage in config.train.resolved_stages()]
     paths = [Path(start.source) for start in starts if start is not None]
     return "".join(fingerprint.fingerprint_file(path) for path in paths if path.is_file())
+
+
+def _towers_below(config: ExperimentConfig) -> str:
+    """Fingerprint of the towers that make the features."""
+    if config.features is None:
+        return ""
+    from tfx_pipeline.data.feature_extraction import find_towers, fingerprint_towers
+
+    return fingerprint_towers(find_towers(config.features.towers))
 
 
 def _optional_file(path: str | None, key: str) -> str:

@@ -11,9 +11,9 @@ from tfx_pipeline.config import ExperimentConfig
 from tfx_pipeline.data.folder import DataFolder
 from tfx_pipeline.fingerprint import fingerprint_code, fingerprint_text
 from vl_models.errors import UserError
+from vl_models.models.registry import modalities, reads_features
 
 if TYPE_CHECKING:
-    from tfx_pipeline.data.examples import BuiltExamples
     from vl_models.models.base import VisionLanguageModel
 
 _KEY_FILE = "training.key"  # of the data and settings that checkpoints and towers belong to
@@ -23,6 +23,9 @@ _FREE_TO_CHANGE = {"steps", "epochs", "log_every", "checkpoint_every", "keep", "
 
 class TrainingRun:
     """One run folder: `experiment.yaml`, `data/`, `vocabulary.txt`, `training/`, `towers/`.
+
+    Where the data are features that `vlsearch data extract-features` made, `composition/` holds
+    the towers once more, on top of those that the features come from.
 
     Args:
       path: the folder; created when something is written.
@@ -37,6 +40,7 @@ class TrainingRun:
         self.key_file = self.path / _KEY_FILE
         self.training = self.path / "training"
         self.towers = self.path / "towers"
+        self.composition = self.path / "composition"
 
     def prepare(self, config: ExperimentConfig, fresh: bool = False) -> None:
         """Make Examples and vocabulary, unless those of the same inputs are there.
@@ -48,13 +52,18 @@ class TrainingRun:
         Raises:
           UserError: the folder holds a training of other data or settings.
         """
+        from tfx_pipeline.data.feature_extraction import find_towers, fingerprint_towers
+
         self.path.mkdir(parents=True, exist_ok=True)
-        built = self.make_examples(config)
+        examples_key = self.make_examples(config)
         settings = config.model_dump_json(
             include={"vocabulary": True, "model": True, "input": True, "train": True},
             exclude={"train": _FREE_TO_CHANGE},
         )
-        key = fingerprint_text(built.key, settings)
+        towers = ""
+        if config.features is not None:
+            towers = fingerprint_towers(find_towers(config.features.towers))
+        key = fingerprint_text(examples_key, settings, towers)
         known = self.key_file
         if known.is_file() and known.read_text(encoding="utf-8") != key:
             if not fresh:
@@ -65,41 +74,76 @@ class TrainingRun:
                 )
             known.unlink()
         if not known.is_file():
-            for leftover in (self.training, self.towers):
+            for leftover in (self.training, self.towers, self.composition):
                 shutil.rmtree(leftover, ignore_errors=True)
-            self._write_vocabulary(config, built.key)
+            if "text" in modalities(config.model):
+                self._write_vocabulary(config, examples_key)
             known.write_text(key, encoding="utf-8")
         (self.path / "experiment.yaml").write_text(config.to_yaml(), encoding="utf-8")
 
-    def make_examples(self, config: ExperimentConfig) -> BuiltExamples:
-        """Make the Examples in `data`, or take those of the same inputs that are there."""
+    def make_examples(self, config: ExperimentConfig) -> str:
+        """Make the Examples in `data`, or take those of the same inputs that are there.
+
+        Returns:
+          A key of what they are made of.
+        """
+        folder = DataFolder.load(config.data.folder)
+        _check_kind(folder, config)
+        if folder.kind == "features":
+            from tfx_pipeline.data.feature_examples import materialize_feature_examples
+
+            return materialize_feature_examples(folder, self.data)
         from tfx_pipeline.data.examples import materialize_examples
 
-        folder = DataFolder.load(config.data.folder)
-        return materialize_examples(
+        built = materialize_examples(
             folder,
             self.data,
             config.example_config(folder),
             config.data.span_window,
             config.beam_pipeline_args,
         )
+        return built.key
 
     def train(self, config: ExperimentConfig) -> VisionLanguageModel:
         """Train, or continue, and export the towers; returns the trained model."""
+        from tfx_pipeline.data.feature_extraction import find_towers
         from tfx_pipeline.modules.training import train_towers
+        from vl_models.export import export_compositions
         from vl_models.text.factory import load_tokenizer
 
-        tokenizer = load_tokenizer(self.path, config.model.max_length)
-        return train_towers(
+        tokenizer = None
+        if "text" in modalities(config.model):
+            tokenizer = load_tokenizer(self.path, config.model.max_length)
+        below = DataFolder.load(config.data.folder).towers
+        found = None if below is None else find_towers(below)  # before the training, not after
+        model = train_towers(
             config,
             examples=self.data / "examples",
             tokenizer=tokenizer,
             run_dir=self.training,
             towers_dir=self.towers,
         )
+        if found is not None:
+            export_compositions(
+                model, found, self.composition, experiment_yaml=config.to_yaml(without=("output",))
+            )
+        return model
 
-    def evaluate(self, config: ExperimentConfig, out: Path, release: Path | None) -> None:
-        """Measure this run's towers, or those of a release, on this run's data."""
+    def evaluate(
+        self,
+        config: ExperimentConfig,
+        out: Path,
+        release: Path | None,
+        data: Path | None = None,
+    ) -> None:
+        """Measure this run's towers, or those of a release.
+
+        Args:
+          config: of the run; its section ``evaluate`` counts.
+          out: gets what is measured.
+          release: root of a release whose towers are measured instead.
+          data: a data folder; that of the run by default. Examples are made of another one.
+        """
         from serving.release import Release
         from tfx_pipeline.evaluation.evaluate import evaluate_release
         from tfx_pipeline.evaluation.image_only import evaluate_images
@@ -112,13 +156,29 @@ class TrainingRun:
         else:
             versions = Release.load(release).models
             towers = {name: release / name / str(version) for name, version in versions.items()}
-        gallery = self.data / "gallery"
-        if "text_tower" in towers:
+        folder = DataFolder.load(data or config.data.folder)
+        prepared = self.data
+        if folder.kind != "features" and folder.root != Path(config.data.folder).resolve():
+            prepared = self.path / "evaluation_data"
+            changed = {"data": config.data.model_copy(update={"folder": str(folder.root)})}
+            TrainingRun(self.path, prepared).make_examples(config.model_copy(update=changed))
+        gallery = prepared / "gallery"
+        if folder.kind == "features":
+            from tfx_pipeline.data.feature_set import FeatureSet
+            from tfx_pipeline.evaluation.classes import evaluate_classes
+
+            evaluation = evaluate_classes(
+                towers["image_tower"],
+                towers["text_tower"],
+                FeatureSet.load(folder.feature_file),
+                config.evaluate,
+            )
+        elif "text_tower" in towers:
             evaluation = evaluate_release(
                 text_tower=towers["text_tower"],
                 image_tower=towers["image_tower"],
                 gallery_dir=gallery,
-                relevance_path=self.data / "relevance" / "relevance.parquet",
+                relevance_path=prepared / "relevance" / "relevance.parquet",
                 config=config.evaluate,
             )
         else:
@@ -178,3 +238,26 @@ class TrainingRun:
             write_vocabulary(tokens, learned)
         content = learned.read_bytes().decode("utf-8")
         factory.save_vocabulary({VOCABULARY_FILE: content}, self.path)
+
+
+def _check_kind(folder: DataFolder, config: ExperimentConfig) -> None:
+    """Raise UserError if the towers do not read what the data folder holds."""
+    reads = reads_features(config.model)
+    if folder.kind == "features" and not reads:
+        raise UserError(
+            f"{folder.root}/data.yaml: kind is features, but the towers of this experiment read "
+            "pixels or words. Give model.image and model.text the kind features, as "
+            "configs/acmr.yaml does, or take data of clicks or captions."
+        )
+    if folder.kind == "features" and config.features is not None:
+        raise UserError(
+            f"{folder.root}/data.yaml: kind is features already, so there is nothing that "
+            f"features.towers ({config.features.towers}) could make features of. Take the key "
+            "features out."
+        )
+    if folder.kind != "features" and reads and config.features is None:
+        raise UserError(
+            f"{folder.root}/data.yaml: kind is {folder.kind}, but the towers of this experiment "
+            "read features. Name exported towers that make them (--set features.towers=FOLDER), "
+            "or make features first, with `vlsearch data features` or extract-features."
+        )

@@ -64,8 +64,10 @@ def _fingerprint(run: TrainingRun) -> int:
     """Of what `TrainingRun.prepare` leaves, a non-negative int64; `_FAILED` if there is nothing."""
     digest = hashlib.sha256()
     try:
-        for path in (run.key_file, run.vocabulary, run.path / "experiment.yaml"):
+        for path in (run.key_file, run.path / "experiment.yaml"):
             digest.update(path.read_bytes() + b"\0")
+        if run.vocabulary.is_file():  # towers of features have none
+            digest.update(run.vocabulary.read_bytes())
     except FileNotFoundError:
         return _FAILED
     return int.from_bytes(digest.digest()[:7])

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from tfx_pipeline.data.feature_set import FeatureSet
+    from tfx_pipeline.data.folder import DataFolder
 
 app = typer.Typer(help="Write data folders for training and for the pipeline.")
 
@@ -74,4 +78,124 @@ def captions(
         f"{out}: {summary.captions:,} captions of {summary.images:,} images ({summary.form})"
         + (f", {summary.unassigned:,} without a split" if summary.unassigned else "")
         + "."
+    )
+
+
+@app.command()
+def features(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help=".npz or .mat files.")],
+    out: Annotated[Path, typer.Argument(help="Data folder to write.")],
+    image: Annotated[str, typer.Option(metavar="KEY", help="Array of image features [n, d].")],
+    text: Annotated[str, typer.Option(metavar="KEY", help="Array of text features [n, d].")],
+    label: Annotated[
+        str | None,
+        typer.Option(metavar="KEY", help="Labels: whole numbers [n], or multi-hot [n, classes]."),
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(metavar="KEY", help="Splits [n]: the strings train, val, test."),
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the data set.")] = None,
+    classes: Annotated[
+        int | None, typer.Option(help="Labels must be below it; else those that occur count.")
+    ] = None,
+    allow_missing: Annotated[
+        bool,
+        typer.Option("--allow-missing", help="A row of NaN alone is a missing image or text."),
+    ] = False,
+    val_share: Annotated[
+        float, typer.Option(help="Share of train that becomes val where no row is val.")
+    ] = 0.1,
+    test_share: Annotated[
+        float, typer.Option(help="Share of all rows that becomes test without --split.")
+    ] = 0.2,
+    seed: Annotated[int, typer.Option(help="Seed of the rows drawn for val and test.")] = 1,
+) -> None:
+    """Precomputed features of images and texts, for the systems of a common space.
+
+    KEY is the name of an array in one of the files. MATLAB files of versions 5 to 7.3 are read.
+    """
+    from tfx_pipeline.data.feature_set import FILE_NAME, read_feature_set
+    from tfx_pipeline.data.folder import DataFolder
+
+    data = read_feature_set(
+        files,
+        image=image,
+        text=text,
+        label=label,
+        split=split,
+        classes=classes,
+        allow_missing=allow_missing,
+        val_share=val_share,
+        test_share=test_share,
+        seed=seed,
+    )
+    folder = DataFolder(
+        kind="features", name=name or out.resolve().name, images=None, features=FILE_NAME
+    )
+    _write(data, folder, out)
+
+
+@app.command("extract-features")
+def extract_features(
+    data: Annotated[Path, typer.Argument(help="Data folder of clicks or captions.")],
+    out: Annotated[Path, typer.Argument(help="Data folder to write.")],
+    towers: Annotated[
+        Path,
+        typer.Option(
+            help="Exported towers: a release root, a run folder, or a folder that holds "
+            "image_tower/ and text_tower/."
+        ),
+    ],
+    texts_per_image: Annotated[
+        int, typer.Option(min=1, help="Rows per image: its most clicked texts.")
+    ] = 1,
+    split_by_image: Annotated[
+        bool, typer.Option("--split-by-image", help="Draw the splits anew, by image.")
+    ] = False,
+    val_share: Annotated[float, typer.Option(help="With --split-by-image.")] = 0.1,
+    test_share: Annotated[float, typer.Option(help="With --split-by-image.")] = 0.2,
+    seed: Annotated[int, typer.Option(help="With --split-by-image.")] = 1,
+) -> None:
+    """Features by exported towers, so that a common space is trained on top of frozen ones."""
+    from tfx_pipeline.cli.logs import hide_native_messages
+
+    hide_native_messages()
+    from tfx_pipeline.data.extracted_set import extract_feature_set
+    from tfx_pipeline.data.feature_extraction import find_towers
+    from tfx_pipeline.data.feature_set import FILE_NAME
+    from tfx_pipeline.data.folder import DataFolder
+
+    source = DataFolder.load(data)
+    found = find_towers(towers)
+    rows = extract_feature_set(
+        source,
+        found,
+        texts_per_image=texts_per_image,
+        split_by_image=split_by_image,
+        val_share=val_share,
+        test_share=test_share,
+        seed=seed,
+    )
+    folder = DataFolder(
+        kind="features",
+        name=source.name,
+        images=None,
+        features=FILE_NAME,
+        towers=str(towers.resolve()),
+        about=f"Of {source.name}, by the towers named above.",
+    )
+    _write(rows, folder, out)
+
+
+def _write(data: FeatureSet, folder: DataFolder, out: Path) -> None:
+    """Write a data folder of features, and say what is in it."""
+    assert folder.features is not None
+    out.mkdir(parents=True, exist_ok=True)
+    data.save(out / folder.features)
+    folder.save(out)
+    counts = ", ".join(f"{count:,} {part}" for part, count in data.counts().items())
+    typer.echo(
+        f"{out}: {len(data.split):,} rows ({counts}), images of {data.image.shape[1]:,} numbers, "
+        f"texts of {data.text.shape[1]:,}, {len(data.label_names)} classes."
     )

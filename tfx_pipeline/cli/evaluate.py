@@ -8,18 +8,25 @@ from typing import Annotated
 import typer
 
 _SHOWN = (
+    "map@all/image_to_text",
+    "map@all/text_to_image",
+    "map@all/mean",
     "recall@1",
     "recall@5",
     "recall@10",
     "mrr",
     "modality_gap",
+    "modality_classifier/accuracy",
     "zero_shot/accuracy@1",
     "knn@20/accuracy",
 )
 
 
 def evaluate(
-    run: Annotated[Path, typer.Option("--run", help="Run folder of `vlsearch train`.")],
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="RUN", help="Run folder of `vlsearch train`.")
+    ] = None,
+    run: Annotated[Path | None, typer.Option("--run", help="The same, as an option.")] = None,
     overrides: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Override, e.g. evaluate.splits=[val]."),
@@ -28,12 +35,23 @@ def evaluate(
         Path | None,
         typer.Option(metavar="ROOT", help="Measure this release on the run's data instead."),
     ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Data folder; that of the training by default.")
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(help="train, val, test, or several with commas (evaluate.splits)."),
+    ] = None,
     output: Annotated[
         Path | None, typer.Option(help="Output folder; evaluation/ in the run folder by default.")
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write the metrics here, too.")
     ] = None,
 ) -> None:
     """Evaluate towers: metrics.json, report.html and the per-query results."""
     import json
+    import shutil
 
     from rich.console import Console
 
@@ -41,15 +59,27 @@ def evaluate(
 
     hide_native_messages()
     from tfx_pipeline.training_run import TrainingRun
+    from vl_models.errors import UserError
 
-    folder = TrainingRun(run)
-    experiment = folder.load_experiment(overrides or [])
-    log_to_file(run / "run.log")
-    out = output or run / "evaluation"
-    folder.evaluate(experiment, out, release)
+    if (folder is None) == (run is None):
+        raise UserError("Name one run folder: `vlsearch evaluate RUN`.")
+    path = folder or run
+    assert path is not None
+    given = list(overrides or [])
+    given += [f"evaluate.splits=[{split}]"] if split is not None else []
+    training = TrainingRun(path)
+    experiment = training.load_experiment(given)
+    log_to_file(path / "run.log")
+    out = output or path / "evaluation"
+    training.evaluate(experiment, out, release, data)
+    if json_file is not None:
+        json_file.parent.mkdir(parents=True, exist_ok=True)
+        temporary = json_file.with_name(f".{json_file.name}")
+        shutil.copyfile(out / "metrics.json", temporary)
+        temporary.replace(json_file)
     metrics = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
     console = Console()
     for key in _SHOWN:
         if metrics.get(key) is not None:
-            console.print(f"{key:<14} {metrics[key]:.4f}", highlight=False)
+            console.print(f"{key:<28} {metrics[key]:.4f}", highlight=False)
     console.print(f"Report: {out / 'report.html'}", highlight=False)

@@ -11,7 +11,9 @@ import typer
 
 def train(
     config: Annotated[Path, typer.Option("--config", "-c", help="Experiment, a YAML file.")],
-    run: Annotated[Path, typer.Option("--run", help="Run folder; an interrupted run goes on.")],
+    run: Annotated[
+        Path, typer.Option("--run", "--output", help="Run folder; an interrupted run goes on.")
+    ],
     overrides: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Override, e.g. train.steps=100."),

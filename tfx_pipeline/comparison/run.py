@@ -141,4 +141,4 @@ def _key(config: ExperimentConfig, data: Path) -> str:
     """Of everything that a training's outcome depends on, the data's content included."""
     examples = TrainingRun(data, data).make_examples(config)
     settings = config.model_dump_json(exclude=_WITHOUT_INFLUENCE)  # type: ignore[arg-type]
-    return fingerprint_text(examples.key, settings)[:8]
+    return fingerprint_text(examples, settings)[:8]

@@ -102,7 +102,7 @@ def IndexBuilder(
       gallery: every image of the store.
       model: the Trainer's model; its image tower encodes.
       index: gets `embeddings/` and `index/` (as `serving.index` reads it).
-      kind: "flat" or "hnsw".
+      kind: "flat", "hnsw" or "binary".
       batch_size: images per call of the tower.
       code_fingerprint: of the code that builds, for the cache key only.
       beam_pipeline: given by TFX.

@@ -33,7 +33,9 @@ class DataFolder(BaseModel):
       log: pattern of the log files; `{SPAN}` stands for the span's number.
       format: of the log files.
       images: image folder; null if rows carry absolute `image_uri` or `image_bytes`.
-      features: folder of feature files, for kind `features`.
+      features: the file of kind `features`, see `tfx_pipeline.data.feature_set`.
+      towers: absolute; what the features were made by, see
+        `tfx_pipeline.data.feature_extraction.find_towers`.
       image_ids: whether ids keep the image suffix (see ImageConfig.ids).
       splits: how train, val and test are made.
       propensity: examination propensities of the log.
@@ -50,6 +52,7 @@ class DataFolder(BaseModel):
     format: LogFormat = "auto"
     images: str | None = "images"
     features: str | None = None
+    towers: str | None = None
     image_ids: Literal["stem", "name"] = "stem"
     splits: SplitConfig = SplitConfig()
     propensity: PropensityConfig = PropensityConfig()
@@ -107,6 +110,17 @@ class DataFolder(BaseModel):
         """The image folder, absolute; None if there is none."""
         return None if self.images is None else self._absolute(self.images)
 
+    @property
+    def feature_file(self) -> Path:
+        """The file of features, absolute.
+
+        Raises:
+          UserError: data.yaml names none.
+        """
+        if self.features is None:
+            raise UserError(f"{self._root / FILE_NAME}: kind features needs the key `features`.")
+        return self._root / self.features
+
     def resolve(self, window: int | tuple[int, int] | None = None) -> ResolvedInput:
         """Log files and the fingerprint of the input, the names of the image files included.
 
@@ -130,8 +144,8 @@ class DataFolder(BaseModel):
         """
         if self.kind == "features":
             raise UserError(
-                f"{self.root / FILE_NAME}: kind is features, which holds no images; Examples "
-                "are built from clicks or captions."
+                f"{self.root / FILE_NAME}: kind is features, which holds no images: it is for "
+                "`vlsearch train` and `evaluate`, with towers of kind features."
             )
         values: dict[str, Any] = {
             "kind": self.kind,

@@ -8,7 +8,9 @@ from typing import Any
 
 
 def describe(folder: str | Path) -> str:
-    """One line about what was rejected, and where it is kept; "" if nothing was."""
+    """One line about what was rejected, and where it is kept; "" if nothing could be or was."""
+    if not (Path(folder) / "summary.json").is_file():  # features are taken whole or not at all
+        return ""
     counts = {reason: rows for reason, rows in count_reasons(folder).items() if rows}
     if not counts:
         return ""

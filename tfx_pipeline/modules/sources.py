@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from tfx_pipeline.config import InputOptions, SourceOptions
@@ -12,6 +13,9 @@ from vl_models.training.examples import InputConfig
 from vl_models.training.input import RecordSource, TextFunction, WeightFunction
 
 TRAIN, VALIDATION = "train", "val"
+
+# Rows of a source → suffix of their split's folder, the one modality that they have.
+_UNPAIRED = {"images": ("-image-only", "image_features"), "texts": ("-text-only", "text_features")}
 
 
 def split_pattern(examples: Path, split: str) -> str:
@@ -34,8 +38,9 @@ def train_sources(
     options: InputOptions,
     model: ModelConfig,
     examples: Path,
-    text_fn: TextFunction,
+    text_fn: TextFunction | None,
     weight_fn: WeightFunction | None,
+    classes: Sequence[str] = (),
 ) -> list[RecordSource]:
     """The sources of the train split, in their order.
 
@@ -43,8 +48,9 @@ def train_sources(
       options: of the experiment.
       model: says which modalities a batch holds, and the images' size.
       examples: folder of the Examples.
-      text_fn: tokenises drawn texts, of queries and of labels.
+      text_fn: tokenises drawn texts, of queries and of labels; None without tokens.
       weight_fn: rescales click weights.
+      classes: names of the labels that batches tell, if the system learns from them.
 
     Raises:
       UserError: no files, or texts of labels for a model that reads no texts.
@@ -56,9 +62,15 @@ def train_sources(
                 f"Source '{source.name}' makes texts of labels, but the system '{model.system}' "
                 "reads no texts. Take it out of input.sources."
             )
-        own = source.model_dump(exclude={"name", "share"})
-        config = _input_config(options, model, own)
-        pattern = split_pattern(examples, TRAIN)
+        own = source.model_dump(exclude={"name", "share", "rows"})
+        own["modalities"] = modalities(model)
+        split = TRAIN
+        if source.rows != "pairs":
+            suffix, modality = _UNPAIRED[source.rows]
+            _check_unpaired(source, model, examples / f"Split-{TRAIN}{suffix}")
+            own["modalities"], split = (modality,), TRAIN + suffix
+        config = _input_config(options, model, {**own, "classes": classes})
+        pattern = split_pattern(examples, split)
         sources.append(
             RecordSource(source.name, [pattern], config, text_fn, weight_fn, source.share)
         )
@@ -69,12 +81,14 @@ def validation_source(
     options: InputOptions,
     model: ModelConfig,
     examples: Path,
-    text_fn: TextFunction,
+    text_fn: TextFunction | None,
     weight_fn: WeightFunction | None,
+    classes: Sequence[str] = (),
 ) -> RecordSource:
     """The queries of the val split, neither augmented nor shuffled."""
-    own = SourceOptions().model_dump(exclude={"name", "share"})
-    config = _input_config(options, model, {**own, "augment": False, "shuffle": False})
+    own = SourceOptions().model_dump(exclude={"name", "share", "rows"})
+    own |= {"modalities": modalities(model), "augment": False, "shuffle": False, "classes": classes}
+    config = _input_config(options, model, own)
     return RecordSource(
         VALIDATION, [split_pattern(examples, VALIDATION)], config, text_fn, weight_fn
     )
@@ -82,6 +96,25 @@ def validation_source(
 
 def _input_config(options: InputOptions, model: ModelConfig, own: dict[str, object]) -> InputConfig:
     shared = options.model_dump(exclude={"sampling", "sources"})
-    return InputConfig.model_validate(
-        {**shared, **own, "modalities": modalities(model), "image_size": model.image_size}
-    )
+    widths = {
+        modality: getattr(model, modality.removesuffix("_features")).width
+        for modality in modalities(model)
+        if modality.endswith("_features")
+    }
+    size = {"image_size": model.image_size}
+    return InputConfig.model_validate({**shared, **own, **size, **widths})
+
+
+def _check_unpaired(source: SourceOptions, model: ModelConfig, folder: Path) -> None:
+    """Raise UserError if the system learns nothing of single modalities, or there are no rows."""
+    if not model.learns_unpaired:
+        raise UserError(
+            f"Source '{source.name}' has rows of {source.rows} alone, of which the system "
+            f"'{model.system}' learns nothing. Take it out of input.sources, or take 'tfnh'."
+        )
+    if not any(folder.glob("data_tfrecord-*")):
+        raise UserError(
+            f"Source '{source.name}': the data have no rows of {source.rows} alone in the train "
+            "split. Make them with `vlsearch data features … --allow-missing`, or take the source "
+            "out of input.sources."
+        )

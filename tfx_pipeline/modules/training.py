@@ -11,11 +11,12 @@ from typing import Any
 import tensorflow as tf
 
 from tfx_pipeline.config import ExperimentConfig
+from tfx_pipeline.data.feature_extraction import extract_examples, find_towers
 from tfx_pipeline.fingerprint import fingerprint_text
+from tfx_pipeline.modules.data_facts import read_data_facts
 from tfx_pipeline.modules.sources import (
     TRAIN,
     query_source,
-    source_names,
     split_pattern,
     train_sources,
     validation_source,
@@ -25,9 +26,9 @@ from tfx_pipeline.release.zero_shot_classes import resolve_classes
 from tfx_pipeline.tuning.space import from_values, with_values
 from vl_models import features
 from vl_models.errors import Interrupted
-from vl_models.export import export_towers
+from vl_models.export import export_compositions, export_towers
 from vl_models.models.base import VisionLanguageModel
-from vl_models.models.registry import create_model
+from vl_models.models.registry import create_model, modalities
 from vl_models.text.factory import load_tokenizer
 from vl_models.text.tokenizer import Tokenizer
 from vl_models.training import validation
@@ -55,12 +56,14 @@ def run_fn(fn_args: Any) -> None:
         config = with_values(config, values, "The Tuner's hyperparameters")
         experiment = config.to_yaml()
     graph = fn_args.transform_graph_path
-    tokenizer = load_tokenizer(graph, config.model.max_length)
+    tokenizer, text_fn, weight_fn = None, None, None
+    if "text" in modalities(config.model):
+        tokenizer = load_tokenizer(graph, config.model.max_length)
+        text_fn, weight_fn = transform_functions(graph, tokenizer)
     # Examples live under …/Split-*/*; their folder names the artifact.
     examples = Path(fn_args.train_files[0]).parent.parent
     key = fingerprint_text(experiment, fn_args.custom_config["code"], str(examples), graph)
     run_dir = Path(fn_args.custom_config["work_dir"], key)
-    text_fn, weight_fn = transform_functions(graph, tokenizer)
     train_towers(
         config,
         examples=examples,
@@ -113,7 +116,7 @@ def train_towers(
     config: ExperimentConfig,
     *,
     examples: Path,
-    tokenizer: Tokenizer,
+    tokenizer: Tokenizer | None,
     run_dir: Path,
     towers_dir: Path,
     text_fn: TextFunction | None = None,
@@ -123,8 +126,9 @@ def train_towers(
 
     Args:
       config: the experiment.
-      examples: folder of the Examples, with `Split-train/` and `Split-val/`.
-      tokenizer: goes into the text tower.
+      examples: folder of the Examples, with `Split-train/` and `Split-val/`. With the
+        configuration's `features` they hold images and texts, of which features are made first.
+      tokenizer: goes into the text tower; None for one of features.
       run_dir: checkpoints, history, TensorBoard.
       towers_dir: gets `text_tower/` and `image_tower/`.
       text_fn: tokenises drawn texts; the tokeniser itself by default.
@@ -137,12 +141,18 @@ def train_towers(
       Interrupted: after SIGTERM or SIGINT, when the checkpoint is written.
       UserError: data or configuration that cannot be used.
     """
-    settings: dict[str, Any] = {"vocabulary_size": tokenizer.vocabulary_size}
-    if "sources" in type(config.model).model_fields:
-        settings["sources"] = source_names(config.input)
-    model_config = config.model.model_copy(update=settings)
-    data = (config.input, model_config, examples, text_fn or tokenizer.tokenize, weight_fn)
     strategy = make_strategy(config.devices)
+    raw_examples, towers_below = examples, None
+    if config.features is not None:
+        towers_below = find_towers(config.features.towers)
+        examples = run_dir / "features"
+        if worker_place(strategy).is_chief:
+            extract_examples(raw_examples, towers_below, examples)
+        from_chief(strategy, 0)  # nobody reads before all is written
+    facts = read_data_facts(config, examples, tokenizer)
+    if text_fn is None and tokenizer is not None:
+        text_fn = tokenizer.tokenize
+    data = (config.input, facts.model, examples, text_fn, weight_fn, facts.classes)
     hooks: dict[str, Hook] = {}
     if any(hook.name == validation.NAME for hook in config.train.hooks):
         hooks[validation.NAME] = validation.Validation(
@@ -152,7 +162,7 @@ def train_towers(
             query_source(config.input),
         )
     trainer = Trainer(
-        model_fn=lambda: create_model(model_config),
+        model_fn=lambda: create_model(facts.model),
         config=config.train,
         run_dir=run_dir,
         strategy=strategy,
@@ -160,6 +170,9 @@ def train_towers(
         hooks=hooks,
         sampling=config.input.sampling,
     )
+    if facts.statistics:
+        with strategy.scope():
+            trainer.model.adapt(facts.statistics)  # type: ignore[attr-defined]
     classes = resolve_classes(config.zero_shot, trainer.model, split_pattern(examples, TRAIN))
     result = trainer.fit()
     if result.interrupted:
@@ -169,16 +182,20 @@ def train_towers(
             "is written; run the same command again to continue."
         )
     if worker_place(strategy).is_chief:
-        export_towers(
-            trainer.model,
-            tokenizer,
-            towers_dir,
-            experiment_yaml=config.to_yaml(without=("output",)),
-            zero_shot=build_classifier(trainer.model, tokenizer, config.zero_shot, classes)
-            if config.zero_shot is not None and classes
-            else None,
-        )
-        write_warmup_requests(towers_dir, split_pattern(examples, TRAIN))
+        experiment = config.to_yaml(without=("output",))
+        if towers_below is not None:
+            export_compositions(trainer.model, towers_below, towers_dir, experiment_yaml=experiment)
+        else:
+            export_towers(
+                trainer.model,
+                tokenizer,
+                towers_dir,
+                experiment_yaml=experiment,
+                zero_shot=build_classifier(trainer.model, tokenizer, config.zero_shot, classes)
+                if config.zero_shot is not None and classes and tokenizer is not None
+                else None,
+            )
+        write_warmup_requests(towers_dir, split_pattern(raw_examples, TRAIN))
     from_chief(strategy, result.step)  # a worker that left before the end would look like a crash
     logging.info("Trained %d steps; towers in %s", result.step, os.fspath(towers_dir))
     return trainer.model

@@ -95,7 +95,7 @@ def _claim(config: ExperimentConfig, output: Path, fresh: bool) -> None:
     examples = TrainingRun(data, data).make_examples(config)
     free = {"name": True, "output": True, "data": True, "tune": {"trials", "enabled"}}
     settings = config.model_dump_json(exclude=free)  # type: ignore[arg-type]
-    key = fingerprint_text(examples.key, settings)
+    key = fingerprint_text(examples, settings)
     known = output / _KEY_FILE
     if known.is_file() and known.read_text(encoding="utf-8") != key:
         raise UserError(
