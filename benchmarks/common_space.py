@@ -21,10 +21,15 @@ WIDTHS = (128, 32)  # of the image and the text features
 SYSTEMS = ("ucal", "acmr", "dscmr", "ssah", "tfnh")
 SUPERVISED = ("acmr", "dscmr", "ssah", "tfnh")
 HASHING = ("ssah", "tfnh")
-# What is left of a system without its adversary.
-ALONE = {
-    "acmr": ("model.objectives=[{kind: label_classifier}]",),
-    "ucal": ("model.objectives=[{kind: pair_margin, margin: 1.0}]",),
+# Changes of a system that are measured beside it.
+BY_CODE, ALONE = "model.search_by=code", "model.objectives=[{kind: label_classifier}]"
+VARIANTS = {
+    "acmr": {
+        "without adversary": (ALONE,),
+        "by code": (BY_CODE,),
+        "by code without adversary": (BY_CODE, ALONE),
+    },
+    "ucal": {"without adversary": ("model.objectives=[{kind: pair_margin, margin: 1.0}]",)},
 }
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -162,8 +167,8 @@ def one_data_set(data, systems, bits, folder):
 
     for system in systems:
         add(system, system)
-        if system in ALONE:
-            add(f"{system} without adversary", system, ALONE[system])
+        for variant, overrides in VARIANTS.get(system, {}).items():
+            add(f"{system} {variant}", system, overrides)
         for count in bits if system in HASHING else ():
             add(f"{system} {count} bits", system, [f"model.embedding_dim={count}"])
     return found
@@ -172,6 +177,7 @@ def one_data_set(data, systems, bits, folder):
 def main():
     parser = argument_parser(__doc__)
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--clusters", type=int, default=3, help="of each class")
     parser.add_argument("--systems", default=",".join(SYSTEMS))
     parser.add_argument("--bits", default="", help="other lengths of codes than 64")
@@ -180,11 +186,12 @@ def main():
     arguments = parser.parse_args()
     systems = arguments.systems.split(",")
     bits = [int(count) for count in arguments.bits.split(",") if count]
+    seeds = range(arguments.first_seed, arguments.first_seed + arguments.seeds)
     found = {}
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.output or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        for seed in [None] if arguments.data else range(arguments.seeds):
+        for seed in [None] if arguments.data else seeds:
             data = arguments.data or make_folder(seed, arguments.clusters, Path(temporary))
             for name, value in one_data_set(data, systems, bits, folder).items():
                 found.setdefault(name, []).append(value)

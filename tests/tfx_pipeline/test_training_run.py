@@ -53,7 +53,7 @@ def test_a_run_is_interrupted_continued_and_evaluated(emoji_folder, tmp_path):
 
     evaluated = vlsearch("evaluate", "--run", str(tmp_path), "--set", "evaluate.splits=[train]")
     metrics = json.loads((tmp_path / "evaluation" / "metrics.json").read_text(encoding="utf-8"))
-    assert f"recall@10      {metrics['recall@10']:.4f}" in evaluated.stdout
+    assert f"recall@10                    {metrics['recall@10']:.4f}" in evaluated.stdout
 
     changed = vlsearch(*arguments, "--set", "train.learning_rate=0.1", check=False)
     assert changed.returncode == 2

@@ -11,10 +11,11 @@ import tiny
 from vl_models import features as f
 from vl_models.augmentations import NUM_DRAWS, PRESETS, decode_and_augment
 from vl_models.images import decode_and_crop
+from vl_models.row_random import draw_uniform, stream_seed
 from vl_models.training.examples import InputConfig
 from vl_models.training.input import Feed
 from vl_models.training.records import START
-from vl_models.training.sampling import AUGMENT, CROP, VIEW_2, draw_uniform, stream_seed
+from vl_models.training.sampling import AUGMENT, CROP, VIEW_2
 
 SIZE, COUNT = 8, 12
 SEEDED = {"augment": True, "image_size": SIZE, "modalities": ["image"]}
