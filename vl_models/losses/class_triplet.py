@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import tensorflow as tf
 
 from vl_models.losses.distances import distances, pairwise_distances
+from vl_models.losses.same_class import shares_label
 
 
 def triplet_rows(
@@ -93,6 +95,22 @@ def batch_hinge(
     return tf.nn.relu(pull - half_square(image, text_negative)) + tf.nn.relu(
         pull - half_square(text, image_negative)
     )
+
+
+def hardest_negatives(features: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """For each row the row of another class whose features are nearest by cosine.
+
+    Args:
+      features: [B, d].
+      labels: multi-hot [B, C].
+
+    Returns:
+      Index int32 [B], and bool [B]: whether there is a row of another class (else the index is 0).
+    """
+    unit = tf.math.l2_normalize(tf.cast(features, tf.float32), axis=1)
+    other = ~shares_label(labels, labels)
+    cosine = tf.where(other, tf.matmul(unit, unit, transpose_b=True), -np.inf)
+    return tf.argmax(cosine, axis=1, output_type=tf.int32), tf.reduce_any(other, axis=1)
 
 
 def _mean_where(chosen: tf.Tensor, values: tf.Tensor) -> tf.Tensor:

@@ -8,23 +8,27 @@ from __future__ import annotations
 from typing import Literal
 
 import tensorflow as tf
-from pydantic import NonNegativeFloat, PositiveFloat
+from pydantic import NonNegativeFloat, PositiveFloat, model_validator
 
 from vl_models.distribution import all_gather, global_mean
-from vl_models.losses.class_triplet import class_triplet_rows
+from vl_models.losses.class_triplet import batch_hinge, class_triplet_rows, hardest_negatives
 from vl_models.losses.same_class import shares_label
 from vl_models.models.base import Batch, Outputs
 from vl_models.models.common_space import CommonSpace, CommonSpaceConfig, require_labels
 from vl_models.objectives.factory import ObjectiveConfig
-from vl_models.objectives.label_classifier import LabelClassifierConfig, labels_of
-from vl_models.objectives.modality_adversary import ModalityAdversaryConfig
+from vl_models.objectives.label_classifier import (
+    LabelClassifier,
+    LabelClassifierConfig,
+    labels_of,
+)
+from vl_models.objectives.modality_adversary import ModalityAdversary, ModalityAdversaryConfig
 
 
 class ACMRConfig(CommonSpaceConfig):
     """Configuration of `ACMR`, as in the paper.
 
     The released code differs: one hinge per batch, no gradient of the adversary in the towers,
-    and a label classifier that is never trained.
+    and a label classifier that is never trained. `reference_demo` does as it does, to compare.
 
     Attributes:
       system: "acmr".
@@ -34,6 +38,10 @@ class ACMRConfig(CommonSpaceConfig):
       weight_norms: factor of the sum of the Frobenius norms of the towers' matrices
         (equation 7, where it is 1 beside sums over the batch, which are means here).
       objectives: the label classifier, with β as its weight, and the modality adversary.
+      reference_demo: the released code's behaviour on features, for tests alone: ``triplet`` is
+        `batch_hinge`, with its own margin and weight and the negatives that are hardest by raw
+        features; the adversary gives the towers no gradient; the label classifier stays as it
+        was initialised. There, the label classifier weighs 100.
     """
 
     system: Literal["acmr"] = "acmr"
@@ -45,6 +53,13 @@ class ACMRConfig(CommonSpaceConfig):
         LabelClassifierConfig(),
         ModalityAdversaryConfig(),
     )
+    reference_demo: bool = False
+
+    @model_validator(mode="after")
+    def _demo_has_features(self) -> ACMRConfig:
+        if self.reference_demo and {self.image.kind, self.text.kind} != {"features"}:
+            raise ValueError("reference_demo needs features on both sides")
+        return self
 
     @property
     def learns_from_labels(self) -> bool:
@@ -67,6 +82,22 @@ class ACMR(CommonSpace):
     def __init__(self, config: ACMRConfig) -> None:
         require_labels(config)
         super().__init__(config)
+        if config.reference_demo:
+            for objective in self.objectives:
+                if isinstance(objective, LabelClassifier):
+                    for classifier in objective.layers:
+                        classifier.trainable = False
+
+    def losses(self, batch: Batch, outputs: Outputs) -> dict[str, tf.Tensor]:
+        """The triplets, then the objectives."""
+        if not self.config.reference_demo:
+            return super().losses(batch, outputs)
+        losses = self.system_losses(batch, outputs)
+        detached = {name: tf.stop_gradient(value) for name, value in outputs.items()}
+        for objective in self.objectives:
+            adversary = isinstance(objective, ModalityAdversary)
+            losses |= objective.losses(batch, detached if adversary else outputs)
+        return losses
 
     def system_losses(self, batch: Batch, outputs: Outputs) -> dict[str, tf.Tensor]:
         """``triplet`` and ``weight_norms``; nothing if a modality is absent."""
@@ -76,6 +107,8 @@ class ACMR(CommonSpace):
         image, text = outputs["image_code"], outputs["text_code"]
         image_labels = labels_of(batch, image.shape[0])
         text_labels = labels_of(batch, text.shape[0])
+        if config.reference_demo:
+            return {"triplet": self._demo_triplet(batch, image, text)}
 
         def triplets(
             anchor: tf.Tensor, labels: tf.Tensor, others: tf.Tensor, other_labels: tf.Tensor
@@ -92,6 +125,27 @@ class ACMR(CommonSpace):
         if config.weight_norms:
             losses["weight_norms"] = config.weight_norms * self._weight_norms()
         return losses
+
+    def _demo_triplet(self, batch: Batch, image: tf.Tensor, text: tf.Tensor) -> tf.Tensor:
+        """One hinge over the global batch; a row without another class is only pulled."""
+        texts = text.shape[0] // image.shape[0]
+        image, features, labels = (
+            tf.repeat(rows, texts, axis=0)
+            for rows in (image, batch["image_features"], labels_of(batch, image.shape[0]))
+        )
+        rows = (image, text, features, batch["text_features"], labels)
+        image, text, image_features, text_features, labels = (all_gather(row) for row in rows)
+
+        def negatives(features: tf.Tensor, codes: tf.Tensor, anchors: tf.Tensor) -> tf.Tensor:
+            index, found = hardest_negatives(features, labels)
+            return tf.where(found[:, None], tf.gather(codes, index), anchors)
+
+        return batch_hinge(
+            image,
+            text,
+            image_negative=negatives(text_features, image, text),
+            text_negative=negatives(image_features, text, image),
+        )
 
     def _weight_norms(self) -> tf.Tensor:
         """Sum of the Frobenius norms of the towers' matrices."""

@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from vl_models.losses.class_triplet import batch_hinge, class_triplet_rows, triplet_rows
+from vl_models.losses.class_triplet import (
+    batch_hinge,
+    class_triplet_rows,
+    hardest_negatives,
+    triplet_rows,
+)
 from vl_models.losses.distances import distances, pairwise_distances
 from vl_models.losses.graph import feature_neighbours, laplacian_penalty
 from vl_models.losses.modality import IMAGE, TEXT, modality_cross_entropy
@@ -53,6 +58,15 @@ def test_acmr_demo_has_one_hinge_per_batch(golden):
     # Row by row, and without the halves, it would be this.
     rows = [batch_hinge(*(2**0.5 * side[i : i + 1] for side in sides)) for i in range(2)]
     assert float(sum(rows)) == pytest.approx(toy["per_sample_squared_l2_sum"], abs=1e-6)
+
+
+def test_the_hardest_negative_may_be_far_but_is_of_another_class():
+    features = tf.constant([[1.0, 0.0], [2.0, 0.1], [-1.0, 0.2], [-1.0, -0.1]])
+    labels = tf.constant([[1, 0], [1, 1], [0, 1], [1, 0]])
+    # Rows 1 and 2, and 0, 1 and 3 share a label; row 1 with all others.
+    index, found = hardest_negatives(features, labels)
+    assert found.numpy().tolist() == [True, False, True, True]
+    assert index.numpy()[[0, 2, 3]].tolist() == [2, 3, 2]
 
 
 def test_all_triplets_of_an_anchor_are_the_mean_of_its_triplets():

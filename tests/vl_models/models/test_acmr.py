@@ -7,7 +7,7 @@ from tests.harness import run_model_test
 from tests.vl_models.models.feature_batch import SIDES, feature_batch
 from tests.vl_models.models.test_ucal import gradients
 from vl_models.errors import UserError
-from vl_models.losses.class_triplet import class_triplet_rows
+from vl_models.losses.class_triplet import batch_hinge, class_triplet_rows
 from vl_models.models.acmr import ACMRConfig
 from vl_models.models.registry import build_model
 
@@ -90,3 +90,59 @@ def test_contract_of_a_search_by_classes():
 def test_search_by_classes_needs_a_classifier():
     with pytest.raises(pydantic.ValidationError, match="search_by 'classes' needs a classifier"):
         make(search_by="classes", objectives=[])
+
+
+@pytest.mark.parametrize("texts", [1, 2])
+def test_contract_of_the_reference_demo(texts):
+    run_model_test(lambda: make(reference_demo=True), feature_batch(texts=texts), dim=4)
+
+
+def test_the_reference_demo_pushes_the_hardest_item_of_another_class():
+    batch, model = feature_batch(), make(reference_demo=True)
+    outputs = model.forward(batch, True)
+    v, w = outputs["image_code"].numpy(), outputs["text_code"].numpy()
+
+    def hardest(features):
+        unit = features / np.linalg.norm(features, axis=1, keepdims=True)
+        classes = batch["label_id"].numpy()
+        cosine = np.where(classes[:, None] == classes[None, :], -np.inf, unit @ unit.T)
+        return cosine.argmax(axis=1)
+
+    expected = batch_hinge(
+        v,
+        w,
+        v[hardest(batch["text_features"].numpy())],
+        w[hardest(batch["image_features"].numpy())],
+    )
+    assert float(model.losses(batch, outputs)["triplet"]) == pytest.approx(
+        float(expected), rel=1e-5
+    )
+
+
+def test_the_reference_demo_only_pulls_where_all_are_of_one_class():
+    batch, model = feature_batch(), make(reference_demo=True)
+    batch["label"] = tf.one_hot([1] * 6, 3)
+    outputs = model.forward(batch, True)
+    square = np.sum((outputs["image_code"] - outputs["text_code"]).numpy() ** 2)
+    # 0.1 + 5 · ½‖V - W‖² for each modality.
+    assert float(model.losses(batch, outputs)["triplet"]) == pytest.approx(
+        0.2 + 5 * square, rel=1e-5
+    )
+
+
+def test_the_reference_demo_is_not_adversarial_and_its_classifier_never_learns():
+    objectives = [{"kind": "label_classifier", "weight": 100.0}, CONSTANT]
+    model, batch = make(reference_demo=True, objectives=objectives), feature_batch()
+    adversary = gradients(model, batch, ["modality_adversary"])
+    assert {path.split("/")[0] for path, g in adversary.items() if np.any(g)} == {
+        "modality_classifier"
+    }
+    labels = gradients(model, batch, ["label_classifier"])
+    assert any(np.any(g) for path, g in labels.items() if path.startswith("image_"))
+    assert not any(path.startswith("label_classifier") for path in labels)
+
+
+def test_the_reference_demo_reads_features():
+    image = {"kind": "vit", "width": 16, "depth": 1, "heads": 2, "patch_size": 8}
+    with pytest.raises(pydantic.ValidationError, match="reference_demo needs features"):
+        make(reference_demo=True, image=image)
