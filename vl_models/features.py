@@ -21,6 +21,7 @@ QUERY_FEATURES = "query/features"  # float[n * d], precomputed text features
 
 LABEL_ID = "label/id"  # int64[*]
 LABEL_TEXT = "label/text"  # bytes[*]
+TEXT_LABEL_TEXT = "text_label/text"  # bytes[*], labels of the texts by a system of their own
 ANSWER_TEXT = "answer/text"  # bytes[*]
 ANSWER_SCORE = "answer/score"  # float[*]
 

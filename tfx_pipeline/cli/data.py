@@ -91,6 +91,10 @@ def features(
         str | None,
         typer.Option(metavar="KEY", help="Labels: whole numbers [n], or multi-hot [n, classes]."),
     ] = None,
+    text_label: Annotated[
+        str | None,
+        typer.Option(metavar="KEY", help="Labels of the texts, if theirs are another system."),
+    ] = None,
     split: Annotated[
         str | None,
         typer.Option(metavar="KEY", help="Splits [n]: the strings train, val, test."),
@@ -123,6 +127,7 @@ def features(
         image=image,
         text=text,
         label=label,
+        text_label=text_label,
         split=split,
         classes=classes,
         allow_missing=allow_missing,

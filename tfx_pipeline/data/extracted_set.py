@@ -84,6 +84,8 @@ def extract_feature_set(
         label=label[place],
         label_names=names,
         split=np.array([item.split for item in items], str)[place],
+        text_label=np.zeros((len(texts), 0), bool),
+        text_label_names=(),
     )
 
 

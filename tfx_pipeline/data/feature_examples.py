@@ -85,11 +85,17 @@ def _example(data: FeatureSet, row: int, source_type: str, source_name: str) -> 
         f.IMAGE_ID: [name],
         f.SOURCE_TYPE: [source_type.encode()],
         f.SOURCE_NAME: [source_name.encode()],
-        f.LABEL_TEXT: [data.label_names[c].encode() for c in np.flatnonzero(data.label[row])],
+        f.LABEL_TEXT: _names(data.label_names, data.label[row]),
     }
     if data.has_image[row]:
         values[f.IMAGE_FEATURES] = data.image[row].tolist()
     if data.has_text[row]:
         values[f.QUERY_TEXT] = [name]
         values[f.QUERY_FEATURES] = data.text[row].tolist()
+        if data.text_label_names:
+            values[f.TEXT_LABEL_TEXT] = _names(data.text_label_names, data.text_label[row])
     return make_example(values)
+
+
+def _names(names: Sequence[str], chosen: np.ndarray) -> list[bytes]:
+    return [name.encode() for name, here in zip(names, chosen) if here]

@@ -29,6 +29,8 @@ class FeatureSet:
       label: bool[n, C], multi-hot; False everywhere without labels.
       label_names: C names.
       split: n of "train", "val", "test".
+      text_label: bool[n, C'], of the texts by a label system of their own; C' is 0 without one.
+      text_label_names: C' names.
     """
 
     image: np.ndarray
@@ -38,6 +40,8 @@ class FeatureSet:
     label: np.ndarray
     label_names: tuple[str, ...]
     split: np.ndarray
+    text_label: np.ndarray
+    text_label_names: tuple[str, ...]
 
     def save(self, path: Path) -> None:
         """Write one .npz, renamed into place."""
@@ -52,6 +56,8 @@ class FeatureSet:
                 label=self.label,
                 label_names=np.array(self.label_names, str),
                 split=self.split.astype(str),
+                text_label=self.text_label,
+                text_label_names=np.array(self.text_label_names, str),
             )
         temporary.replace(path)
 
@@ -70,7 +76,8 @@ class FeatureSet:
                 f"{path}: not a feature file of this form ({error}); make it anew with "
                 "`vlsearch data features`."
             ) from error
-        values["label_names"] = tuple(str(name) for name in values["label_names"])
+        for names in ("label_names", "text_label_names"):
+            values[names] = tuple(str(name) for name in values[names])
         return cls(**values)
 
     def rows(self, *splits: str) -> np.ndarray:
@@ -88,6 +95,7 @@ def read_feature_set(
     image: str,
     text: str,
     label: str | None = None,
+    text_label: str | None = None,
     split: str | None = None,
     classes: int | None = None,
     allow_missing: bool = False,
@@ -102,8 +110,9 @@ def read_feature_set(
       image: name of the image features [n, d_i].
       text: name of the text features [n, d_t].
       label: name of the labels: whole numbers [n] (or [n, 1]) from 0, or multi-hot [n, C].
+      text_label: name of the labels of the texts by a label system of their own, likewise.
       split: name of the splits, strings [n]: train, val, test.
-      classes: whole-number labels must be below it; without it, the labels that occur count.
+      classes: whole numbers of ``label`` must be below it; without it, the labels that occur count.
       allow_missing: whether a row that is NaN throughout is a missing modality.
       val_share: without a row of val, this share of the train rows becomes it.
       test_share: without an array of splits, this share of all rows becomes test.
@@ -116,25 +125,29 @@ def read_feature_set(
     image_rows, has_image = _features(images, allow_missing)
     text_rows, has_text = _features(texts, allow_missing)
     named = [(images, len(image_rows)), (texts, len(text_rows))]
-    labels = splits = None
-    if label is not None:
-        labels = read_array(files, label)
-        matrix, names = _labels(labels, classes)
-        named.append((labels, len(matrix)))
+    rows = len(image_rows)
+    found: dict[str | None, tuple[np.ndarray, tuple[str, ...]]] = {}
+    for key, highest in ((label, classes), (text_label, None)):
+        if key is None:
+            continue
+        labels = read_array(files, key)
+        found[key] = _labels(labels, highest)
+        named.append((labels, len(found[key][0])))
+    splits = None
     if split is not None:
         splits = read_array(files, split)
         parts = _splits(splits)
         named.append((splits, len(parts)))
     _same_length(named)
-    rows = len(image_rows)
     nothing = ~(has_image | has_text)
     if nothing.any():
         raise UserError(
             f"{images.where}, {texts.where}: row {_first(nothing)} has neither an image nor a "
             "text. Remove it."
         )
-    if labels is None:
-        matrix, names = np.zeros((rows, 0), bool), ()
+    none = (np.zeros((rows, 0), bool), ())
+    matrix, names = found.get(label, none)
+    text_matrix, text_names = found.get(text_label, none)
     if splits is None:
         parts = draw_splits(np.full(rows, "train", object), val_share, test_share, seed)
     else:
@@ -142,7 +155,17 @@ def read_feature_set(
     if not (parts == "train").any():
         where = "the data" if splits is None else splits.where
         raise UserError(f"{where}: no row belongs to the split train, so nothing can be learned.")
-    return FeatureSet(image_rows, text_rows, has_image, has_text, matrix, names, parts.astype(str))
+    return FeatureSet(
+        image=image_rows,
+        text=text_rows,
+        has_image=has_image,
+        has_text=has_text,
+        label=matrix,
+        label_names=names,
+        split=parts.astype(str),
+        text_label=text_matrix,
+        text_label_names=text_names,
+    )
 
 
 def draw_splits(splits: np.ndarray, val_share: float, test_share: float, seed: int) -> np.ndarray:

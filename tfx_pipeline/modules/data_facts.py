@@ -28,12 +28,13 @@ class DataFacts:
     Attributes:
       model: with vocabulary size, widths, number of classes and sources filled in.
       statistics: modality of features → (mean, standard deviation), float64[d] each.
-      classes: names of the labels, if the system learns from them.
+      labels: names of the labels, if the system learns from them: ``classes`` and, where the texts
+        have a label system of their own, ``text_classes``.
     """
 
     model: ModelConfig
     statistics: Mapping[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
-    classes: tuple[str, ...] = ()
+    labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def read_data_facts(
@@ -63,8 +64,10 @@ def read_data_facts(
             statistics[modality] = (found.mean, found.deviation)
             side = modality.removesuffix("_features")
             settings[side] = getattr(model, side).model_copy(update={"width": found.width})
-    classes: tuple[str, ...] = ()
+    labels: dict[str, tuple[str, ...]] = {}
     if model.learns_from_labels:
-        classes = class_names(shards)
-        settings["num_labels"] = len(classes) or None
-    return DataFacts(model.model_copy(update=settings), statistics, classes)
+        labels["classes"], labels["text_classes"] = class_names(shards)
+        settings["num_labels"] = len(labels["classes"]) or None
+        if "num_text_labels" in type(model).model_fields:
+            settings["num_text_labels"] = len(labels["text_classes"]) or None
+    return DataFacts(model.model_copy(update=settings), statistics, labels)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from tfx_pipeline.config import InputOptions, SourceOptions
 from vl_models.errors import UserError
@@ -40,7 +41,7 @@ def train_sources(
     examples: Path,
     text_fn: TextFunction | None,
     weight_fn: WeightFunction | None,
-    classes: Sequence[str] = (),
+    labels: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> list[RecordSource]:
     """The sources of the train split, in their order.
 
@@ -50,7 +51,7 @@ def train_sources(
       examples: folder of the Examples.
       text_fn: tokenises drawn texts, of queries and of labels; None without tokens.
       weight_fn: rescales click weights.
-      classes: names of the labels that batches tell, if the system learns from them.
+      labels: names of the labels that batches tell, see `DataFacts`.
 
     Raises:
       UserError: no files, or texts of labels for a model that reads no texts.
@@ -69,7 +70,7 @@ def train_sources(
             suffix, modality = _UNPAIRED[source.rows]
             _check_unpaired(source, model, examples / f"Split-{TRAIN}{suffix}")
             own["modalities"], split = (modality,), TRAIN + suffix
-        config = _input_config(options, model, {**own, "classes": classes})
+        config = _input_config(options, model, {**own, **labels})
         pattern = split_pattern(examples, split)
         sources.append(
             RecordSource(source.name, [pattern], config, text_fn, weight_fn, source.share)
@@ -83,11 +84,11 @@ def validation_source(
     examples: Path,
     text_fn: TextFunction | None,
     weight_fn: WeightFunction | None,
-    classes: Sequence[str] = (),
+    labels: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> RecordSource:
     """The queries of the val split, neither augmented nor shuffled."""
     own = SourceOptions().model_dump(exclude={"name", "share", "rows"})
-    own |= {"modalities": modalities(model), "augment": False, "shuffle": False, "classes": classes}
+    own |= {"modalities": modalities(model), "augment": False, "shuffle": False, **labels}
     config = _input_config(options, model, own)
     return RecordSource(
         VALIDATION, [split_pattern(examples, VALIDATION)], config, text_fn, weight_fn

@@ -152,7 +152,7 @@ def train_towers(
     facts = read_data_facts(config, examples, tokenizer)
     if text_fn is None and tokenizer is not None:
         text_fn = tokenizer.tokenize
-    data = (config.input, facts.model, examples, text_fn, weight_fn, facts.classes)
+    data = (config.input, facts.model, examples, text_fn, weight_fn, facts.labels)
     hooks: dict[str, Hook] = {}
     if any(hook.name == validation.NAME for hook in config.train.hooks):
         hooks[validation.NAME] = validation.Validation(

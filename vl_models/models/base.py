@@ -17,6 +17,7 @@ clicked_query_keys    int64 [B, M]          keys of queries known to click image
 row                   int64 [B]             stable index of the Example, and of its copy
 seed                  int32 [B, 2]          from (run, epoch, row): all randomness of a row
 label                 float32 [B, C]        multi-hot; label_id int32 [B], -1 = none
+text_label            float32 [B, C']       where the texts have a label system of their own
 query_weight          float32 [B·n]         debiased click weight of the drawn text
 image_log_q           float32 [B]           log share of the draws, for the logQ correction
 source_type           int32 [B]             index into features.SOURCE_TYPES

@@ -61,6 +61,17 @@ class CommonSpace(DualEncoder):
 
     config: CommonSpaceConfig
 
+    def __init__(self, config: CommonSpaceConfig) -> None:
+        super().__init__(config)
+        if config.search_by == "classes" and any(
+            isinstance(o, LabelClassifier) and o.labels_differ for o in self.objectives
+        ):
+            raise UserError(
+                "model.search_by: classes compares classes of images with those of texts, and the "
+                "texts have a label system of their own. Set search_by: code, or share the "
+                "label_classifier."
+            )
+
     def forward(self, batch: Batch, training: bool) -> Outputs:
         """Encode what the batch holds.
 

@@ -41,6 +41,7 @@ class DualEncoderConfig(ModelConfig):
       shared_projection: one last layer for both towers, whose encoders must be equally wide.
       objectives: losses beside the system's own, each kind at most once.
       num_labels: classes of the data; the trainer sets it.
+      num_text_labels: classes of the texts where they have a label system of their own; likewise.
     """
 
     embedding_dim: PositiveInt = 128
@@ -49,6 +50,7 @@ class DualEncoderConfig(ModelConfig):
     shared_projection: bool = False
     objectives: tuple[ObjectiveConfig, ...] = ()
     num_labels: PositiveInt | None = None
+    num_text_labels: PositiveInt | None = None
 
     @property
     def learns_from_labels(self) -> bool:
@@ -89,7 +91,9 @@ class DualEncoder(VisionLanguageModel):
         else:
             self.image_projection = self._projection("image_projection")
             self.text_projection = self._projection("text_projection")
-        self.objectives = build_objectives(config.objectives, config.num_labels)
+        self.objectives = build_objectives(
+            config.objectives, config.num_labels, config.num_text_labels
+        )
         self._built = False
 
     @classmethod

@@ -19,21 +19,26 @@ ObjectiveConfig = Annotated[
 
 
 def build_objectives(
-    configs: Sequence[ObjectiveConfig], num_labels: int | None
+    configs: Sequence[ObjectiveConfig],
+    num_labels: int | None,
+    num_text_labels: int | None = None,
 ) -> tuple[Objective, ...]:
     """Create objectives, in the order of their configurations.
 
     Args:
       configs: each kind at most once.
       num_labels: classes of the data; None if unknown.
+      num_text_labels: of the texts, if they have a label system of their own.
 
     Raises:
       UserError: an objective needs labels and the data have none.
     """
-    return tuple(_build(config, num_labels) for config in configs)
+    return tuple(_build(config, num_labels, num_text_labels) for config in configs)
 
 
-def _build(config: ObjectiveConfig, num_labels: int | None) -> Objective:
+def _build(
+    config: ObjectiveConfig, num_labels: int | None, num_text_labels: int | None
+) -> Objective:
     if isinstance(config, ModalityAdversaryConfig):
         return ModalityAdversary(config)
     if isinstance(config, PairMarginConfig):
@@ -43,4 +48,4 @@ def _build(config: ObjectiveConfig, num_labels: int | None) -> Objective:
             "model.objectives: label_classifier needs classes, and the data have none "
             "(label ids). Take it out, or give the data labels."
         )
-    return LabelClassifier(config, num_labels)
+    return LabelClassifier(config, num_labels, num_text_labels)

@@ -22,7 +22,8 @@ class LabelClassifierConfig(StrictConfig):
     Attributes:
       kind: "label_classifier".
       weight: of the loss.
-      shared: one classifier for both modalities, or one for each.
+      shared: one classifier for both modalities, or one for each: that of the texts learns
+        ``text_label`` where the texts have a label system of their own.
       hidden: widths of its layers before the scores.
     """
 
@@ -41,18 +42,25 @@ class LabelClassifier(Objective):
     Args:
       config: options.
       num_labels: C.
+      num_text_labels: classes of ``text_label``; None if the texts have the images' labels.
     """
 
-    def __init__(self, config: LabelClassifierConfig, num_labels: int) -> None:
+    def __init__(
+        self, config: LabelClassifierConfig, num_labels: int, num_text_labels: int | None = None
+    ) -> None:
         self.config = config
-        names = ("label_classifier",) * 2
-        if not config.shared:
-            names = ("image_label_classifier", "text_label_classifier")
-        made = {
-            name: Classifier(num_labels, config.hidden, dtype="float32", name=name)
-            for name in dict.fromkeys(names)
-        }
-        self.classifiers = tuple(made[name] for name in names)
+        self.labels_differ = not config.shared and num_text_labels is not None
+
+        def make(name: str, classes: int) -> Classifier:
+            return Classifier(classes, config.hidden, dtype="float32", name=name)
+
+        if config.shared:
+            self.classifiers = (make("label_classifier", num_labels),) * 2
+        else:
+            self.classifiers = (
+                make("image_label_classifier", num_labels),
+                make("text_label_classifier", num_text_labels or num_labels),
+            )
 
     @property
     def layers(self) -> Sequence[keras.layers.Layer]:
@@ -64,16 +72,17 @@ class LabelClassifier(Objective):
         if "label" not in batch:
             return {}
         total = tf.constant(0.0)
-        for code, classifier in zip(codes(outputs), self.classifiers):
+        systems = ("label", "text_label" if self.labels_differ else "label")
+        for code, classifier, system in zip(codes(outputs), self.classifiers, systems):
             if code is not None:
-                labels = labels_of(batch, code.shape[0])
+                labels = labels_of(batch, code.shape[0], system)
                 total += global_mean(*label_cross_entropy(classifier(code), labels))
         return {"label_classifier": self.config.weight * total}
 
 
-def labels_of(batch: Batch, rows: int) -> tf.Tensor:
-    """Labels of codes, multi-hot float32 [rows, C]: of the texts of an image those of the image."""
-    label = tf.cast(batch["label"], tf.float32)
+def labels_of(batch: Batch, rows: int, system: str = "label") -> tf.Tensor:
+    """Labels of codes, multi-hot float32 [rows, C]: of the texts of an image those of its row."""
+    label = tf.cast(batch[system], tf.float32)
     return tf.repeat(label, rows // label.shape[0], axis=0)
 
 

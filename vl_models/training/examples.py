@@ -6,7 +6,7 @@ microseconds to start, and decoding a small image only 300.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import pydantic
@@ -50,9 +50,10 @@ class InputConfig(StrictConfig):
     """What the rows of one source hold.
 
     ``image_size`` is the side of the model's input in pixels; ``max_clicked_queries`` 0 leaves
-    `clicked_query_keys` out; ``classes`` are the names of the columns of `label`; none leave it
-    out. ``total_clicks`` is the sum of `image/clicks_total` over the images; without it
-    `image_log_q` is off by a constant, which a softmax over images does not see. ``augment``
+    `clicked_query_keys` out; ``classes`` are the names of the columns of `label`, ``text_classes``
+    of those of `text_label`; none leave it out. ``total_clicks`` is the sum of
+    `image/clicks_total` over the images; without it `image_log_q` is off by a constant, which a
+    softmax over images does not see. ``augment``
     makes random images of the stored ones, as ``augmentation`` says: "crop" takes squares, of a
     random share ``crop_scale`` of the shorter side if that is given; the others are presets of
     `vl_models.augmentations`. Without it images are the centre squares. ``views`` 2 makes
@@ -78,6 +79,7 @@ class InputConfig(StrictConfig):
     text_draw_power: float = pydantic.Field(default=1.0, ge=0)
     max_clicked_queries: int = pydantic.Field(default=16, ge=0)
     classes: tuple[str, ...] = ()
+    text_classes: tuple[str, ...] = ()
     image_features: int = pydantic.Field(default=0, ge=0)
     text_features: int = pydantic.Field(default=0, ge=0)
     total_clicks: float | None = pydantic.Field(default=None, gt=0)
@@ -169,6 +171,8 @@ def _specification(config: InputConfig) -> dict[str, object]:
     if config.use_labels or config.classes or config.texts == "labels":
         specification[f.LABEL_ID] = tf.io.RaggedFeature(tf.int64)
         specification[f.LABEL_TEXT] = tf.io.RaggedFeature(tf.string)
+    if config.text_classes:
+        specification[f.TEXT_LABEL_TEXT] = tf.io.RaggedFeature(tf.string)
     if "image" in config.modalities:
         specification[f.IMAGE_ENCODED] = tf.io.FixedLenFeature([], tf.string, "")
     if "image_2" in config.modalities and config.views == 1:
@@ -207,16 +211,24 @@ def _image_log_q(clicks: tf.Tensor, config: InputConfig, offset: float) -> tf.Te
 
 
 def _labels(parsed: Rows, config: InputConfig) -> Rows:
-    """label_id int32 [B] (the first, -1 = none), and label float32 [B, C] multi-hot if C > 0."""
+    """label_id int32 [B] (the first, -1 = none), label and text_label as far as asked for."""
     rows = tf.shape(parsed[f.IMAGE_ID])[0]
     batch: Rows = {"label_id": tf.fill([rows], tf.constant(NO_LABEL, tf.int32))}
     if config.use_labels:
         batch["label_id"] = label_ids(parsed[f.LABEL_ID], parsed[f.LABEL_TEXT])[:, 0]
     if config.classes:
         names = label_names(parsed[f.LABEL_ID], parsed[f.LABEL_TEXT])
-        matches = names[:, :, tf.newaxis] == tf.constant(config.classes)
-        batch["label"] = tf.cast(tf.reduce_any(matches, axis=1), tf.float32)
+        batch["label"] = _multi_hot(names, config.classes)
+    if config.text_classes:
+        names = parsed[f.TEXT_LABEL_TEXT].to_tensor("")
+        batch["text_label"] = _multi_hot(names, config.text_classes)
     return batch
+
+
+def _multi_hot(names: tf.Tensor, classes: Sequence[str]) -> tf.Tensor:
+    """Which of C classes are among the names of each row, string [B, K]: float32 [B, C]."""
+    matches = names[:, :, tf.newaxis] == tf.constant(classes)
+    return tf.cast(tf.reduce_any(matches, axis=1), tf.float32)
 
 
 def _label_texts(

@@ -73,15 +73,24 @@ def feature_statistics(shards: Sequence[str], feature: str) -> FeatureStatistics
     return FeatureStatistics(mean, np.sqrt(squares / count))
 
 
-def class_names(shards: Sequence[str]) -> tuple[str, ...]:
-    """The distinct labels of all Examples, sorted by name: label texts, or else ids in digits."""
+def class_names(shards: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The distinct labels of all Examples, sorted by name.
+
+    Returns:
+      Label texts, or else ids in digits; and the label texts of the texts' own system, if any.
+    """
     specification = {
         f.LABEL_ID: tf.io.RaggedFeature(tf.int64),
         f.LABEL_TEXT: tf.io.RaggedFeature(tf.string),
+        f.TEXT_LABEL_TEXT: tf.io.RaggedFeature(tf.string),
     }
-    names: set[bytes] = set()
+    names: tuple[set[bytes], set[bytes]] = set(), set()
     for records in read_records(shards).batch(_BATCH):
         parsed = tf.io.parse_example(records, specification)
         found = label_names(parsed[f.LABEL_ID], parsed[f.LABEL_TEXT])
-        names.update(np.unique(found.numpy()).tolist())
-    return tuple(sorted(name.decode("utf-8") for name in names if name))
+        names[0].update(np.unique(found.numpy()).tolist())
+        names[1].update(np.unique(parsed[f.TEXT_LABEL_TEXT].flat_values.numpy()).tolist())
+    labels, text_labels = (
+        tuple(sorted(name.decode("utf-8") for name in found if name)) for found in names
+    )
+    return labels, text_labels

@@ -84,6 +84,17 @@ def test_labels_that_occur_are_the_classes_unless_their_number_is_given(tmp_path
     assert read_feature_set([names], **KEYS).label_names == ("cat", "dog")
 
 
+def test_texts_may_have_labels_of_their_own(tmp_path):
+    topics = np.array(["news", "art", "art", "news", "news", "art"])
+    data = read_feature_set([npz(tmp_path, topic=topics)], **KEYS, text_label="topic")
+    assert data.label_names == ("0", "1", "2") and data.text_label_names == ("art", "news")
+    np.testing.assert_array_equal(data.text_label[:, 1], topics == "news")
+    assert read_feature_set([npz(tmp_path)], **KEYS).text_label.shape == (ROWS, 0)
+    short = npz(tmp_path, "short.npz", topic=topics[:5])
+    with pytest.raises(UserError, match=r"'cls' has 6 rows; .*'topic' has 5"):
+        read_feature_set([short], **KEYS, text_label="topic")
+
+
 def test_rows_are_drawn_for_val_and_test_where_there_are_none(tmp_path):
     rows = 100
     many = {"img": np.zeros((rows, 2)), "txt": np.zeros((rows, 2)), "cls": np.zeros(rows, int)}

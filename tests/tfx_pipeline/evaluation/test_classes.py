@@ -47,6 +47,8 @@ def data():
         label,
         ("红", "green", "blue"),
         np.array(["train"] * 20 + ["val"] * 10 + ["test"] * 30),
+        text_label=np.zeros((ROWS, 0), bool),
+        text_label_names=(),
     )
 
 

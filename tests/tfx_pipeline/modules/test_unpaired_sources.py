@@ -40,6 +40,8 @@ def examples(tmp_path_factory):
         np.eye(2, dtype=bool)[label],
         ("even", "odd"),
         np.where(np.arange(ROWS) < 36, "train", "val"),
+        text_label=np.zeros((ROWS, 0), bool),
+        text_label_names=(),
     )
     folder = tmp_path_factory.mktemp("examples")
     counts = write_feature_examples(data, folder, "made")
@@ -50,7 +52,7 @@ def examples(tmp_path_factory):
 def test_a_batch_of_one_modality_lacks_the_other(examples):
     config = experiment("tfnh", SOURCES, *SMALL)
     facts = read_data_facts(config, examples, None)
-    arguments = (config.input, facts.model, examples, None, None, facts.classes)
+    arguments = (config.input, facts.model, examples, None, None, facts.labels)
     pairs, images, texts = train_sources(*arguments)
     keys = []
     for place, source in enumerate((pairs, images, texts)):
@@ -78,7 +80,7 @@ def test_a_system_of_pairs_takes_no_single_modality(examples):
     config = experiment("ucal", SOURCES, "train.global_batch_size=4")
     facts = read_data_facts(config, examples, None)
     with pytest.raises(UserError, match="has rows of images alone, of which the system 'ucal'"):
-        train_sources(config.input, facts.model, examples, None, None, facts.classes)
+        train_sources(config.input, facts.model, examples, None, None, facts.labels)
 
 
 def test_data_without_single_rows_are_told(examples, tmp_path):
@@ -86,4 +88,4 @@ def test_data_without_single_rows_are_told(examples, tmp_path):
     config = experiment("tfnh", SOURCES, *SMALL)
     facts = read_data_facts(config, examples, None)
     with pytest.raises(UserError, match="the data have no rows of images alone in the train"):
-        train_sources(config.input, facts.model, tmp_path, None, None, facts.classes)
+        train_sources(config.input, facts.model, tmp_path, None, None, facts.labels)
