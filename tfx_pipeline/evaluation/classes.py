@@ -38,6 +38,7 @@ from vl_models.metrics.modality_gap import modality_gap
 from vl_models.metrics.retrieval import PerQuery
 
 _SMALLEST_NORM = 1e-12
+_CONSTANT = 1e-6  # a feature that deviates less is drawn as it is
 # ACMR's tables cut the ranking here.
 _CUT_OFF = 50
 # Direction → modality of the queries, modality of the gallery.
@@ -212,13 +213,24 @@ def _sample(
 
 def _sample_before(
     data: FeatureSet, ids: dict[str, np.ndarray], config: EvaluationConfig
-) -> EmbeddingSample | None:
-    """The same rows as they are without the towers, as directions."""
-    if data.image.shape[1] != data.text.shape[1]:
-        return None
-    rows = {"image": data.image[ids["image"]], "text": data.text[ids["text"]]}
-    norms = {side: np.linalg.norm(values, axis=1, keepdims=True) for side, values in rows.items()}
-    directions = {side: rows[side] / np.maximum(norms[side], _SMALLEST_NORM) for side in rows}
+) -> EmbeddingSample:
+    """The same rows as they are without the towers, as directions.
+
+    Features of different widths have no space in common: they are standardised by the train
+    split, and the narrower ones are padded with zeros.
+    """
+    sides = {"image": data.image, "text": data.text}
+    widths = {side: values.shape[1] for side, values in sides.items()}
+    directions = {}
+    for side, values in sides.items():
+        rows = values[ids[side]]
+        if len(set(widths.values())) > 1:
+            train = values[data.rows("train")] if len(data.rows("train")) else rows
+            deviation = train.std(axis=0)
+            rows = (rows - train.mean(axis=0)) / np.where(deviation > _CONSTANT, deviation, 1.0)
+            rows = np.pad(rows, ((0, 0), (0, max(widths.values()) - widths[side])))
+        norms = np.linalg.norm(rows, axis=1, keepdims=True)
+        directions[side] = rows / np.maximum(norms, _SMALLEST_NORM)
     return _sample(data, directions, ids, config)
 
 

@@ -101,8 +101,7 @@ class Evaluation:
       failures: the queries with the worst ranks.
       thumbnails: image id → encoded image, for all images of examples and failures.
       attention: of a few queries; none for towers without text prefixes.
-      sample_before: of the features that the towers read, where both modalities' are equally wide:
-        others have no plane in common.
+      sample_before: of the features, where the towers read such.
       precision_curves: direction → precision at `RECALL_LEVELS`; of an evaluation by class.
     """
 

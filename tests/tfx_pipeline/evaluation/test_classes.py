@@ -104,7 +104,6 @@ def test_what_is_written_reads_well(acmr, data, tmp_path):
     metrics = json.loads((tmp_path / "metrics.json").read_text(encoding="utf-8"))
     assert {"map@all/image_to_text", "map@all/text_to_image", "map@all/mean"} <= metrics.keys()
     report = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert "The features that the towers read" not in report  # of 6 and 5 numbers
     for text in ("map@50", "recall", "precision", "红", "30 images, 29 texts, 3 classes"):
         assert text in report
 
@@ -123,6 +122,19 @@ def test_features_of_one_width_are_drawn_before_and_after(data, tmp_path):
     write_evaluation(found, tmp_path)
     report = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert report.index("The features that the towers read") < report.index("What the towers make")
+
+
+def test_features_of_different_widths_are_standardised_and_padded(acmr, data):
+    constant = data.text.copy()
+    constant[:, 2] = 3.0
+    before = evaluate(acmr, FeatureSet(**{**vars(data), "text": constant})).sample_before
+    assert before.images.shape[1] == before.texts.shape[1] == 6
+    assert (before.texts[:, 5] == 0).all() and (before.images[:, 5] != 0).any()
+    train = constant[:20]
+    deviation = np.where(train.std(axis=0) > 0, train.std(axis=0), 1.0)
+    rows = (constant[30:59] - train.mean(axis=0)) / deviation
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    np.testing.assert_allclose(before.texts[:, :5], rows, atol=1e-5)
 
 
 def test_wrong_input_is_told(acmr, data):
