@@ -6,7 +6,7 @@ from typing import Literal
 
 import keras
 import tensorflow as tf
-from pydantic import PositiveInt, model_validator
+from pydantic import PositiveFloat, PositiveInt, model_validator
 
 from vl_models.encoders.factory import FeaturesConfig, ImageEncoderConfig, TextEncoderConfig
 from vl_models.errors import UserError
@@ -30,6 +30,8 @@ class CommonSpaceConfig(DualEncoderConfig):
         then the axes of the space (semantic matching: Rasiwasia et al., "A New Approach to
         Cross-Modal Multimedia Retrieval", section 4.2). Classes rank by class better, since a
         vector between two classes is near both, and know nothing else of an item.
+      class_temperature: of the label classifier's softmax, in search alone; below 1 sure classes
+        count for more, which makes up for the modesty that dropout teaches.
     """
 
     embedding_dim: PositiveInt = 40
@@ -37,6 +39,7 @@ class CommonSpaceConfig(DualEncoderConfig):
     text: TextEncoderConfig = FeaturesConfig(kind="features", hidden=(512, 100))
     code_activation: Literal["tanh", "linear"] = "tanh"
     search_by: Literal["code", "classes"] = "code"
+    class_temperature: PositiveFloat = 1.0
 
     @property
     def classifies(self) -> bool:
@@ -104,7 +107,8 @@ class CommonSpace(DualEncoder):
           code: [B, D].
         """
         (objective,) = (o for o in self.objectives if isinstance(o, LabelClassifier))
-        return tf.nn.softmax(objective.classifiers[side](code))
+        scores = objective.classifiers[side](code)
+        return tf.nn.softmax(scores / self.config.class_temperature)
 
     def _searched(self, side: int, code: tf.Tensor) -> tf.Tensor:
         if self.config.search_by == "classes":

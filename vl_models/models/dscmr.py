@@ -25,7 +25,7 @@ from vl_models.models.common_space import (
     paired_codes,
     require_labels,
 )
-from vl_models.objectives.label_classifier import labels_of
+from vl_models.objectives.label_classifier import LabelClassifier, labels_of
 
 _LEAST = 1e-6
 
@@ -87,10 +87,14 @@ class DSCMR(CommonSpace):
         super().build()
 
     def class_values(self, side: int, code: tf.Tensor) -> tf.Tensor:
-        """Class scores [B, C] of codes [B, D]; they are fitted to 1 for the class, else to 0.
+        """How much codes [B, D] are of each class, [B, C].
 
-        What is below 0 is as little of the class as 0; none of any class is a little of all.
+        The chances of a label classifier, if there is one beside; else the class scores, which
+        are fitted to 1 for the class and to 0 for the others: what is below 0 is as little of
+        the class as 0, and none of any class is a little of all.
         """
+        if any(isinstance(objective, LabelClassifier) for objective in self.objectives):
+            return super().class_values(side, code)
         return tf.nn.relu(self.class_scores(code)) + _LEAST
 
     def system_losses(self, batch: Batch, outputs: Outputs) -> dict[str, tf.Tensor]:

@@ -71,11 +71,12 @@ def test_data_without_labels_are_refused():
         make(num_labels=None)
 
 
-def test_search_by_classes_is_by_the_direction_of_their_chances():
-    model, batch = make(search_by="classes"), feature_batch()
+@pytest.mark.parametrize("temperature", [1.0, 0.5])
+def test_search_by_classes_is_by_the_direction_of_their_chances(temperature):
+    model, batch = make(search_by="classes", class_temperature=temperature), feature_batch()
     (objective,) = (o for o in model.objectives if o.config.kind == "label_classifier")
     code = model.forward(batch, training=False)["text_code"]
-    chances = tf.nn.softmax(objective.classifiers[1](code)).numpy()
+    chances = tf.nn.softmax(objective.classifiers[1](code) / temperature).numpy()
     found = model.encode_text(batch).numpy()
     assert found.shape == (6, 3)
     np.testing.assert_allclose(

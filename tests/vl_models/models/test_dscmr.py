@@ -70,3 +70,12 @@ def test_search_by_classes_is_by_the_scores_above_zero():
     expected = np.maximum(scores, 0.0) + 1e-6
     expected /= np.linalg.norm(expected, axis=1, keepdims=True)
     np.testing.assert_allclose(model.encode_image(batch), expected, atol=1e-5)
+
+
+def test_a_label_classifier_beside_is_searched_by_instead():
+    model = make(search_by="classes", objectives=[{"kind": "label_classifier"}])
+    batch = feature_batch()
+    code = model.forward(batch, training=False)["image_code"]
+    expected = tf.nn.softmax(model.objectives[0].classifiers[0](code)).numpy()
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    np.testing.assert_allclose(model.encode_image(batch), expected, atol=1e-5)
