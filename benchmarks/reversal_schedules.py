@@ -85,8 +85,7 @@ def train(data, run, schedule, arguments, seed):
             f"train.seed={seed}",
             f"train.hooks=[{{name: curve, every: {arguments.every}}}]",
             adversary,
-            "train.optimizers=[{kind: adamw, learning_rate: 2.0e-3, weight_decay: 0.05, "
-            f"betas: [{arguments.momentum}, 0.98]}}]",
+            f"train.betas=[{arguments.momentum}, 0.98]",
         ],
     )
     prepared = TrainingRun(run, data.parent / "prepared")

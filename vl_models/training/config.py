@@ -121,7 +121,7 @@ class TrainConfig(StrictConfig):
 
     One step is one optimiser update: ``accumulation_steps`` forward passes of the global batch
     each. In the simple case the top-level ``optimizer``, ``learning_rate``, ``weight_decay``,
-    ``warmup_steps``, ``decay``, ``frozen`` and ``steps`` (or ``epochs``) say it all;
+    ``betas``, ``warmup_steps``, ``decay``, ``frozen`` and ``steps`` (or ``epochs``) say it all;
     ``optimizers`` and ``stages`` replace them. ``keep_best`` ends with the weights of the best
     step instead of the last. ``jit_compile`` compiles the step with XLA, on one
     device. ``deterministic`` makes every operation repeat itself to the bit, at a cost in speed.
@@ -139,6 +139,7 @@ class TrainConfig(StrictConfig):
     optimizer: OptimizerKind = "adamw"
     learning_rate: float = pydantic.Field(default=5e-4, gt=0)
     weight_decay: float = pydantic.Field(default=0.2, ge=0)
+    betas: tuple[float, float] = (0.9, 0.98)
     warmup_steps: int = pydantic.Field(default=0, ge=0)
     decay: Literal["cosine", "linear", "constant"] = "cosine"
     optimizers: tuple[OptimizerConfig, ...] = ()
@@ -221,6 +222,7 @@ class TrainConfig(StrictConfig):
                 kind=self.optimizer,
                 learning_rate=self.learning_rate,
                 weight_decay=self.weight_decay,
+                betas=self.betas,
             ),
         )
 
