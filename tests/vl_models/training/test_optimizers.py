@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 from vl_models.errors import UserError
-from vl_models.training.config import OptimizerConfig
+from vl_models.training.config import OptimizerConfig, TrainConfig
 from vl_models.training.optimizers import build_groups, clip_by_norm, reduce_gradients
 from vl_models.training.schedules import ScheduleConfig
 
@@ -41,6 +41,15 @@ def test_decoupled_weight_decay_spares_biases(kind):
     # a zero gradient moves nothing, so only the decay 1 - 0.1 * 0.5 is left
     np.testing.assert_allclose(layer.kernel, np.full((3, 2), 0.95), rtol=1e-6)
     np.testing.assert_array_equal(layer.bias, np.ones(2))
+
+
+def test_the_short_form_means_one_optimizer():
+    short = {"learning_rate": 0.01, "weight_decay": 0.0, "betas": (0.5, 0.999)}
+    (found,) = TrainConfig(steps=1, optimizer="adam", **short).resolved_optimizers()
+    assert found == OptimizerConfig(name="adam", kind="adam", **short)
+    layer = dense()
+    (group,) = groups(layer, found.model_dump(exclude={"variables"}))
+    assert group.optimizer.beta_1 == 0.5 and group.optimizer.beta_2 == 0.999
 
 
 def test_clipping_scales_to_the_global_norm():
