@@ -1,12 +1,14 @@
 """The common-space family against CCA and two classifiers, on labelled features made here.
 
 Classes in a latent space, each of a few clusters, seen through one linear map, a rotation and
-noise by each modality. For each seed every system is trained with its configuration and measured
-on the test split: mAP over the whole ranking, mean of both directions, and how well a classifier
-tells the modalities apart. With --data the same on a data folder of features, once.
+noise by each modality; or, with --kind topics, classes that are hard to tell from images: counts of
+128 visual words, and shares of 10 topics for the texts. For each seed every system is trained with
+its configuration and measured on the test split: mAP over the whole ranking, mean of both
+directions, and how well a classifier tells the modalities apart. With --data the same on a data
+folder of features, once.
 
-python benchmarks/common_space.py [--seeds 5] [--clusters 3] [--systems acmr,ucal,…] [--bits 16,32]
-                                  [--data DIR] [--json FILE]
+python benchmarks/common_space.py [--seeds 5] [--kind clusters|topics] [--clusters 3]
+                                  [--systems acmr,ucal,…] [--bits 16,32] [--data DIR] [--json FILE]
 """
 
 import json
@@ -48,16 +50,36 @@ def make_features(seed, clusters):
         + noise * generator.normal(size=(ROWS, width))
         for view, width, noise in zip(seen, WIDTHS, (1.0, 0.5))
     )
-    split = np.repeat(["train", "val", "test"], [TRAIN, VAL, ROWS - TRAIN - VAL])
-    return {"image": image, "text": text, "label": label, "split": split}
+    return {"image": image, "text": text, "label": label, "split": _split()}
 
 
-def make_folder(seed, clusters, folder):
+def make_topics(seed):
+    """Likewise: about a third of the images' classes can be told, and four fifths of the texts'."""
+    generator = np.random.default_rng(seed)
+    label = generator.integers(CLASSES, size=ROWS)
+    alike = generator.dirichlet(np.full(CLASSES, 0.3), size=CLASSES)  # classes have common topics
+    topics = 4.0 * (0.6 * alike + 0.4 * np.eye(CLASSES)) + 0.1
+    text = np.stack([generator.dirichlet(topics[row]) for row in label])
+    own, common = (
+        generator.dirichlet(np.full(128, 2.0), size=CLASSES),
+        generator.dirichlet(np.full(128, 2.0)),
+    )
+    words = 0.88 * common + 0.12 * own
+    image = np.stack([generator.dirichlet(150.0 * words[row]) for row in label])
+    return {"image": image, "text": text, "label": label, "split": _split()}
+
+
+def _split():
+    return np.repeat(["train", "val", "test"], [TRAIN, VAL, ROWS - TRAIN - VAL])
+
+
+def make_folder(seed, arguments, folder):
     """The arrays as a data folder."""
     from tfx_pipeline.data.feature_set import FILE_NAME, read_feature_set
     from tfx_pipeline.data.folder import DataFolder
 
-    arrays = make_features(seed, clusters)
+    topics = arguments.kind == "topics"
+    arrays = make_topics(seed) if topics else make_features(seed, arguments.clusters)
     np.savez(folder / f"{seed}.npz", **arrays)
     data = folder / f"data-{seed}"
     data.mkdir()
@@ -178,6 +200,7 @@ def main():
     parser = argument_parser(__doc__)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--kind", choices=("clusters", "topics"), default="clusters")
     parser.add_argument("--clusters", type=int, default=3, help="of each class")
     parser.add_argument("--systems", default=",".join(SYSTEMS))
     parser.add_argument("--bits", default="", help="other lengths of codes than 64")
@@ -192,7 +215,7 @@ def main():
         folder = arguments.output or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         for seed in [None] if arguments.data else seeds:
-            data = arguments.data or make_folder(seed, arguments.clusters, Path(temporary))
+            data = arguments.data or make_folder(seed, arguments, Path(temporary))
             for name, value in one_data_set(data, systems, bits, folder).items():
                 found.setdefault(name, []).append(value)
     results = Results()
