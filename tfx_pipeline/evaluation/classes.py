@@ -38,7 +38,6 @@ from vl_models.metrics.modality_gap import modality_gap
 from vl_models.metrics.retrieval import PerQuery
 
 _SMALLEST_NORM = 1e-12
-_CONSTANT = 1e-6  # a feature that deviates less is drawn as it is
 # ACMR's tables cut the ranking here.
 _CUT_OFF = 50
 # Direction → modality of the queries, modality of the gallery.
@@ -219,15 +218,16 @@ def _sample_before(
     Features of different widths have no space in common: they are standardised by the train
     split, and the narrower ones are padded with zeros.
     """
+    from sklearn.preprocessing import StandardScaler  # scikit-learn takes a second to import
+
     sides = {"image": data.image, "text": data.text}
     widths = {side: values.shape[1] for side, values in sides.items()}
     directions = {}
     for side, values in sides.items():
         rows = values[ids[side]]
         if len(set(widths.values())) > 1:
-            train = values[data.rows("train")] if len(data.rows("train")) else rows
-            deviation = train.std(axis=0)
-            rows = (rows - train.mean(axis=0)) / np.where(deviation > _CONSTANT, deviation, 1.0)
+            train = values[data.rows("train")]
+            rows = StandardScaler().fit(train if len(train) else rows).transform(rows)
             rows = np.pad(rows, ((0, 0), (0, max(widths.values()) - widths[side])))
         norms = np.linalg.norm(rows, axis=1, keepdims=True)
         directions[side] = rows / np.maximum(norms, _SMALLEST_NORM)

@@ -11,16 +11,13 @@ import tensorflow as tf
 from pydantic import NonNegativeFloat, PositiveFloat, model_validator
 
 from vl_models.distribution import all_gather, global_mean
+from vl_models.layers.reversal_schedule import ReversalSchedule
 from vl_models.losses.class_triplet import batch_hinge, class_triplet_rows, hardest_negatives
 from vl_models.losses.same_class import shares_label
 from vl_models.models.base import Batch, Outputs
 from vl_models.models.common_space import CommonSpace, CommonSpaceConfig, require_labels
 from vl_models.objectives.factory import ObjectiveConfig
-from vl_models.objectives.label_classifier import (
-    LabelClassifier,
-    LabelClassifierConfig,
-    labels_of,
-)
+from vl_models.objectives.label_classifier import LabelClassifierConfig, labels_of
 from vl_models.objectives.modality_adversary import ModalityAdversary, ModalityAdversaryConfig
 
 
@@ -83,21 +80,7 @@ class ACMR(CommonSpace):
         require_labels(config)
         super().__init__(config)
         if config.reference_demo:
-            for objective in self.objectives:
-                if isinstance(objective, LabelClassifier):
-                    for classifier in objective.layers:
-                        classifier.trainable = False
-
-    def losses(self, batch: Batch, outputs: Outputs) -> dict[str, tf.Tensor]:
-        """The triplets, then the objectives."""
-        if not self.config.reference_demo:
-            return super().losses(batch, outputs)
-        losses = self.system_losses(batch, outputs)
-        detached = {name: tf.stop_gradient(value) for name, value in outputs.items()}
-        for objective in self.objectives:
-            adversary = isinstance(objective, ModalityAdversary)
-            losses |= objective.losses(batch, detached if adversary else outputs)
-        return losses
+            self._disarm()
 
     def system_losses(self, batch: Batch, outputs: Outputs) -> dict[str, tf.Tensor]:
         """``triplet`` and ``weight_norms``; nothing if a modality is absent."""
@@ -125,6 +108,15 @@ class ACMR(CommonSpace):
         if config.weight_norms:
             losses["weight_norms"] = config.weight_norms * self._weight_norms()
         return losses
+
+    def _disarm(self) -> None:
+        """Keep the label classifier as it is, and the adversary's gradient out of the towers."""
+        for objective in self.objectives:
+            if isinstance(objective, ModalityAdversary):
+                objective.reversal.schedule = ReversalSchedule(kind="constant", maximum=0.0)
+        if self.label_classifier is not None:
+            for classifier in self.label_classifier.layers:
+                classifier.trainable = False
 
     def _demo_triplet(self, batch: Batch, image: tf.Tensor, text: tf.Tensor) -> tf.Tensor:
         """One hinge over the global batch; a row without another class is only pulled."""

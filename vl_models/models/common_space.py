@@ -66,14 +66,18 @@ class CommonSpace(DualEncoder):
 
     def __init__(self, config: CommonSpaceConfig) -> None:
         super().__init__(config)
-        if config.search_by == "classes" and any(
-            isinstance(o, LabelClassifier) and o.labels_differ for o in self.objectives
-        ):
+        classifier = self.label_classifier
+        if config.search_by == "classes" and classifier is not None and classifier.labels_differ:
             raise UserError(
                 "model.search_by: classes compares classes of images with those of texts, and the "
                 "texts have a label system of their own. Set search_by: code, or share the "
                 "label_classifier."
             )
+
+    @property
+    def label_classifier(self) -> LabelClassifier | None:
+        """The objective of that kind, if there is one."""
+        return next((o for o in self.objectives if isinstance(o, LabelClassifier)), None)
 
     def forward(self, batch: Batch, training: bool) -> Outputs:
         """Encode what the batch holds.
@@ -106,8 +110,8 @@ class CommonSpace(DualEncoder):
           side: 0 of images, 1 of texts, which may have a classifier of their own.
           code: [B, D].
         """
-        (objective,) = (o for o in self.objectives if isinstance(o, LabelClassifier))
-        scores = objective.classifiers[side](code)
+        assert self.label_classifier is not None  # or search_by "classes" is refused
+        scores = self.label_classifier.classifiers[side](code)
         return tf.nn.softmax(scores / self.config.class_temperature)
 
     def _searched(self, side: int, code: tf.Tensor) -> tf.Tensor:

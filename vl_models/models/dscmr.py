@@ -25,7 +25,7 @@ from vl_models.models.common_space import (
     paired_codes,
     require_labels,
 )
-from vl_models.objectives.label_classifier import LabelClassifier, labels_of
+from vl_models.objectives.label_classifier import labels_of
 
 _LEAST = 1e-6
 
@@ -93,7 +93,7 @@ class DSCMR(CommonSpace):
         are fitted to 1 for the class and to 0 for the others: what is below 0 is as little of
         the class as 0, and none of any class is a little of all.
         """
-        if any(isinstance(objective, LabelClassifier) for objective in self.objectives):
+        if self.label_classifier is not None:
             return super().class_values(side, code)
         return tf.nn.relu(self.class_scores(code)) + _LEAST
 
