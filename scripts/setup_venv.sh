@@ -24,6 +24,9 @@ fi
 
 echo "Setting up $venv (the first time takes a few minutes) ..."
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check uv
-"$venv/bin/uv" pip install --quiet --python "$venv/bin/python" --no-deps -r requirements.lock
+# Compiled here once: importing TensorFlow from sources takes three times as long, in every process
+# where PYTHONDONTWRITEBYTECODE is set (containers, CI).
+"$venv/bin/uv" pip install --quiet --python "$venv/bin/python" --no-deps --compile-bytecode \
+  -r requirements.lock
 "$venv/bin/uv" pip install --quiet --python "$venv/bin/python" \
   --no-deps --no-build-isolation --editable .
