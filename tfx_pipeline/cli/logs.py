@@ -8,15 +8,24 @@ import sys
 import warnings
 from pathlib import Path
 
+_FILE_HANDLER = "vlsearch log file"
+
 
 def log_to_file(path: Path) -> None:
-    """Send all log messages of this process to ``path``; with ``--debug`` to the terminal, too."""
+    """Send all log messages of this process to ``path``; with ``--debug`` to the terminal, too.
+
+    A later call (a notebook may hold several runs) leaves the file before it.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     file_handler = logging.FileHandler(path, encoding="utf-8")
     file_handler.setFormatter(
         logging.Formatter("%(asctime)s %(levelname).1s %(name)s: %(message)s")
     )
+    file_handler.set_name(_FILE_HANDLER)
     root = logging.getLogger()
+    for earlier in [handler for handler in root.handlers if handler.name == _FILE_HANDLER]:
+        root.removeHandler(earlier)
+        earlier.close()
     root.addHandler(file_handler)
     root.setLevel(logging.INFO)
     logging.captureWarnings(True)
@@ -38,12 +47,20 @@ def hide_native_messages(path: Path = Path(os.devnull)) -> None:
     if debugging():
         return
     warnings.simplefilter("ignore")
-    if sys.stderr.fileno() == 2:  # the first time: keep a way to the terminal for ourselves
+    if _stderr_descriptor() == 2:  # the first time: keep a way to the terminal for ourselves
         sys.stderr.flush()
         terminal = os.dup(2)
         sys.stderr = os.fdopen(terminal, "w", buffering=1, encoding="utf-8", errors="replace")
     with path.open("ab") as target:
         os.dup2(target.fileno(), 2)
+
+
+def _stderr_descriptor() -> int | None:
+    """Where Python's standard error goes; None if to no descriptor, as in some notebooks."""
+    try:
+        return sys.stderr.fileno()
+    except OSError:
+        return None
 
 
 def debugging() -> bool:

@@ -2,26 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
-
-# Enough to pass through every step; what comes out is not good, so nothing is demanded of it.
-SMOKE = (
-    "train.steps=20",
-    "train.global_batch_size=16",
-    "train.warmup_steps=2",
-    "train.log_every=5",
-    "train.hooks=[]",
-    "train.epochs=null",
-    "train.stages=[]",
-    "train.batch_size_per_replica=null",
-    "evaluate.thresholds={}",
-    "evaluate.bootstrap.samples=50",
-    "evaluate.report.projection=pca",
-)
 
 
 def run(
@@ -47,13 +31,9 @@ def run(
     from tfx_pipeline.cli.logs import hide_native_messages, log_to_file
 
     hide_native_messages()
-    from tfx_pipeline.config import ExperimentConfig
+    from tfx_pipeline.runners.experiment import load_experiment
 
-    given = [*(SMOKE if smoke else ()), *(overrides or [])]
-    # Quoted: a folder may have a name that YAML takes for a date or a number.
-    given += [f"data.folder={json.dumps(str(data))}"] if data is not None else []
-    given += [f"output={json.dumps(str(output))}"] if output is not None else []
-    experiment = ExperimentConfig.load(config, given)
+    experiment = load_experiment(config, overrides or [], data=data, output=output, smoke=smoke)
 
     console = Console()
     log_file = Path(experiment.output, "pipeline", "run.log")
@@ -73,13 +53,11 @@ def run(
     from tfx_pipeline.runners.local import StepReport, run_local
 
     def progress(step: StepReport) -> None:
-        place = f"[{step.number:>2}/{step.total}] {step.name:<20}"
         if step.seconds is None:
             if console.is_terminal:
-                console.print(place, end="\r", markup=False, highlight=False)
+                console.print(step.place, end="\r", markup=False, highlight=False)
             return
-        how = "cached" if step.cached else f"{step.seconds:6.1f} s"
-        console.print(f"{place} {how}", markup=False, highlight=False)
+        console.print(f"{step.place} {step.outcome}", markup=False, highlight=False)
 
     result = run_local(submission, progress)
     if result.rejected:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
-import shutil
 import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 from ml_metadata import metadata_store
@@ -20,43 +17,12 @@ from tfx.orchestration.pipeline import Pipeline
 from tfx.orchestration.portable import launcher, runtime_parameter_utils
 from tfx.proto.orchestration import pipeline_pb2
 
-from tfx_pipeline.components.artifacts import (
-    METRICS_FILE,
-    REPORT_FILE,
-    Evaluation,
-    RejectedRows,
-    Release,
-)
-from tfx_pipeline.data.beam_options import default_beam_args
-from tfx_pipeline.data.rejected import describe, read_summary
-from tfx_pipeline.data.stats import require_splits
+from tfx_pipeline.components.artifacts import Evaluation, RejectedRows, Release
+from tfx_pipeline.config import ExperimentConfig
 from tfx_pipeline.pipeline import build_components
+from tfx_pipeline.runners import steps
+from tfx_pipeline.runners.steps import RunResult, StepReport
 from tfx_pipeline.submission import Submission
-
-METADATA_FILE = "metadata.sqlite"
-_FIRST_STEP = "ClickExampleGen"
-
-
-@dataclasses.dataclass(frozen=True)
-class StepReport:
-    """Progress of one step: its place in the run, and when finished, how it went."""
-
-    name: str
-    number: int
-    total: int
-    seconds: float | None = None  # None: it starts now
-    cached: bool = False
-
-
-@dataclasses.dataclass(frozen=True)
-class RunResult:
-    """What a finished run left behind."""
-
-    released_version: int | None
-    reasons: str  # why nothing was released; "" if something was
-    metrics_file: Path
-    report_file: Path
-    rejected: str  # a line about rejected rows; "" if there are none
 
 
 def run_local(submission: Submission, progress: Callable[[StepReport], None]) -> RunResult:
@@ -69,19 +35,18 @@ def run_local(submission: Submission, progress: Callable[[StepReport], None]) ->
     Returns:
       The outcome; `metrics.json` and `report.html` are also copied to the output folder.
     """
-    database = submission.pipeline_root / METADATA_FILE
+    database = submission.pipeline_root / steps.METADATA_FILE
     database.parent.mkdir(parents=True, exist_ok=True)
     connection = metadata.sqlite_metadata_connection_config(str(database))
-    beam_args = submission.config.beam_pipeline_args
     pipeline = Pipeline(
-        pipeline_name=f"vlsearch-{submission.config.name}",
+        pipeline_name=steps.pipeline_name(submission.config),
         pipeline_root=str(submission.pipeline_root),
         components=list(build_components(submission)),
         enable_cache=True,
         metadata_connection_config=connection,
-        beam_pipeline_args=default_beam_args() if beam_args is None else beam_args,
+        beam_pipeline_args=list(steps.beam_args(submission.config)),
     )
-    runner = _ReportingRunner(connection, submission.config.evaluate.splits, progress)
+    runner = _ReportingRunner(connection, submission.config, progress)
     runner.run(pipeline)
     return _collect(submission, connection, runner.run_id)
 
@@ -92,12 +57,12 @@ class _ReportingRunner(LocalDagRunner):
     def __init__(
         self,
         connection: metadata_store_pb2.ConnectionConfig,
-        evaluated_splits: Sequence[str],
+        config: ExperimentConfig,
         progress: Callable[[StepReport], None],
     ):
         super().__init__()
         self._connection = connection
-        self._evaluated_splits = evaluated_splits
+        self._config = config
         self._progress = progress
         self.run_id = datetime.datetime.now().isoformat()
 
@@ -124,20 +89,13 @@ class _ReportingRunner(LocalDagRunner):
                 executor_spec=runner_utils.extract_executor_spec(deployment, name),
                 custom_driver_spec=None,
             ).launch()
-            if name == _FIRST_STEP:
-                self._check_splits(store)
+            if name == steps.FIRST_STEP:
+                rejected = _run_artifacts(store, self.run_id)[RejectedRows.TYPE_NAME]
+                steps.check_splits(self._config, rejected.uri)
             [recorded] = store.get_executions_by_id([execution.execution_id])
             cached = recorded.last_known_state == metadata_store_pb2.Execution.CACHED
             seconds = time.monotonic() - started
             self._progress(StepReport(name, number, total, seconds, cached))
-
-    def _check_splits(self, store: metadata_store.MetadataStore) -> None:
-        """Say before training, not after it, that there is nothing to evaluate on.
-
-        Not a matter of the step itself: what is evaluated may change without new Examples.
-        """
-        rejected = _run_artifacts(store, self.run_id)[RejectedRows.TYPE_NAME]
-        require_splits(read_summary(rejected.uri), self._evaluated_splits)
 
 
 def _run_artifacts(store: metadata_store.MetadataStore, run_id: str) -> dict[str, Any]:
@@ -149,21 +107,11 @@ def _run_artifacts(store: metadata_store.MetadataStore, run_id: str) -> dict[str
 def _collect(
     submission: Submission, connection: metadata_store_pb2.ConnectionConfig, run_id: str
 ) -> RunResult:
-    """Find this run's evaluation and release, and copy what people look at."""
-    store = metadata_store.MetadataStore(connection)
-    artifacts = _run_artifacts(store, run_id)
-    evaluation, release = artifacts[Evaluation.TYPE_NAME], artifacts[Release.TYPE_NAME]
-
-    output = Path(submission.config.output)
-    for name in (METRICS_FILE, REPORT_FILE):
-        temporary = output / f".{name}.tmp"
-        shutil.copyfile(Path(evaluation.uri, name), temporary)
-        temporary.replace(output / name)
-    released = release.custom_properties["released"].int_value == 1
-    return RunResult(
-        released_version=release.custom_properties["version"].int_value if released else None,
-        reasons=release.custom_properties["reasons"].string_value,
-        metrics_file=output / METRICS_FILE,
-        report_file=output / REPORT_FILE,
-        rejected=describe(artifacts[RejectedRows.TYPE_NAME].uri),
+    """The outcome, from the artifacts that this run made or took from earlier ones."""
+    artifacts = _run_artifacts(metadata_store.MetadataStore(connection), run_id)
+    return steps.collect(
+        submission,
+        evaluation=artifacts[Evaluation.TYPE_NAME].uri,
+        rejected=artifacts[RejectedRows.TYPE_NAME].uri,
+        release=artifacts[Release.TYPE_NAME],
     )

@@ -1,0 +1,104 @@
+"""What the runners of one process have in common: reports of steps, and the outcome of a run."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from ml_metadata.proto import metadata_store_pb2
+
+from tfx_pipeline.components.artifacts import METRICS_FILE, REPORT_FILE
+from tfx_pipeline.config import ExperimentConfig
+from tfx_pipeline.data.beam_options import default_beam_args
+from tfx_pipeline.data.rejected import describe, read_summary
+from tfx_pipeline.data.stats import require_splits
+from tfx_pipeline.submission import Submission
+
+METADATA_FILE = "metadata.sqlite"
+FIRST_STEP = "ClickExampleGen"
+
+
+@dataclasses.dataclass(frozen=True)
+class StepReport:
+    """Progress of one step: its place in the run, and when finished, how it went."""
+
+    name: str
+    number: int
+    total: int
+    seconds: float | None = None  # None: it starts now
+    cached: bool = False
+
+    @property
+    def place(self) -> str:
+        """Number and name, for the beginning of a line."""
+        return f"[{self.number:>2}/{self.total}] {self.name:<20}"
+
+    @property
+    def outcome(self) -> str:
+        """How long a finished step took, for the end of the line."""
+        return "cached" if self.cached else f"{self.seconds:6.1f} s"
+
+
+@dataclasses.dataclass(frozen=True)
+class RunResult:
+    """What a finished run left behind."""
+
+    released_version: int | None
+    reasons: str  # why nothing was released; "" if something was
+    metrics_file: Path
+    report_file: Path
+    rejected: str  # a line about rejected rows; "" if there are none
+
+
+def pipeline_name(config: ExperimentConfig) -> str:
+    """Under which the runs of an experiment find each other's finished steps."""
+    return f"vlsearch-{config.name}"
+
+
+def beam_args(config: ExperimentConfig) -> Sequence[str]:
+    """Beam's arguments as the experiment says; one process on this machine by default."""
+    given = config.beam_pipeline_args
+    return default_beam_args() if given is None else given
+
+
+def check_splits(config: ExperimentConfig, rejected: str) -> None:
+    """Say before training, not after it, that there is nothing to evaluate on.
+
+    Not a matter of the step itself: what is evaluated may change without new Examples.
+
+    Args:
+      config: the experiment.
+      rejected: folder of the first step's rejected output, which holds the counts.
+
+    Raises:
+      UserError: a split to be evaluated is empty.
+    """
+    require_splits(read_summary(rejected), config.evaluate.splits)
+
+
+def collect(
+    submission: Submission, *, evaluation: str, rejected: str, release: metadata_store_pb2.Artifact
+) -> RunResult:
+    """Copy what people look at to the output folder, and say how the run ended.
+
+    Args:
+      submission: of the run.
+      evaluation: folder of the evaluator's output.
+      rejected: folder of the first step's rejected output.
+      release: the pusher's output as the metadata store has it.
+    """
+    output = Path(submission.config.output)
+    for name in (METRICS_FILE, REPORT_FILE):
+        temporary = output / f".{name}.tmp"
+        shutil.copyfile(Path(evaluation, name), temporary)
+        temporary.replace(output / name)
+    released = release.custom_properties["released"].int_value == 1
+    return RunResult(
+        released_version=release.custom_properties["version"].int_value if released else None,
+        reasons=release.custom_properties["reasons"].string_value,
+        metrics_file=output / METRICS_FILE,
+        report_file=output / REPORT_FILE,
+        rejected=describe(rejected),
+    )
