@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import builtins
 import dataclasses
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +18,23 @@ if TYPE_CHECKING:
     from tfx_pipeline.runners.steps import RunResult, StepReport
 
 INTERACTIVE_DIR = "interactive"
-LOG_FILE = "run.log"
+
+
+def quiet_notebook(log_file: Path) -> None:
+    """Keep out of a notebook's cells what libraries say; it goes to a file.
+
+    Args:
+      log_file: of this process from now on; its folder is made.
+    """
+    from tfx_pipeline.cli.logs import log_to_file
+
+    log_to_file(log_file)
+    from apache_beam.runners.interactive import interactive_environment
+    from IPython.utils.capture import capture_output
+
+    # Where Beam finds a notebook it displays, once, a script that loads others from the internet.
+    with capture_output(stdout=False, stderr=False):
+        interactive_environment.current_env()
 
 
 class InteractiveRun:
@@ -64,17 +79,14 @@ class InteractiveRun:
                 "InteractiveRun works in a notebook or in IPython, and this is neither. Use "
                 "`vlsearch run` from a terminal, or tfx_pipeline.runners.local from a program."
             )
-        from tfx_pipeline.cli.logs import hide_native_messages, log_to_file
+        from tfx_pipeline.cli.logs import hide_native_messages
 
-        # Before TensorFlow is imported, as the command line does.
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         hide_native_messages()
         from tfx_pipeline.runners.experiment import load_experiment
 
         self.config = load_experiment(config, overrides, data=data, output=output, smoke=smoke)
         root = Path(self.config.output, INTERACTIVE_DIR).resolve()
-        self.log_file = root / LOG_FILE
-        log_to_file(self.log_file)
+        quiet_notebook(root / "run.log")
 
         from tfx.orchestration import metadata
         from tfx.orchestration.experimental.interactive.interactive_context import (
@@ -237,14 +249,11 @@ class InteractiveRun:
 
     def _launch(self, component: BaseNode, report: StepReport) -> StepReport:
         """Run a component in the context; the report says how that went."""
-        from IPython.utils.capture import capture_output
         from ml_metadata import metadata_store
         from ml_metadata.proto import metadata_store_pb2
 
         started = time.monotonic()
-        # Beam, where it finds a notebook, displays a script that loads others from the internet.
-        with capture_output(stdout=False, stderr=False, display=True):
-            execution = self.context.run(component)
+        execution = self.context.run(component)
         store = metadata_store.MetadataStore(self.context.metadata_connection_config)
         [recorded] = store.get_executions_by_id([execution.execution_id])
         cached = recorded.last_known_state == metadata_store_pb2.Execution.CACHED

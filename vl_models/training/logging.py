@@ -69,7 +69,8 @@ class RunLog:
 
     def __enter__(self) -> RunLog:
         console = rich.console.Console(stderr=True)
-        if self._enabled and console.is_terminal:
+        # rich also takes FORCE_COLOR, which notebooks set for their processes, for a terminal.
+        if self._enabled and console.is_terminal and console.file.isatty():
             self._bar = rich.progress.Progress(console=console, transient=True)
             self._task = self._bar.add_task("training", total=self._total)
             self._bar.start()
