@@ -144,8 +144,8 @@ class InteractiveRun:
             if step == steps.FIRST_STEP:
                 [rejected] = component.outputs["rejected"].get()
                 steps.check_splits(self.config, rejected.uri)
-        except BaseException:
-            print("failed")
+        except BaseException as error:  # among others Interrupted, after a checkpoint
+            print("failed" if isinstance(error, Exception) else "stopped")
             raise
         print(report.outcome)
         self._finished.add(step)
