@@ -31,21 +31,11 @@ from tfx_pipeline.data.beam_options import default_beam_args
 from tfx_pipeline.data.rejected import describe, read_summary
 from tfx_pipeline.data.stats import require_splits
 from tfx_pipeline.pipeline import build_components
+from tfx_pipeline.runners.progress import StepReport
 from tfx_pipeline.submission import Submission
 
 METADATA_FILE = "metadata.sqlite"
 _FIRST_STEP = "ClickExampleGen"
-
-
-@dataclasses.dataclass(frozen=True)
-class StepReport:
-    """Progress of one step: its place in the run, and when finished, how it went."""
-
-    name: str
-    number: int
-    total: int
-    seconds: float | None = None  # None: it starts now
-    cached: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
