@@ -9,15 +9,9 @@ from typing import Any, Literal
 import pydantic
 import yaml
 
-from tfx_pipeline.data.config import (
-    CorrelationConfig,
-    ExampleGenConfig,
-    ImageConfig,
-    PropensityConfig,
-    SplitConfig,
-)
-from tfx_pipeline.data.folder import DataFolder
+from tfx_pipeline.data.options import DataConfig
 from tfx_pipeline.evaluation.config import EvaluationConfig
+from tfx_pipeline.kubeflow_config import KubeflowConfig
 from tfx_pipeline.tuning.config import TuneConfig
 from vl_models.errors import UserError
 from vl_models.models.base import ModelConfig
@@ -26,23 +20,6 @@ from vl_models.strict_config import StrictConfig, explain_validation_error
 from vl_models.text.tokenizer import TokenizerKind
 from vl_models.training.config import TrainConfig
 from vl_models.zero_shot import ZeroShotConfig
-
-
-class DataConfig(StrictConfig):
-    """Which data, and how Examples are made of it; what is null is as data.yaml says."""
-
-    folder: str  # a data folder: data.yaml, log/, images/
-    span_window: pydantic.PositiveInt | None = None  # the newest N spans; all by default
-    schema_file: str | None = None  # a curated schema; inferred from statistics by default
-    shorter_side: pydantic.PositiveInt = 256  # images are stored with this side, in pixels
-    quality: int = pydantic.Field(default=90, ge=1, le=100)  # of re-encoded JPEGs
-    max_pixels: pydantic.PositiveInt = 50_000_000  # larger images are rejected, unread
-    max_bytes: pydantic.PositiveInt = 50_000_000
-    splits: SplitConfig | None = None
-    propensity: PropensityConfig | None = None
-    correlation: CorrelationConfig | None = None
-    shards: pydantic.PositiveInt = 8
-    max_rejected_fraction: float = pydantic.Field(default=0.01, ge=0, le=1)
 
 
 class VocabularyConfig(StrictConfig):
@@ -179,6 +156,7 @@ class ExperimentConfig(StrictConfig):
     release: ReleaseConfig = ReleaseConfig()
     tune: TuneConfig | None = None  # a search over keys of this experiment
     beam_pipeline_args: list[str] | None = None  # None: one process on this machine
+    kubeflow: KubeflowConfig = KubeflowConfig()  # only for runs on Kubeflow Pipelines
 
     @pydantic.model_validator(mode="after")
     def _features_are_read(self) -> ExperimentConfig:
@@ -237,26 +215,6 @@ class ExperimentConfig(StrictConfig):
         for override in overrides:
             _apply_override(values, override)
         return cls.from_dict(values, str(path))
-
-    def example_config(self, folder: DataFolder) -> ExampleGenConfig:
-        """How Examples are made of a data folder."""
-        data = self.data
-        changes: dict[str, Any] = {
-            "shards": data.shards,
-            "max_rejected_fraction": data.max_rejected_fraction,
-            "images": ImageConfig(
-                root=folder.image_root,
-                ids=folder.image_ids,
-                shorter_side=data.shorter_side,
-                quality=data.quality,
-                max_pixels=data.max_pixels,
-                max_bytes=data.max_bytes,
-            ),
-        }
-        changes |= {"splits": data.splits} if data.splits is not None else {}
-        changes |= {"propensity": data.propensity} if data.propensity is not None else {}
-        changes |= {"correlation": data.correlation} if data.correlation is not None else {}
-        return folder.example_config(**changes)
 
     def to_yaml(self, *, without: Sequence[str] = ()) -> str:
         """The complete configuration, defaults included, less some top-level keys."""

@@ -5,14 +5,16 @@ The same graph in every runner; it holds no Resolver and no custom driver.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Sequence
 
 import tensorflow_data_validation as tfdv
-from tfx.components import ExampleValidator, SchemaGen, StatisticsGen, Trainer, Tuner
+from tfx.components import ExampleValidator, SchemaGen, StatisticsGen, Tuner
 from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
 from tfx.dsl.components.base.base_node import BaseNode
+from tfx.orchestration.data_types import RuntimeParameter
 from tfx.proto import trainer_pb2
 
 from tfx_pipeline.components.click_example_gen.component import ClickExampleGen
@@ -21,7 +23,9 @@ from tfx_pipeline.components.release_pusher import ReleasePusher
 from tfx_pipeline.components.retrieval_evaluator import RetrievalEvaluator
 from tfx_pipeline.components.serving_validator import ServingValidator
 from tfx_pipeline.components.text_transform import TextTransform
+from tfx_pipeline.components.tower_trainer import TowerTrainer
 from tfx_pipeline.components.vocabulary_gen import VocabularyGen
+from tfx_pipeline.data.resolved import unseen
 from tfx_pipeline.modules import preprocessing, training, tuning
 from tfx_pipeline.submission import Submission
 from vl_models import features
@@ -42,28 +46,71 @@ _TEXT_FEATURES = (
     features.SOURCE_NAME,
 )
 
-_AFTER_TRAINING = ("evaluate", "index", "release", "beam_pipeline_args")
+_RUNNING = ("beam_pipeline_args", "kubeflow")
+_AFTER_TRAINING = ("evaluate", "index", "release", *_RUNNING)
 
 
-def build_components(submission: Submission) -> Sequence[BaseNode]:
+@dataclasses.dataclass(frozen=True)
+class RunValues:
+    """What may differ from run to run of one compiled pipeline; there they are its parameters.
+
+    Attributes:
+      run_name: goes into the release's lineage; may be "".
+      data: the data folder.
+      resolved: what the folder came down to, a `ResolvedData` as JSON, or `unseen`.
+      steps: of training; 0 as the experiment says.
+      thresholds: for a release, as JSON; "" as the experiment says.
+      version: of the release; `NEXT_VERSION`.
+      baseline: metrics to compare with as JSON, "" without any; `CURRENT`.
+      lineage: what a release of the run is made of, as JSON.
+    """
+
+    run_name: str | RuntimeParameter
+    data: str | RuntimeParameter
+    resolved: str | RuntimeParameter
+    steps: int | RuntimeParameter
+    thresholds: str | RuntimeParameter
+    version: int | RuntimeParameter
+    baseline: str | RuntimeParameter
+    lineage: str | RuntimeParameter
+
+    @classmethod
+    def of(cls, submission: Submission) -> RunValues:
+        """The values of one submission."""
+        data = submission.data
+        return cls(
+            run_name="",
+            data=submission.config.data.folder,
+            resolved=data.model_dump_json() if data is not None else unseen(submission.submitted),
+            steps=0,
+            thresholds="",
+            version=submission.version,
+            baseline=submission.baseline,
+            lineage=submission.lineage,
+        )
+
+
+def build_components(submission: Submission, values: RunValues | None = None) -> Sequence[BaseNode]:
     """Make the components of one run.
 
     Args:
       submission: the experiment with its inputs, baseline and version settled.
+      values: the submission's own by default; parameters where the pipeline is compiled.
 
     Returns:
       Components in an order in which they can run.
     """
+    values = values or RunValues.of(submission)
     config = submission.config
     # A step gets the part of the configuration that it depends on: other parts may change
     # without making its result stale.
     model_experiment = config.to_yaml(without=("output", "tune", *_AFTER_TRAINING))
-    experiment = config.to_yaml(without=("output", "tune", "beam_pipeline_args"))
-    data_span = json.dumps(submission.files.spans)
+    experiment = config.to_yaml(without=("output", "tune", *_RUNNING))
 
     example_gen = ClickExampleGen(
-        files=submission.files,
-        config=submission.examples,
+        data=values.data,
+        options=config.data.model_dump_json(),
+        resolved=values.resolved,
         code_fingerprint=submission.data_code,
     )
     examples = example_gen.outputs["examples"]
@@ -95,7 +142,8 @@ def build_components(submission: Submission) -> Sequence[BaseNode]:
         custom_config={"max_length": config.model.max_length, "code": submission.text_code},
     )
     tuners = _tuner(submission, example_gen, schema, transform)
-    trainer = Trainer(
+    trainer = TowerTrainer(
+        steps=values.steps,
         examples=examples,
         hyperparameters=tuners[0].outputs["best_hyperparameters"] if tuners else None,
         transform_graph=transform.outputs["transform_graph"],
@@ -116,8 +164,9 @@ def build_components(submission: Submission) -> Sequence[BaseNode]:
         relevance=example_gen.outputs["relevance"],
         rejected=example_gen.outputs["rejected"],
         experiment=experiment,
-        baseline=submission.baseline,
-        data_span=data_span,
+        thresholds=values.thresholds,
+        baseline=values.baseline,
+        serving_root=str(submission.serving_root),
         code_fingerprint=submission.evaluation_code,
     )
     index_builder = IndexBuilder(
@@ -142,10 +191,10 @@ def build_components(submission: Submission) -> Sequence[BaseNode]:
         blessing=evaluator.outputs["blessing"],
         infra_blessing=serving_validator.outputs["infra_blessing"],
         serving_root=str(submission.serving_root),
-        version=submission.version,
+        version=values.version,
         experiment=experiment,
-        lineage=submission.lineage,
-        data_span=data_span,
+        lineage=values.lineage,
+        run_name=values.run_name,
         code_fingerprint=submission.serving_code,
     )
     return [
@@ -179,9 +228,7 @@ def _tuner(
         train_args=trainer_pb2.TrainArgs(splits=["train"]),
         eval_args=trainer_pb2.EvalArgs(splits=["val"]),
         custom_config={
-            "experiment": config.to_yaml(
-                without=("output", "index", "release", "beam_pipeline_args")
-            ),
+            "experiment": config.to_yaml(without=("output", "index", "release", *_RUNNING)),
             "code": submission.training_code + submission.tuning_code,
             "work_dir": str(submission.pipeline_root / "tuning"),
         },
@@ -191,6 +238,8 @@ def _tuner(
 
 def _pinned_schema(path: str, submission: Submission) -> str:
     """A copy of a curated schema under a name made of its content: TFX caches by name."""
+    if not submission.schema_fingerprint:  # not to be seen from here
+        return path
     folder = submission.pipeline_root / "schema" / submission.schema_fingerprint
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / "schema.pbtxt"

@@ -12,12 +12,10 @@ import datetime
 import json
 from pathlib import Path
 
-from serving.release import Release, next_version
 from tfx_pipeline import fingerprint
 from tfx_pipeline.config import ExperimentConfig
-from tfx_pipeline.data.config import ExampleGenConfig
-from tfx_pipeline.data.folder import DataFolder
-from tfx_pipeline.data.spans import ResolvedInput
+from tfx_pipeline.data.resolved import ResolvedData
+from tfx_pipeline.release.place import CURRENT, NEXT_VERSION, place_release
 from tfx_pipeline.tuning.space import check_pipeline_space
 from vl_models.errors import UserError
 from vl_models.models.registry import modalities, reads_features
@@ -46,8 +44,7 @@ class Submission:
     """One run of an experiment, with everything that it depends on made explicit."""
 
     config: ExperimentConfig
-    examples: ExampleGenConfig
-    files: ResolvedInput
+    data: ResolvedData | None  # None: not to be seen from here, so the first step looks
     data_code: str
     text_code: str
     training_code: str
@@ -58,8 +55,8 @@ class Submission:
     schema_fingerprint: str
     key: str  # of everything above: equal keys mean the same release
     submitted: str  # ISO time of the first such submission since the last other release
-    version: int
-    baseline: str  # metrics of the release to compare with, as JSON; "" without one
+    version: int  # or NEXT_VERSION
+    baseline: str  # metrics of the release to compare with, as JSON; "" without one; or CURRENT
 
     @property
     def serving_root(self) -> Path:
@@ -79,20 +76,27 @@ class Submission:
                 "experiment": self.config.name,
                 "submission": self.key,
                 "submitted": self.submitted,
-                "input": self.files.fingerprint,
+                "input": self.data.fingerprint if self.data is not None else None,
                 "code": self.training_code,
-                "baseline": json.loads(self.baseline) if self.baseline else None,
+                "baseline": json.loads(self.baseline)
+                if self.baseline not in ("", CURRENT)
+                else None,
             }
         )
 
 
-def submit(config: ExperimentConfig) -> Submission:
+def submit(config: ExperimentConfig, seen: bool = True) -> Submission:
     """Resolve an experiment's inputs and settle version and baseline.
 
     If the current release came from an equal submission, its version, its own baseline and
     its time are taken again: then a repeated run is served from the cache to the end. If it
     did not, the new time makes the pusher run, whatever it did in an earlier life of the
     serving root.
+
+    Args:
+      config: the experiment.
+      seen: whether data folder, serving root and files that the configuration names lie where
+        this process can read them. If not (a cluster's volume), the steps look themselves.
 
     Raises:
       UserError: the data folder, the log or a named file is not there, or the system has no
@@ -111,56 +115,45 @@ def submit(config: ExperimentConfig) -> Submission:
             "`vlsearch train` and start a dual encoder from it (train.warm_start). "
             f"Received: model.system={config.model.system!r}."
         )
-    folder = DataFolder.load(config.data.folder)
-    files = folder.resolve(config.data.span_window)
+    data = ResolvedData.of(config.data.folder, config.data) if seen else None
     codes = {
         "data_code": fingerprint.fingerprint_code(*_DATA_CODE),
         "text_code": fingerprint.fingerprint_code(*_TEXT_CODE),
-        "training_code": fingerprint.fingerprint_code(*_TRAINING_CODE)
-        + _initial_weights(config)
-        + _towers_below(config),
+        "training_code": fingerprint.fingerprint_code(*_TRAINING_CODE),
         "tuning_code": "",
         "evaluation_code": fingerprint.fingerprint_code(*_EVALUATION_CODE),
         "serving_code": fingerprint.fingerprint_code(*_SERVING_CODE),
-        "vocabulary_fingerprint": fingerprint.fingerprint_code(*_TEXT_CODE)
-        + _pretrained_vocabulary(config.vocabulary.pretrained),
-        "schema_fingerprint": _optional_file(config.data.schema_file, "data.schema_file"),
+        "vocabulary_fingerprint": fingerprint.fingerprint_code(*_TEXT_CODE),
+        "schema_fingerprint": "",
     }
-    without = {"output", "beam_pipeline_args"}
+    if seen:  # unseen files are known by their names, which are in the configuration
+        codes["training_code"] += _initial_weights(config) + _towers_below(config)
+        codes["vocabulary_fingerprint"] += _pretrained_vocabulary(config.vocabulary.pretrained)
+        codes["schema_fingerprint"] = _optional_file(config.data.schema_file, "data.schema_file")
+    without = {"output", "beam_pipeline_args", "kubeflow"}
     if config.tune is not None and config.tune.enabled:
         check_pipeline_space(config.tune.space)
         codes["tuning_code"] = fingerprint.fingerprint_code(*_TUNING_CODE)
     else:
         without.add("tune")
     settings = config.model_dump_json(exclude=without)
-    examples = config.example_config(folder)
-    key = fingerprint.fingerprint_text(
-        settings, examples.model_dump_json(), files.fingerprint, *codes.values()
-    )
-
-    serving_root = Path(config.output, SERVING_DIR)
-    current = Release.load(serving_root) if (serving_root / "release.json").exists() else None
-    newest = Release.newest(serving_root)
     submitted = datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds")
-    if current is not None and current.lineage.get("submission") == key:
-        version, baseline = current.version, current.lineage["baseline"]
-        submitted = current.lineage["submitted"]
-    elif newest is not None and newest.lineage.get("submission") == key:
-        # Rolled back from, or killed at the end of its publication: to be published again.
-        version, baseline = newest.version, newest.lineage["baseline"]
-    else:
-        version = next_version(serving_root)
-        baseline = current.metrics if current is not None else None
-    return Submission(
+    # Data that nobody has looked at may be others each time.
+    content = data.model_dump_json() if data is not None else submitted
+    key = fingerprint.fingerprint_text(settings, content, *codes.values())
+    made = Submission(
         config=config,
-        examples=examples,
-        files=files,
+        data=data,
         key=key,
         submitted=submitted,
-        version=version,
-        baseline=json.dumps(baseline, sort_keys=True) if baseline else "",
+        version=NEXT_VERSION,
+        baseline=CURRENT,
         **codes,
     )
+    if not seen:
+        return made
+    placed = place_release(made.serving_root, key, submitted)
+    return dataclasses.replace(made, **dataclasses.asdict(placed))
 
 
 def _pretrained_vocabulary(path: str | None) -> str:

@@ -98,7 +98,7 @@ class TrainingRun:
         built = materialize_examples(
             folder,
             self.data,
-            config.example_config(folder),
+            config.data.example_config(folder),
             config.data.span_window,
             config.beam_pipeline_args,
         )

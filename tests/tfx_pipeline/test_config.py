@@ -84,7 +84,7 @@ def test_what_is_null_comes_from_the_data_folder(emoji_folder):
 
     folder = DataFolder.load(emoji_folder)
 
-    plain = ExperimentConfig.load(EMOJI).example_config(folder)
+    plain = ExperimentConfig.load(EMOJI).data.example_config(folder)
     changed = ExperimentConfig.load(
         EMOJI,
         [
@@ -92,7 +92,7 @@ def test_what_is_null_comes_from_the_data_folder(emoji_folder):
             "data.shards=3",
             "data.correlation={threshold: 0.5, min_clicks: 4}",
         ],
-    ).example_config(folder)
+    ).data.example_config(folder)
 
     assert plain.splits == folder.splits and plain.propensity == folder.propensity
     assert plain.images.shorter_side == 72

@@ -45,7 +45,7 @@ def publish(tmp_path):
 def test_the_first_submission_has_no_baseline(submission):
     made = submission()
     assert (made.version, made.baseline) == (1, "")
-    assert made.files.spans == tuple(sorted(made.files.spans)) and len(made.files.spans) == 7
+    assert made.data.spans == tuple(sorted(made.data.spans)) and len(made.data.spans) == 7
 
 
 def test_what_does_not_change_the_result_does_not_change_the_key(submission):

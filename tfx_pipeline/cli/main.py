@@ -13,6 +13,7 @@ from tfx_pipeline.cli import (
     compare,
     data,
     evaluate,
+    kubeflow,
     query,
     rollback,
     run,
@@ -33,6 +34,7 @@ app = typer.Typer(
 )
 app.add_typer(data.app, name="data")
 app.add_typer(weights.app, name="weights")
+app.add_typer(kubeflow.app, name="kubeflow")
 app.command("run")(run.run)
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)

@@ -44,13 +44,15 @@ def run(
 
     make_strategy(experiment.devices)  # devices are divided before TensorFlow runs anything
     submission = submit(experiment)
+    assert submission.data is not None
     console.print(
-        f"[bold]{experiment.name}[/]: {len(submission.files.files)} log files of "
+        f"[bold]{experiment.name}[/]: {len(submission.data.files)} log files of "
         f"{experiment.data.folder}; messages go to {log_file}",
         highlight=False,
         soft_wrap=True,
     )
-    from tfx_pipeline.runners.local import StepReport, run_local
+    from tfx_pipeline.runners.local import run_local
+    from tfx_pipeline.runners.progress import StepReport
 
     def progress(step: StepReport) -> None:
         if step.seconds is None:

@@ -1,4 +1,7 @@
-"""Artifact types of the pipeline and the names of the files in them."""
+"""Artifact types of the pipeline and the names of the files in them.
+
+Kubeflow takes type names of this form only; `runners.kubeflow_step` finds the classes again.
+"""
 
 from tfx.types.artifact import Artifact
 
@@ -9,40 +12,51 @@ REPORT_FILE = "report.html"
 class Gallery(Artifact):
     """Every image of the store once, as Examples (`data_tfrecord-*.gz`)."""
 
-    TYPE_NAME = "VlsearchGallery"
+    TYPE_NAME = "vlsearch.Gallery"
 
 
 class Relevance(Artifact):
     """Known positives of every query with their split (`relevance.parquet`)."""
 
-    TYPE_NAME = "VlsearchRelevance"
+    TYPE_NAME = "vlsearch.Relevance"
 
 
 class RejectedRows(Artifact):
     """Rows that could not be used, with reason and origin (`rejected-*.jsonl`)."""
 
-    TYPE_NAME = "VlsearchRejectedRows"
+    TYPE_NAME = "vlsearch.RejectedRows"
 
 
 class Vocabulary(Artifact):
     """A tokeniser's vocabulary (`vocabulary.txt`, one piece a line; `merges.txt` for BPE)."""
 
-    TYPE_NAME = "VlsearchVocabulary"
+    TYPE_NAME = "vlsearch.Vocabulary"
 
 
 class Evaluation(Artifact):
     """What the evaluator found (`metrics.json`, `report.html`, per-query results)."""
 
-    TYPE_NAME = "VlsearchEvaluation"
+    TYPE_NAME = "vlsearch.Evaluation"
 
 
 class VectorIndex(Artifact):
     """The encoded gallery: FAISS index, items, and the embeddings it was built from."""
 
-    TYPE_NAME = "VlsearchVectorIndex"
+    TYPE_NAME = "vlsearch.VectorIndex"
 
 
 class Release(Artifact):
     """What was released (`release.json` as written to the serving root), or why not."""
 
-    TYPE_NAME = "VlsearchRelease"
+    TYPE_NAME = "vlsearch.Release"
+
+
+TYPES: tuple[type[Artifact], ...] = (
+    Gallery,
+    Relevance,
+    RejectedRows,
+    Vocabulary,
+    Evaluation,
+    VectorIndex,
+    Release,
+)

@@ -26,7 +26,7 @@ def ReleasePusher(
     version: Parameter[int],
     experiment: Parameter[str],
     lineage: Parameter[str],
-    data_span: Parameter[str],
+    run_name: Parameter[str] = "",
     code_fingerprint: Parameter[str] = "",
 ) -> None:
     """Publish towers and index under one version number, then the release manifest.
@@ -39,10 +39,11 @@ def ReleasePusher(
       infra_blessing: the serving validator's verdict.
       release: `released` = 1 with the version, or 0 with the reasons.
       serving_root: folder that the model server serves.
-      version: the release's number, decided at submission.
+      version: the release's number, decided at submission; 0 where the submitter could not see
+        the serving root: then the next one.
       experiment: the experiment configuration, YAML, for the model card.
       lineage: JSON object that says what the release was made of, decided at submission.
-      data_span: JSON list of the spans of the click log that it was trained on.
+      run_name: of this run, for the lineage.
       code_fingerprint: of the code that publishes, for the cache key only.
     """
     del code_fingerprint
@@ -64,6 +65,9 @@ def ReleasePusher(
 
     towers = Path(path_utils.serving_model_path(model.uri))
     metrics = json.loads(Path(evaluation.uri, METRICS_FILE).read_text(encoding="utf-8"))
+    spans = evaluation.get_string_custom_property("spans")
+    data_span = [int(span) for span in spans.split(",") if span]
+    made_of = {**json.loads(lineage), **({"run": run_name} if run_name else {})}
     artifacts = {"model": model.id, "index": index.id, "evaluation": evaluation.id}
 
     def publish(number: int) -> None:
@@ -73,16 +77,17 @@ def ReleasePusher(
             towers={tower.name: tower for tower in sorted(towers.iterdir()) if tower.is_dir()},
             index=Path(index.uri, "index"),
             metrics=metrics,
-            lineage={**json.loads(lineage), "artifacts": artifacts},
-            data_span=json.loads(data_span),
+            lineage={**made_of, "artifacts": artifacts},
+            data_span=data_span,
             model_card=render_model_card(
                 name=ExperimentConfig.from_yaml(experiment).name,
                 version=number,
                 experiment=experiment,
-                spans=json.loads(data_span),
+                spans=data_span,
             ),
         )
 
+    version = version or next_version(serving_root)
     try:
         publish(version)
     except VersionTakenError:

@@ -24,8 +24,9 @@ def RetrievalEvaluator(
     evaluation: OutputArtifact[Evaluation],
     blessing: OutputArtifact[standard_artifacts.ModelBlessing],
     experiment: Parameter[str],
+    thresholds: Parameter[str],
     baseline: Parameter[str],
-    data_span: Parameter[str],
+    serving_root: Parameter[str],
     code_fingerprint: Parameter[str],
 ) -> None:
     """Evaluate with the SavedModels that would be served, compare, bless, report.
@@ -39,19 +40,27 @@ def RetrievalEvaluator(
       evaluation: metrics, intervals, per-query results, report.
       blessing: `blessed` = 1 or 0.
       experiment: the experiment configuration, YAML.
+      thresholds: rules for a release in place of the experiment's, as JSON; "" keeps those.
       baseline: metrics of the current release as JSON, "" without one; decided at
-        submission, so that a cached step stands for the same comparison.
-      data_span: JSON list of the spans of the click log, for the report.
+        submission, so that a cached step stands for the same comparison. "current" where the
+        submitter could not see the releases: then those of the serving root count.
+      serving_root: folder of the releases.
       code_fingerprint: of the evaluation's code, for the cache key only.
     """
     from tfx_pipeline.config import ExperimentConfig
     from tfx_pipeline.data.rejected import count_reasons
     from tfx_pipeline.evaluation.evaluate import evaluate_release
     from tfx_pipeline.evaluation.write import write_evaluation
+    from tfx_pipeline.release.place import CURRENT, current_metrics
     from tfx_pipeline.report.facts import ReportFacts
+    from tfx_pipeline.tuning.space import with_values
 
     del code_fingerprint
     config = ExperimentConfig.from_yaml(experiment)
+    if thresholds:
+        rules = {"evaluate.thresholds": json.loads(thresholds)}
+        config = with_values(config, rules, "The run's parameter thresholds")
+    spans = relevance.get_string_custom_property("spans")
     towers = Path(path_utils.serving_model_path(model.uri))
     result = evaluate_release(
         text_tower=towers / "text_tower",
@@ -59,19 +68,22 @@ def RetrievalEvaluator(
         gallery_dir=gallery.uri,
         relevance_path=Path(relevance.uri, "relevance.parquet"),
         config=config.evaluate,
-        baseline=json.loads(baseline) if baseline else None,
+        baseline=current_metrics(serving_root)
+        if baseline == CURRENT
+        else json.loads(baseline or "null"),
     )
     write_evaluation(
         result,
         evaluation.uri,
         history_path=Path(model_run.uri, "history.jsonl"),
-        config_yaml=experiment,
+        config_yaml=config.to_yaml(),
         facts=ReportFacts(
             title=config.name,
-            data={**result.counts, "spans": ", ".join(map(str, json.loads(data_span)))},
+            data={**result.counts, "spans": spans.replace(",", ", ")},
             rejected=count_reasons(rejected.uri),
         ),
     )
+    evaluation.set_string_custom_property("spans", spans)
     blessing.set_int_custom_property("blessed", int(result.blessing.blessed))
     if not result.blessing.blessed:
         reasons = " ".join(result.blessing.reasons)

@@ -55,6 +55,10 @@ def run_fn(fn_args: Any) -> None:
         values = from_values(fn_args.hyperparameters["values"])
         config = with_values(config, values, "The Tuner's hyperparameters")
         experiment = config.to_yaml()
+    if steps := fn_args.custom_config["steps"]:  # those of this run
+        length = {"train.steps": steps, "train.epochs": None}
+        config = with_values(config, length, f"The run's parameter steps={steps}")
+        experiment = config.to_yaml()
     graph = fn_args.transform_graph_path
     tokenizer, text_fn, weight_fn = None, None, None
     if "text" in modalities(config.model):

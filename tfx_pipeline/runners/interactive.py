@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from tfx.dsl.components.base.base_node import BaseNode
     from tfx.types import Artifact
 
-    from tfx_pipeline.runners.steps import RunResult, StepReport
+    from tfx_pipeline.runners.progress import StepReport
+    from tfx_pipeline.runners.steps import RunResult
 
 INTERACTIVE_DIR = "interactive"
 
@@ -127,7 +128,7 @@ class InteractiveRun:
           UserError: no such step, or one whose inputs are not there yet.
         """
         from tfx_pipeline.runners import steps
-        from tfx_pipeline.runners.steps import StepReport
+        from tfx_pipeline.runners.progress import StepReport
 
         component = self._component(step)
         missing = [name for name in self._needed_by(component) if name not in self._finished]

@@ -21,7 +21,8 @@ from tfx_pipeline.components.artifacts import Evaluation, RejectedRows, Release
 from tfx_pipeline.config import ExperimentConfig
 from tfx_pipeline.pipeline import build_components
 from tfx_pipeline.runners import steps
-from tfx_pipeline.runners.steps import RunResult, StepReport
+from tfx_pipeline.runners.progress import StepReport
+from tfx_pipeline.runners.steps import RunResult
 from tfx_pipeline.submission import Submission
 
 

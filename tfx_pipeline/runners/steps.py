@@ -1,4 +1,4 @@
-"""What the runners of one process have in common: reports of steps, and the outcome of a run."""
+"""What the runners of one process have in common: where things are, and the outcome of a run."""
 
 from __future__ import annotations
 
@@ -18,27 +18,6 @@ from tfx_pipeline.submission import Submission
 
 METADATA_FILE = "metadata.sqlite"
 FIRST_STEP = "ClickExampleGen"
-
-
-@dataclasses.dataclass(frozen=True)
-class StepReport:
-    """Progress of one step: its place in the run, and when finished, how it went."""
-
-    name: str
-    number: int
-    total: int
-    seconds: float | None = None  # None: it starts now
-    cached: bool = False
-
-    @property
-    def place(self) -> str:
-        """Number and name, for the beginning of a line."""
-        return f"[{self.number:>2}/{self.total}] {self.name:<20}"
-
-    @property
-    def outcome(self) -> str:
-        """How long a finished step took, for the end of the line."""
-        return "cached" if self.cached else f"{self.seconds:6.1f} s"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -58,7 +58,7 @@ def run_trial(config: ExperimentConfig, run: Path, data: Path) -> TrialResult:
 def data_folder(config: ExperimentConfig, root: Path) -> Path:
     """The folder under ``root`` that all experiments with these data settings share."""
     folder = DataFolder.load(config.data.folder)
-    settings = config.example_config(folder).model_dump_json()
+    settings = config.data.example_config(folder).model_dump_json()
     place = str(Path(config.data.folder).resolve())
     return root / fingerprint_text(place, settings, str(config.data.span_window))
 

@@ -23,13 +23,18 @@ def run_component(tmp_path_factory):
     from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 
     from tfx_pipeline.components.click_example_gen.component import ClickExampleGen
+    from tfx_pipeline.data.options import DataConfig
+    from tfx_pipeline.data.resolved import ResolvedData
 
     work = tmp_path_factory.mktemp("tfx")
     connection = metadata.sqlite_metadata_connection_config(str(work / "metadata.db"))
 
-    def run(folder, window=None, **changes):
+    def run(folder, seen=True, **changes):
+        options = DataConfig(folder=str(folder.root), **changes)
         component = ClickExampleGen(
-            files=folder.resolve(window), config=folder.example_config(**changes)
+            data=options.folder,
+            options=options.model_dump_json(),
+            resolved=ResolvedData.of(options.folder, options).model_dump_json() if seen else "",
         )
         LocalDagRunner().run(
             pipeline.Pipeline(
@@ -82,27 +87,34 @@ def test_outputs_caching_and_failure(run_component, folder):
         records = [record.features.feature for file in files for record in read_records(str(file))]
         clicks[split] = sum(sum(r["query/clicks"].int64_list.value) for r in records)
         assert all(r["image/encoded"].bytes_list.value[0] for r in records)
-    galleries = sorted(Path(found["VlsearchGallery"].uri).glob("data_tfrecord-*.gz"))
+    galleries = sorted(Path(found["vlsearch.Gallery"].uri).glob("data_tfrecord-*.gz"))
     ids = [
         record.features.feature["image/id"].bytes_list.value[0].decode()
         for file in galleries
         for record in read_records(str(file))
     ]
     assert sorted(ids) == sorted(path.stem for path in (folder.root / "images").iterdir())
-    relevance = pq.read_table(Path(found["VlsearchRelevance"].uri, "relevance.parquet"))
+    relevance = pq.read_table(Path(found["vlsearch.Relevance"].uri, "relevance.parquet"))
     for split, total in clicks.items():
         rows = [r for r in relevance.to_pylist() if r["split"] == split]
         assert sum(row["clicks"] for row in rows) == total > 0
-    summary = json.loads(Path(found["VlsearchRejectedRows"].uri, "summary.json").read_text())
+    summary = json.loads(Path(found["vlsearch.RejectedRows"].uri, "summary.json").read_text())
     assert summary["rejected"] == {}
 
     # The same input again: cached. Another window, or a new row: not.
     again, cached = run_component(folder)
     assert cached
     assert again["Examples"].uri == examples.uri
-    newest, cached = run_component(folder, window=1)
+    newest, cached = run_component(folder, span_window=1)
     assert not cached
     assert newest["Examples"].custom_properties["spans"].string_value == "20260103"
+
+    # A folder that the submitter could not see: the step looks itself.
+    unseen, cached = run_component(folder, seen=False)
+    assert not cached
+    for name in ("input_fingerprint", "spans"):
+        value = unseen["Examples"].custom_properties[name].string_value
+        assert value == examples.custom_properties[name].string_value != ""
 
     # A cut file fails the component, with the file's name.
     log = folder.root / "log/span-20260103/clicks.parquet"

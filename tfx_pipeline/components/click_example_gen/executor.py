@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from tfx import types
@@ -12,8 +11,8 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 
 from tfx_pipeline.data.beam_options import default_beam_args
-from tfx_pipeline.data.config import ExampleGenConfig
 from tfx_pipeline.data.examples import OutputDirs, build_examples, finish_run
+from tfx_pipeline.data.resolved import settle
 from vl_models.features import SPLITS
 
 
@@ -31,13 +30,13 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         Args:
           input_dict: empty.
           output_dict: examples, gallery, relevance, rejected.
-          exec_properties: `config`, `files` (JSON), `input_fingerprint`, `spans`.
+          exec_properties: `data`, `options` and `resolved`, see `resolved.settle`.
 
         Raises:
           UserError: the input cannot be read, holds nothing, or too much of it is rejected.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
-        config = ExampleGenConfig.model_validate_json(exec_properties["config"])
+        data = settle(*(exec_properties[name] for name in ("data", "options", "resolved")))
         outputs = {
             name: artifact_utils.get_single_instance(output_dict[name])
             for name in ("examples", "gallery", "relevance", "rejected")
@@ -46,19 +45,18 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         if not self._beam_pipeline_args:
             self._beam_pipeline_args = [*default_beam_args()]
         pipeline = self._make_beam_pipeline()
-        build_examples(pipeline, config, json.loads(exec_properties["files"]), dirs)
+        build_examples(pipeline, data.config, list(data.files), dirs)
         pipeline.run().wait_until_finish()
-        summary = finish_run(config, dirs)
+        summary = finish_run(data.config, dirs)
 
         examples = outputs["examples"]
         examples.splits = list(SPLITS)
         payload = example_gen_pb2.PayloadFormat.Value("FORMAT_TF_EXAMPLE")  # type: ignore[attr-defined]
         examples_utils.set_payload_format(examples, payload)
         examples.set_string_custom_property("file_format", "tfrecords_gzip")
-        examples.set_string_custom_property(
-            "input_fingerprint", exec_properties["input_fingerprint"]
-        )
-        examples.set_string_custom_property("spans", exec_properties["spans"])
+        examples.set_string_custom_property("input_fingerprint", data.fingerprint)
+        for name in ("examples", "relevance"):
+            outputs[name].set_string_custom_property("spans", ",".join(map(str, data.spans)))
         outputs["gallery"].set_int_custom_property("images", summary["counters"]["images"])
         outputs["relevance"].set_int_custom_property("pairs", summary["counters"]["pairs"])
         outputs["rejected"].set_int_custom_property("rows", sum(summary["rejected"].values()))

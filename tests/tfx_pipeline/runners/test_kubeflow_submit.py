@@ -1,0 +1,143 @@
+"""`vlsearch kubeflow submit` against an endpoint on loopback."""
+
+import json
+import socket
+
+import pytest
+
+from tests.tfx_pipeline.conftest import vlsearch
+from tests.tfx_pipeline.runners.pipelines_api import RUN, PipelinesApi
+from vl_models.errors import UserError
+
+TASKS = [
+    {"display_name": "click-example-gen", "state": "SUCCEEDED"},
+    {"display_name": "trainer", "state": "FAILED", "error": {"message": "loss is not finite"}},
+]
+
+
+@pytest.fixture(scope="module")
+def spec(tmp_path_factory):
+    """A compiled spec of data that cannot be seen from here."""
+    path = tmp_path_factory.mktemp("spec") / "pipeline.yaml"
+    vlsearch("kubeflow", "compile", "--config", "configs/emoji.yaml", "--output", str(path))
+    return path
+
+
+def submit(spec, url, *options, check=True):
+    return vlsearch(
+        "kubeflow", "submit", str(spec), "--host", url, "--poll", "0.1", *options, check=check
+    )
+
+
+def test_a_run_is_created_and_followed(spec, tmp_path):
+    token = tmp_path / "token"
+    token.write_text("t0ken\n", encoding="utf-8")
+    api = PipelinesApi(token="t0ken", states=["RUNNING", "RUNNING", "SUCCEEDED"], tasks=TASKS[:1])
+    with api.serve() as url:
+        options = ("--token-file", str(token), "--run-name", "monday", "--steps", "50")
+        result = submit(spec, url, *options, "--min", "recall@10=0.4")
+
+    [run] = api.created
+    parameters = run["runtime_config"]["parameters"]
+    assert run["display_name"] == parameters["run_name"] == "monday"
+    assert (parameters["steps"], parameters["baseline"]) == (50, "current")
+    assert json.loads(parameters["thresholds"]) == {"recall@10": {"min": 0.4}}
+    assert set(run["pipeline_spec"]) == {"pipeline_spec", "platform_spec"}
+    assert result.stdout.splitlines() == [
+        f"Run {RUN}: {url}/#/runs/details/{RUN}",
+        "click-example-gen    SUCCEEDED",
+        f"Finished {RUN}",
+    ]
+
+
+def test_a_failed_run_ends_with_the_steps_own_message(spec):
+    with PipelinesApi(states=["RUNNING", "FAILED"], tasks=TASKS).serve() as url:
+        result = submit(spec, url, check=False)
+
+    assert result.returncode == 1
+    assert result.stdout.splitlines()[-1] == (
+        f"Failed: Run {RUN} ended as FAILED. trainer: loss is not finite"
+    )
+
+
+def test_no_token_a_wrong_one_and_a_refused_run(spec, monkeypatch):
+    remedy = (
+        "Give one with --token-file FILE or in VLSEARCH_KFP_TOKEN; in a pod, project a service "
+        "account token for the audience pipelines.kubeflow.org to "
+        "/var/run/secrets/kubeflow/pipelines/token."
+    )
+    with PipelinesApi(token="t0ken").serve() as url:
+        without = submit(spec, url, check=False)
+        monkeypatch.setenv("VLSEARCH_KFP_TOKEN", "old")
+        wrong = submit(spec, url, check=False)
+    with PipelinesApi(refuses="quota exceeded").serve() as other:
+        refused = submit(spec, other, check=False)
+
+    assert (without.returncode, wrong.returncode, refused.returncode) == (2, 2, 2)
+    assert without.stderr == (
+        f"Error: {url} wants a token, and none was given (HTTP 401). {remedy}\n"
+    )
+    assert wrong.stderr == f"Error: {url} does not accept the token (HTTP 401). {remedy}\n"
+    assert refused.stderr == f"Error: {other} refuses the run (HTTP 400): quota exceeded\n"
+
+
+def test_an_endpoint_that_is_not_there_or_is_something_else(spec):
+    from tfx_pipeline.runners.kubeflow_submit import Endpoint
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        host = f"http://127.0.0.1:{free.getsockname()[1]}"
+        with pytest.raises(UserError) as caught:
+            Endpoint(host).check()
+    assert str(caught.value) == (
+        f"{host}: Kubeflow Pipelines does not answer (Connection refused). Is the address right, "
+        "and reachable from here? From outside the cluster: kubectl port-forward -n kubeflow "
+        "svc/ml-pipeline-ui 8080:80, and --host http://localhost:8080."
+    )
+    with PipelinesApi().serve() as url, pytest.raises(UserError) as caught:
+        Endpoint(f"{url}/elsewhere").check()
+    assert str(caught.value) == (
+        f"{url}/elsewhere: what answers is not the API of Kubeflow Pipelines v2 (HTTP 404 from "
+        "/apis/v2beta1/healthz). Check the address."
+    )
+
+
+def test_a_pods_own_token_is_used(spec, tmp_path, monkeypatch):
+    from tfx_pipeline.runners.kubeflow_submit import Endpoint, start_run
+
+    token = tmp_path / "token"
+    token.write_text("of the pod", encoding="utf-8")
+    monkeypatch.setenv("KF_PIPELINES_SA_TOKEN_PATH", str(token))
+    api = PipelinesApi(token="of the pod")
+    with api.serve() as url:
+        Endpoint(url).check()
+        assert start_run(Endpoint(url), spec, {}, run_name="r", experiment="e") == RUN
+
+
+def test_wrong_parameters(spec):
+    from tfx_pipeline.runners.kubeflow_submit import settle_parameters
+
+    with pytest.raises(UserError) as caught:
+        settle_parameters(spec, {"step": 1})
+    assert str(caught.value) == (
+        f"{spec}: the spec has no parameter step. Parameters: baseline, data, lineage, resolved, "
+        "run_name, steps, thresholds, version."
+    )
+    result = submit(spec, "http://127.0.0.1:1", "--min", "recall", check=False)
+    assert result.stderr == (
+        "Error: --min takes METRIC=VALUE, e.g. recall@10=0.4. Received: 'recall'.\n"
+    )
+
+
+def test_data_that_can_be_seen_are_looked_at_anew(spec, emoji_folder):
+    from tfx_pipeline.runners.kubeflow_submit import settle_parameters
+
+    unseen = settle_parameters(spec, {})
+    seen = settle_parameters(spec, {"data": str(emoji_folder)})
+
+    assert unseen["resolved"].startswith("not seen at submission, ")
+    assert unseen["resolved"] != settle_parameters(spec, {})["resolved"]
+    resolved = json.loads(seen["resolved"])
+    assert resolved["folder"] == seen["data"] == str(emoji_folder)
+    assert json.loads(seen["lineage"])["input"] == resolved["fingerprint"]
+    assert settle_parameters(spec, {"data": str(emoji_folder)})["resolved"] == seen["resolved"]

@@ -1,0 +1,201 @@
+"""`vlsearch kubeflow`: the pipeline on Kubeflow Pipelines v2."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, help="Run the pipeline on Kubeflow Pipelines v2.")
+
+Spec = Annotated[Path, typer.Argument(help="What `vlsearch kubeflow compile` wrote.")]
+RunName = Annotated[str, typer.Option("--run-name", help="Goes into the release's lineage.")]
+Data = Annotated[str | None, typer.Option(help="Data folder, as the steps see it, or a URI.")]
+Steps = Annotated[int | None, typer.Option(min=1, help="Training steps.")]
+Thresholds = Annotated[
+    list[str] | None,
+    typer.Option("--min", metavar="METRIC=VALUE", help="Release only if the metric reaches it."),
+]
+
+
+@app.command("compile")
+def compile_(
+    config: Annotated[Path, typer.Option("--config", "-c", help="Experiment, a YAML file.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The spec.")] = Path(
+        "pipeline.yaml"
+    ),
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Override, e.g. kubeflow.image=NAME."),
+    ] = None,
+) -> None:
+    """Compile an experiment to a spec (YAML) for Kubeflow Pipelines.
+
+    Images, resources, volume and retries are the experiment's section `kubeflow`.
+    """
+    from rich.console import Console
+
+    from tfx_pipeline.cli.logs import hide_native_messages
+
+    hide_native_messages()
+    from tfx_pipeline.config import ExperimentConfig
+    from tfx_pipeline.runners.kubeflow import compile_pipeline
+
+    submission = compile_pipeline(ExperimentConfig.load(config, overrides or []), output)
+    console = Console(highlight=False, soft_wrap=True)
+    folder = submission.config.data.folder
+    console.print(f"{output}: the pipeline of {submission.config.name}, data {folder}.")
+    if submission.data is None:
+        console.print("The data cannot be seen from here: the first step will look at them.")
+
+
+@app.command()
+def submit(
+    spec: Spec,
+    host: Annotated[
+        str, typer.Option(envvar="KF_PIPELINES_ENDPOINT", help="URL of Kubeflow Pipelines.")
+    ],
+    token_file: Annotated[
+        Path | None,
+        typer.Option(help="File with a bearer token; or VLSEARCH_KFP_TOKEN; or the pod's own."),
+    ] = None,
+    namespace: Annotated[
+        str | None, typer.Option(help="Profile, where there are several users.")
+    ] = None,
+    ca_file: Annotated[Path | None, typer.Option(help="Certificates to trust (PEM).")] = None,
+    experiment: Annotated[str, typer.Option(help="Kubeflow's folder for runs.")] = "vlsearch",
+    run_name: RunName = "",
+    data: Data = None,
+    steps: Steps = None,
+    minima: Thresholds = None,
+    pipeline_root: Annotated[
+        str | None, typer.Option(help="Where artifacts go; the cluster's own by default.")
+    ] = None,
+    service_account: Annotated[str | None, typer.Option(help="The steps' identity.")] = None,
+    wait: Annotated[bool, typer.Option(help="Follow the run to its end.")] = True,
+    poll: Annotated[float, typer.Option(min=0.1, help="Seconds between looks.")] = 10.0,
+) -> None:
+    """Start a run and follow it. Exits with code 1 if it fails."""
+    from rich.console import Console
+
+    from tfx_pipeline.cli.logs import hide_native_messages
+
+    hide_native_messages()
+    from tfx_pipeline.runners.kubeflow_submit import (
+        Endpoint,
+        RunFailed,
+        follow_run,
+        settle_parameters,
+        start_run,
+    )
+    from vl_models.errors import Interrupted
+
+    console = Console(highlight=False, soft_wrap=True)
+    parameters = settle_parameters(spec, _given(run_name, data, steps, minima))
+    token = token_file.read_text(encoding="utf-8").strip() if token_file else None
+    endpoint = Endpoint(
+        host=host,
+        token=token or os.environ.get("VLSEARCH_KFP_TOKEN"),
+        namespace=namespace,
+        ca_file=str(ca_file) if ca_file else None,
+    )
+    endpoint.check()
+    run_id = start_run(
+        endpoint,
+        spec,
+        parameters,
+        run_name=run_name or spec.stem,
+        experiment=experiment,
+        pipeline_root=pipeline_root,
+        service_account=service_account,
+    )
+    console.print(f"Run {run_id}: {host.rstrip('/')}/#/runs/details/{run_id}")
+    if not wait:
+        return
+    try:
+        follow_run(endpoint, run_id, lambda step, state: console.print(f"{step:<20} {state}"), poll)
+    except KeyboardInterrupt:
+        raise Interrupted(f"the run goes on in the cluster: {run_id}") from None
+    except RunFailed as error:
+        console.print(f"[bold red]Failed[/]: {error}")
+        raise typer.Exit(1) from None
+    console.print(f"[bold green]Finished[/] {run_id}")
+
+
+@app.command()
+def local(
+    spec: Spec,
+    root: Annotated[Path, typer.Option(help="Folder for artifacts and logs.")] = Path(
+        "build/kubeflow"
+    ),
+    run_name: RunName = "",
+    data: Data = None,
+    steps: Steps = None,
+    minima: Thresholds = None,
+) -> None:
+    """Execute a spec on this machine, without a cluster: does it run?
+
+    Kubeflow's own local orchestrator runs every step with the entrypoint of the image. Finished
+    steps are reused when it is run again. For a spec compiled with `--set kubeflow.volume=null`.
+    """
+    from rich.console import Console
+
+    from tfx_pipeline.cli.logs import hide_native_messages
+
+    hide_native_messages()
+    from tfx_pipeline.runners.kubeflow_local import StepFailed, run_spec
+    from tfx_pipeline.runners.kubeflow_submit import settle_parameters
+    from tfx_pipeline.runners.progress import StepReport
+
+    console = Console(highlight=False, soft_wrap=True)
+
+    def progress(step: StepReport) -> None:
+        if step.seconds is not None:
+            console.print(f"{step.place} {step.outcome}", markup=False)
+
+    parameters = settle_parameters(spec, _given(run_name, data, steps, minima))
+    try:
+        outputs = run_spec(spec, root.resolve(), parameters, progress)
+    except StepFailed as error:
+        console.print("Failed:", style="bold red", end=" ")
+        console.print(str(error), markup=False)
+        raise typer.Exit(1) from None
+    console.print(
+        f"Report: {Path(outputs['retrieval-evaluator/evaluation']['uri'], 'report.html')}"
+    )
+    release = outputs["release-pusher/release"]["metadata"]
+    if not release["released"]:
+        console.print("Not released:", style="bold red", end=" ")
+        console.print(release["reasons"], markup=False)
+        raise typer.Exit(1)
+    console.print(f"[bold green]Released[/] version {release['version']:.0f}")
+
+
+def _given(
+    run_name: str, data: str | None, steps: int | None, minima: list[str] | None
+) -> dict[str, str | int]:
+    """The parameters that options set."""
+    from vl_models.errors import UserError
+
+    given: dict[str, str | int] = {}
+    if run_name:
+        given["run_name"] = run_name
+    if data is not None:
+        given["data"] = data
+    if steps is not None:
+        given["steps"] = steps
+    rules = {}
+    for text in minima or []:
+        metric, _, value = text.rpartition("=")
+        try:
+            rules[metric] = {"min": float(value)}
+        except ValueError:
+            metric = ""
+        if not metric:
+            raise UserError(f"--min takes METRIC=VALUE, e.g. recall@10=0.4. Received: {text!r}.")
+    if rules:
+        given["thresholds"] = json.dumps(rules)
+    return given

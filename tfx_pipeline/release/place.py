@@ -1,0 +1,49 @@
+"""Where a run stands among the releases that there are: its version and its baseline."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+from serving.release import Release, next_version
+
+CURRENT = "current"  # as the baseline: the release that there is when the evaluator runs
+NEXT_VERSION = 0  # as the version: one more than there is when the pusher runs
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Where a submission stands among the releases that there are."""
+
+    submitted: str
+    version: int
+    baseline: str
+
+
+def current_metrics(serving_root: str | Path) -> dict[str, float | None] | None:
+    """Metrics of the current release; None if there is none."""
+    root = Path(serving_root)
+    return Release.load(root).metrics if (root / "release.json").exists() else None
+
+
+def place_release(serving_root: Path, key: str, submitted: str) -> Place:
+    """Version, baseline and time of a submission, as the serving root has them.
+
+    Args:
+      serving_root: folder of the releases; need not be there.
+      key: of the submission.
+      submitted: the time now, ISO.
+    """
+    current = Release.load(serving_root) if (serving_root / "release.json").exists() else None
+    newest = Release.newest(serving_root)
+    if current is not None and current.lineage.get("submission") == key:
+        version, baseline = current.version, current.lineage["baseline"]
+        submitted = current.lineage["submitted"]
+    elif newest is not None and newest.lineage.get("submission") == key:
+        # Rolled back from, or killed at the end of its publication: to be published again.
+        version, baseline = newest.version, newest.lineage["baseline"]
+    else:
+        version = next_version(serving_root)
+        baseline = current.metrics if current is not None else None
+    return Place(submitted, version, json.dumps(baseline, sort_keys=True) if baseline else "")
