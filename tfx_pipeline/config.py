@@ -178,7 +178,7 @@ class ExperimentConfig(StrictConfig):
     index: IndexConfig = IndexConfig()
     release: ReleaseConfig = ReleaseConfig()
     tune: TuneConfig | None = None  # a search over keys of this experiment
-    beam_pipeline_args: list[str] | None = None  # None: one process on this machine
+    beam_pipeline_args: list[str] | None = None  # and those of the environment; see docs/beam.md
 
     @pydantic.model_validator(mode="after")
     def _features_are_read(self) -> ExperimentConfig:

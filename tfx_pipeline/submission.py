@@ -15,6 +15,7 @@ from pathlib import Path
 from serving.release import Release, next_version
 from tfx_pipeline import fingerprint
 from tfx_pipeline.config import ExperimentConfig
+from tfx_pipeline.data.beam_options import resolve_beam_args
 from tfx_pipeline.data.config import ExampleGenConfig
 from tfx_pipeline.data.folder import DataFolder
 from tfx_pipeline.data.spans import ResolvedInput
@@ -60,6 +61,7 @@ class Submission:
     submitted: str  # ISO time of the first such submission since the last other release
     version: int
     baseline: str  # metrics of the release to compare with, as JSON; "" without one
+    beam_args: tuple[str, ...]  # for Beam's pipelines; they change where, not what
 
     @property
     def serving_root(self) -> Path:
@@ -95,8 +97,8 @@ def submit(config: ExperimentConfig) -> Submission:
     serving root.
 
     Raises:
-      UserError: the data folder, the log or a named file is not there, or the system has no
-        text tower.
+      UserError: the data folder, the log or a named file is not there, the system has no
+        text tower, or Beam does not take its arguments.
     """
     if config.features is None and reads_features(config.model):
         raise UserError(
@@ -111,6 +113,7 @@ def submit(config: ExperimentConfig) -> Submission:
             "`vlsearch train` and start a dual encoder from it (train.warm_start). "
             f"Received: model.system={config.model.system!r}."
         )
+    beam_args = tuple(resolve_beam_args(config.beam_pipeline_args))
     folder = DataFolder.load(config.data.folder)
     files = folder.resolve(config.data.span_window)
     codes = {
@@ -159,6 +162,7 @@ def submit(config: ExperimentConfig) -> Submission:
         submitted=submitted,
         version=version,
         baseline=json.dumps(baseline, sort_keys=True) if baseline else "",
+        beam_args=beam_args,
         **codes,
     )
 

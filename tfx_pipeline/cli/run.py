@@ -31,6 +31,10 @@ def run(
         typer.Option("--set", metavar="KEY=VALUE", help="Override, e.g. train.steps=100."),
     ] = None,
     data: Annotated[Path | None, typer.Option(help="Data folder (data.folder).")] = None,
+    beam: Annotated[
+        Path | None,
+        typer.Option(help="Beam options, e.g. configs/beam/flink.yaml (beam_pipeline_args)."),
+    ] = None,
     output: Annotated[Path | None, typer.Option(help="Output folder (output).")] = None,
     smoke: Annotated[
         bool, typer.Option("--smoke", help="Shrink the experiment to seconds: does it run?")
@@ -48,11 +52,14 @@ def run(
 
     hide_native_messages()
     from tfx_pipeline.config import ExperimentConfig
+    from tfx_pipeline.data.beam_options import load_option_set
 
     given = [*(SMOKE if smoke else ()), *(overrides or [])]
     # Quoted: a folder may have a name that YAML takes for a date or a number.
     given += [f"data.folder={json.dumps(str(data))}"] if data is not None else []
     given += [f"output={json.dumps(str(output))}"] if output is not None else []
+    if beam is not None:
+        given.append(f"beam_pipeline_args={json.dumps(load_option_set(beam))}")
     experiment = ExperimentConfig.load(config, given)
 
     console = Console()

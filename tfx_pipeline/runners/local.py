@@ -27,7 +27,6 @@ from tfx_pipeline.components.artifacts import (
     RejectedRows,
     Release,
 )
-from tfx_pipeline.data.beam_options import default_beam_args
 from tfx_pipeline.data.rejected import describe, read_summary
 from tfx_pipeline.data.stats import require_splits
 from tfx_pipeline.pipeline import build_components
@@ -72,14 +71,13 @@ def run_local(submission: Submission, progress: Callable[[StepReport], None]) ->
     database = submission.pipeline_root / METADATA_FILE
     database.parent.mkdir(parents=True, exist_ok=True)
     connection = metadata.sqlite_metadata_connection_config(str(database))
-    beam_args = submission.config.beam_pipeline_args
     pipeline = Pipeline(
         pipeline_name=f"vlsearch-{submission.config.name}",
         pipeline_root=str(submission.pipeline_root),
         components=list(build_components(submission)),
         enable_cache=True,
         metadata_connection_config=connection,
-        beam_pipeline_args=default_beam_args() if beam_args is None else beam_args,
+        beam_pipeline_args=list(submission.beam_args),
     )
     runner = _ReportingRunner(connection, submission.config.evaluate.splits, progress)
     runner.run(pipeline)
