@@ -14,6 +14,8 @@ from vl_models.errors import UserError
 
 ENVIRONMENT = "VLSEARCH_BEAM_PIPELINE_ARGS"
 _KEY = "beam_pipeline_args"
+# Worker processes import it before they load code: TFX's own steps need its stand-in (compat.py).
+_IMPORT = "--beam_plugins=tfx_pipeline"
 
 
 def default_beam_args(workers: int = 1) -> list[str]:
@@ -34,6 +36,7 @@ def default_beam_args(workers: int = 1) -> list[str]:
         # The runner starts no container; but without an image TFX would build a package of itself
         # before every step, for workers elsewhere to install.
         "--sdk_container_image=none",
+        _IMPORT,
     ]
 
 
@@ -43,7 +46,7 @@ def resolve_beam_args(configured: Sequence[str] | None) -> list[str]:
     The environment comes last, and of an option given twice Beam takes the last: an experiment
     says what is done, the environment where. So one experiment runs on another cluster by one
     variable, which may change a single option, such as the job endpoint. Without a runner in
-    either, the default arguments come first.
+    either, the default arguments come first. Workers are told to import the package.
 
     Args:
       configured: `beam_pipeline_args` of the experiment.
@@ -58,7 +61,9 @@ def resolve_beam_args(configured: Sequence[str] | None) -> list[str]:
     if not given:
         return default_beam_args()
     check_beam_args(sources)
-    return given if runner_of(given) is not None else [*default_beam_args(), *given]
+    if runner_of(given) is None:
+        return [*default_beam_args(), *given]
+    return [*given, _IMPORT]
 
 
 def load_option_set(path: str | Path) -> list[str]:
