@@ -25,7 +25,8 @@ def test_it_accounts_for_every_step(tmp_path):
     for row in lines:
         assert row["each"] * rows[row["grows_with"]]["long"] == pytest.approx(row["long"])
     # The same images whatever the log: its length is not in what is written of them.
-    assert rows["writes gallery"]["long"] == rows["writes gallery"]["short"]
+    written = rows["writes gallery"]
+    assert written["long"] == pytest.approx(written["short"], rel=0.01)  # it names its folder
     # Ten times the log, grouped by each reader: less than ten times the rows to shuffle.
     shuffled = rows["shuffles pairs, to shards of queries"]
     assert shuffled["long"] < 5 * shuffled["short"]
