@@ -64,8 +64,6 @@ _OF_JOB_SERVER = {
     "SparkRunner": _OF_SPARK,
     "PortableRunner": tuple(dict.fromkeys((*_OF_FLINK, *_OF_SPARK))),
 }
-
-
 _ENVIRONMENT_TYPES = ("DOCKER", "EXTERNAL", "LOOPBACK", "PROCESS")
 
 
@@ -121,6 +119,7 @@ def _parser(runner: str) -> argparse.ArgumentParser:
     parsers: list[argparse.ArgumentParser] = []
     PipelineOptions([]).get_all_options(add_extra_args_fn=parsers.append)
     [parser] = parsers
+    # argparse has no public list of a parser's options.
     for name in _OF_JOB_SERVER.get(runner, ()):
         if f"--{name}" not in parser._option_string_actions:
             parser.add_argument(f"--{name}", nargs="?")
