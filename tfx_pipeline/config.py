@@ -155,7 +155,7 @@ class ExperimentConfig(StrictConfig):
     index: IndexConfig = IndexConfig()
     release: ReleaseConfig = ReleaseConfig()
     tune: TuneConfig | None = None  # a search over keys of this experiment
-    beam_pipeline_args: list[str] | None = None  # None: one process on this machine
+    beam_pipeline_args: list[str] | None = None  # and those of the environment; see docs/beam.md
     kubeflow: KubeflowConfig = KubeflowConfig()  # only for runs on Kubeflow Pipelines
 
     @pydantic.model_validator(mode="after")

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from tfx_pipeline import fingerprint
 from tfx_pipeline.config import ExperimentConfig
+from tfx_pipeline.data.beam_options import resolve_beam_args
 from tfx_pipeline.data.resolved import ResolvedData
 from tfx_pipeline.release.place import CURRENT, NEXT_VERSION, place_release
 from tfx_pipeline.tuning.space import check_pipeline_space
@@ -57,6 +58,7 @@ class Submission:
     submitted: str  # ISO time of the first such submission since the last other release
     version: int  # or NEXT_VERSION
     baseline: str  # metrics of the release to compare with, as JSON; "" without one; or CURRENT
+    beam_args: tuple[str, ...]  # for Beam's pipelines; they change where, not what
 
     @property
     def serving_root(self) -> Path:
@@ -99,8 +101,8 @@ def submit(config: ExperimentConfig, seen: bool = True) -> Submission:
         this process can read them. If not (a cluster's volume), the steps look themselves.
 
     Raises:
-      UserError: the data folder, the log or a named file is not there, or the system has no
-        text tower.
+      UserError: the data folder, the log or a named file is not there, the system has no
+        text tower, or Beam does not take its arguments.
     """
     if config.features is None and reads_features(config.model):
         raise UserError(
@@ -115,6 +117,7 @@ def submit(config: ExperimentConfig, seen: bool = True) -> Submission:
             "`vlsearch train` and start a dual encoder from it (train.warm_start). "
             f"Received: model.system={config.model.system!r}."
         )
+    beam_args = tuple(resolve_beam_args(config.beam_pipeline_args))
     data = ResolvedData.of(config.data.folder, config.data) if seen else None
     codes = {
         "data_code": fingerprint.fingerprint_code(*_DATA_CODE),
@@ -148,6 +151,7 @@ def submit(config: ExperimentConfig, seen: bool = True) -> Submission:
         submitted=submitted,
         version=NEXT_VERSION,
         baseline=CURRENT,
+        beam_args=beam_args,
         **codes,
     )
     if not seen:

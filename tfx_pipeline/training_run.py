@@ -93,6 +93,7 @@ class TrainingRun:
             from tfx_pipeline.data.feature_examples import materialize_feature_examples
 
             return materialize_feature_examples(folder, self.data)
+        from tfx_pipeline.data.beam_options import resolve_beam_args
         from tfx_pipeline.data.examples import materialize_examples
 
         built = materialize_examples(
@@ -100,7 +101,7 @@ class TrainingRun:
             self.data,
             config.data.example_config(folder),
             config.data.span_window,
-            config.beam_pipeline_args,
+            resolve_beam_args(config.beam_pipeline_args),
         )
         return built.key
 
@@ -210,7 +211,7 @@ class TrainingRun:
         import apache_beam as beam
         from apache_beam.options.pipeline_options import PipelineOptions
 
-        from tfx_pipeline.data.beam_options import default_beam_args
+        from tfx_pipeline.data.beam_options import resolve_beam_args
         from tfx_pipeline.data.word_counts import learn_vocabulary
         from tfx_pipeline.modules.sources import TRAIN, split_pattern
         from vl_models.text import factory
@@ -226,7 +227,7 @@ class TrainingRun:
         key = fingerprint_text(examples_key, str(config.vocabulary.size), *templates, code)
         learned = self.data / "vocabularies" / f"{key}.txt"
         if not learned.is_file():
-            arguments = config.beam_pipeline_args or default_beam_args()
+            arguments = resolve_beam_args(config.beam_pipeline_args)
             tokens = learn_vocabulary(
                 beam.Pipeline(options=PipelineOptions(arguments)),
                 split_pattern(self.data / "examples", TRAIN),

@@ -56,6 +56,14 @@ def test_what_does_not_change_the_result_does_not_change_the_key(submission):
     assert submission("data.splits={policy: by_query}").key != key
 
 
+def test_beam_arguments_come_from_the_experiment_and_the_environment(submission, monkeypatch):
+    monkeypatch.setenv("VLSEARCH_BEAM_PIPELINE_ARGS", "--job_endpoint=localhost:8099")
+    made = submission("beam_pipeline_args=[--runner=FlinkRunner]")
+    assert made.beam_args[:2] == ("--runner=FlinkRunner", "--job_endpoint=localhost:8099")
+    with pytest.raises(UserError, match="Beam has no option '--paralelism' for this runner"):
+        submission("beam_pipeline_args=[--runner=FlinkRunner, --paralelism=4]")
+
+
 def test_touching_the_log_changes_the_key(submission, emoji_folder):
     key = submission().key
     [first, *_] = sorted((emoji_folder / "log").glob("*/*.parquet"))

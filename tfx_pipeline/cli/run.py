@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +16,10 @@ def run(
         typer.Option("--set", metavar="KEY=VALUE", help="Override, e.g. train.steps=100."),
     ] = None,
     data: Annotated[Path | None, typer.Option(help="Data folder (data.folder).")] = None,
+    beam: Annotated[
+        Path | None,
+        typer.Option(help="Beam options, e.g. configs/beam/flink.yaml (beam_pipeline_args)."),
+    ] = None,
     output: Annotated[Path | None, typer.Option(help="Output folder (output).")] = None,
     smoke: Annotated[
         bool, typer.Option("--smoke", help="Shrink the experiment to seconds: does it run?")
@@ -31,9 +36,13 @@ def run(
     from tfx_pipeline.cli.logs import hide_native_messages, log_to_file
 
     hide_native_messages()
+    from tfx_pipeline.data.beam_options import load_option_set
     from tfx_pipeline.runners.experiment import load_experiment
 
-    experiment = load_experiment(config, overrides or [], data=data, output=output, smoke=smoke)
+    given = list(overrides or [])
+    if beam is not None:
+        given.append(f"beam_pipeline_args={json.dumps(load_option_set(beam))}")
+    experiment = load_experiment(config, given, data=data, output=output, smoke=smoke)
 
     console = Console()
     log_file = Path(experiment.output, "pipeline", "run.log")

@@ -19,6 +19,10 @@ def train(
         typer.Option("--set", metavar="KEY=VALUE", help="Override, e.g. train.steps=100."),
     ] = None,
     data: Annotated[Path | None, typer.Option(help="Data folder (data.folder).")] = None,
+    beam: Annotated[
+        Path | None,
+        typer.Option(help="Beam options, e.g. configs/beam/flink.yaml (beam_pipeline_args)."),
+    ] = None,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Forget an earlier training in the run folder.")
     ] = False,
@@ -39,6 +43,7 @@ def train(
 
     hide_native_messages()
     from tfx_pipeline.config import ExperimentConfig
+    from tfx_pipeline.data.beam_options import load_option_set
     from tfx_pipeline.data.rejected import describe
     from tfx_pipeline.training_run import TrainingRun
     from tfx_pipeline.worker_run import prepare_on_chief
@@ -47,6 +52,8 @@ def train(
 
     given = list(overrides or [])
     given += [f"data.folder={json.dumps(str(data))}"] if data is not None else []
+    if beam is not None:
+        given.append(f"beam_pipeline_args={json.dumps(load_option_set(beam))}")
     experiment = ExperimentConfig.load(config, given)
 
     place = place_in_cluster()

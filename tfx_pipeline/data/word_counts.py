@@ -37,15 +37,7 @@ def learn_vocabulary(
     for stale in Path(work_dir).glob("word_counts-*"):
         stale.unlink()
     with pipeline:
-        _ = (
-            pipeline
-            | "Read" >> beam.io.ReadFromTFRecord(pattern)
-            | "Batch" >> beam.BatchElements(min_batch_size=64, max_batch_size=1024)
-            | "Count" >> beam.FlatMap(_count_words, templates=tuple(templates))
-            | "Sum" >> beam.CombinePerKey(sum)
-            | "Format" >> beam.MapTuple(lambda word, count: f"{count}\t{word}")
-            | "Write" >> beam.io.WriteToText(str(Path(work_dir, "word_counts")))
-        )
+        count_words(pipeline, pattern, work_dir, templates)
     counts = {}
     for path in Path(work_dir).glob("word_counts-*"):
         # Not splitlines(): words may hold Unicode line separators.
@@ -54,6 +46,21 @@ def learn_vocabulary(
             if word:
                 counts[word] = int(count)
     return vocabulary.learn_wordpiece(counts, size)
+
+
+def count_words(
+    pipeline: beam.Pipeline, pattern: str, work_dir: str | Path, templates: Sequence[str] = ()
+) -> None:
+    """Add the graph that writes `word_counts-*` to a pipeline; see `learn_vocabulary`."""
+    _ = (
+        pipeline
+        | "Read" >> beam.io.ReadFromTFRecord(pattern)
+        | "Batch" >> beam.BatchElements(min_batch_size=64, max_batch_size=1024)
+        | "Count" >> beam.FlatMap(_count_words, templates=tuple(templates))
+        | "Sum" >> beam.CombinePerKey(sum)
+        | "Format" >> beam.MapTuple(lambda word, count: f"{count}\t{word}")
+        | "Write" >> beam.io.WriteToText(str(Path(work_dir, "word_counts")))
+    )
 
 
 def _count_words(

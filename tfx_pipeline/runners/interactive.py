@@ -113,7 +113,7 @@ class InteractiveRun:
             pipeline_name=steps.pipeline_name(self.config),
             pipeline_root=str(root),
             metadata_connection_config=metadata.sqlite_metadata_connection_config(database),
-            beam_pipeline_args=list(steps.beam_args(self.config)),
+            beam_pipeline_args=list(self.submission.beam_args),
         )
 
     @property

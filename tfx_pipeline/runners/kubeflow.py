@@ -21,7 +21,6 @@ from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import (
 from tfx.orchestration.pipeline import Pipeline
 
 from tfx_pipeline.config import ExperimentConfig
-from tfx_pipeline.data.beam_options import default_beam_args
 from tfx_pipeline.kubeflow_config import DEFAULT, KubeflowConfig, StepResources
 from tfx_pipeline.pipeline import RunValues, build_components
 from tfx_pipeline.runners.kubeflow_spec import ENTRYPOINT, GPU_VARIABLE, VERSION_VARIABLE
@@ -96,13 +95,12 @@ def compile_pipeline(config: ExperimentConfig, path: Path) -> Submission:
         for field in dataclasses.fields(RunValues)
     }
     components = build_components(submission, RunValues(**parameters))
-    beam_args = config.beam_pipeline_args
     pipeline = Pipeline(
         pipeline_name=pipeline_name(config),
         pipeline_root="",  # the cluster's own; `submit` may name another
         components=list(components),
         enable_cache=config.kubeflow.cache,
-        beam_pipeline_args=default_beam_args() if beam_args is None else beam_args,
+        beam_pipeline_args=list(submission.beam_args),
     )
     runner = KubeflowV2DagRunner(
         KubeflowV2DagRunnerConfig(

@@ -45,7 +45,7 @@ def run_local(submission: Submission, progress: Callable[[StepReport], None]) ->
         components=list(build_components(submission)),
         enable_cache=True,
         metadata_connection_config=connection,
-        beam_pipeline_args=list(steps.beam_args(submission.config)),
+        beam_pipeline_args=list(submission.beam_args),
     )
     runner = _ReportingRunner(connection, submission.config, progress)
     runner.run(pipeline)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 
 from ml_metadata.proto import metadata_store_pb2
 
 from tfx_pipeline.components.artifacts import METRICS_FILE, REPORT_FILE
 from tfx_pipeline.config import ExperimentConfig
-from tfx_pipeline.data.beam_options import default_beam_args
 from tfx_pipeline.data.rejected import describe, read_summary
 from tfx_pipeline.data.stats import require_splits
 from tfx_pipeline.submission import Submission
@@ -34,12 +32,6 @@ class RunResult:
 def pipeline_name(config: ExperimentConfig) -> str:
     """Under which the runs of an experiment find each other's finished steps."""
     return f"vlsearch-{config.name}"
-
-
-def beam_args(config: ExperimentConfig) -> Sequence[str]:
-    """Beam's arguments as the experiment says; one process on this machine by default."""
-    given = config.beam_pipeline_args
-    return default_beam_args() if given is None else given
 
 
 def check_splits(config: ExperimentConfig, rejected: str) -> None:

@@ -61,6 +61,10 @@ def test_version_names_the_libraries_that_matter():
             ["run", "--config", "configs/emoji.yaml", "--data", "/nowhere"],
             "/nowhere/data.yaml: no such file.",
         ),
+        (
+            ["run", "--config", "configs/emoji.yaml", "--beam", "configs/emoji.yaml"],
+            "configs/emoji.yaml: a file of Beam options is a list of flags",
+        ),
         (["evaluate", "--run", "/nowhere"], "/nowhere is not the folder of a finished training"),
     ],
 )

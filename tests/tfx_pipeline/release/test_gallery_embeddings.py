@@ -2,7 +2,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tfx_pipeline.components.index_builder import read_embeddings
+from tfx_pipeline.release.gallery_embeddings import read_embeddings
 
 
 def _write(path, ids, width=3):
