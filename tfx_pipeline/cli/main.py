@@ -17,6 +17,7 @@ from tfx_pipeline.cli import (
     rollback,
     run,
     serve,
+    serving,
     train,
     tune,
     weights,
@@ -33,6 +34,7 @@ app = typer.Typer(
 )
 app.add_typer(data.app, name="data")
 app.add_typer(weights.app, name="weights")
+app.add_typer(serving.app, name="serving")
 app.command("run")(run.run)
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
