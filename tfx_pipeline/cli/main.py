@@ -72,7 +72,7 @@ def main() -> None:
     """Run the command line: wrong input is one paragraph and exit code 2.
 
     Exit codes: 0 done; 1 something unexpected, or a run that released nothing; 2 wrong input;
-    130 stopped by a signal, to be continued.
+    130 stopped by a signal, or because another worker ended: to be continued.
     """
     from serving.errors import ServingError
     from vl_models.errors import Interrupted, UserError
