@@ -18,7 +18,7 @@ _NAME = re.compile(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?")
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _SUBDOMAIN = re.compile(r"(?=.{1,253}$)[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 _IMAGE = re.compile(
-    r"(?P<repository>[^\s@]+?)(?::(?P<tag>[\w][\w.-]{0,127}))?(@sha256:[0-9a-f]{64})?"
+    r"(?P<repository>[^\s@]+?)(?::(?P<tag>[\w][\w.-]{0,127}))?(?P<digest>@sha256:[0-9a-f]{64})?"
 )
 _CPU = re.compile(r"(?P<cores>\d+(\.\d+)?)|(?P<milli>\d+)m")
 _MEMORY = re.compile(r"\d+(\.\d+)?([kMGT]|[KMGT]i)?")
@@ -35,7 +35,7 @@ class Settings:
         storage: where pods get the release from.
         name: of the Deployment, the Service and all else; at most 40 characters.
         namespace: None leaves it to whoever applies the files.
-        image: TensorFlow Serving; for GPUs `-gpu` is added to its tag.
+        image: TensorFlow Serving; for GPUs `-gpu` is added to its tag, unless it has a digest.
         mount_path: folder of the release root in a pod; None is the one it was published under.
         replicas: least number of pods.
         max_replicas: greatest number of pods.
@@ -116,19 +116,12 @@ class Settings:
 
     @property
     def gpu_image(self) -> str:
-        """The image with CUDA.
-
-        Raises:
-            ServingError: an image without a tag to add `-gpu` to.
-        """
+        """The image with CUDA; one that is named by its digest is taken as it is."""
         match = _IMAGE.fullmatch(self.image)
         assert match is not None
-        if match[3] or not match["tag"]:
-            raise ServingError(
-                "--image must end in a tag without a digest: the GPU overlay takes the same with "
-                f"-gpu. Received: {self.image!r}."
-            )
-        return self.image if match["tag"].endswith("-gpu") else f"{self.image}-gpu"
+        if match["digest"] or (match["tag"] or "").endswith("-gpu"):
+            return self.image
+        return f"{match['repository']}:{match['tag'] or 'latest'}-gpu"
 
 
 def check_mount_path(path: str, remedy: str) -> None:

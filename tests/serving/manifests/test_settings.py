@@ -81,10 +81,15 @@ def test_threads_come_from_the_cores_of_a_pod(cpu, cores):
     assert Settings(VOLUME, cpu=cpu).cores == cores
 
 
-def test_the_image_with_cuda():
-    registry = "registry:5000/tensorflow/serving"
-    assert Settings(VOLUME, image=f"{registry}:2.19.1").gpu_image == f"{registry}:2.19.1-gpu"
-    assert Settings(VOLUME, image="own/serving:3-gpu").gpu_image == "own/serving:3-gpu"
-    for image in (registry, f"{registry}:2.19.1@sha256:{'0' * 64}"):
-        with pytest.raises(ServingError, match="--image must end in a tag without a digest"):
-            _ = Settings(VOLUME, image=image).gpu_image
+@pytest.mark.parametrize(
+    ("image", "with_cuda"),
+    [
+        ("tensorflow/serving", "tensorflow/serving:latest-gpu"),
+        ("registry:5000/serving:2.19.1", "registry:5000/serving:2.19.1-gpu"),
+        ("registry:5000/serving", "registry:5000/serving:latest-gpu"),
+        ("own/serving:3-gpu", "own/serving:3-gpu"),
+        (f"own/serving:3@sha256:{'0' * 64}", f"own/serving:3@sha256:{'0' * 64}"),
+    ],
+)
+def test_the_image_with_cuda(image, with_cuda):
+    assert Settings(VOLUME, image=image).gpu_image == with_cuda
