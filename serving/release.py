@@ -366,21 +366,36 @@ def _write_manifest(path: Path, release: Release) -> None:
 
 
 def _write_config(root: Path, release: Release) -> None:
-    """models.config (text proto ModelServerConfig): pins the current and the previous version."""
+    pinned = pinned_versions(root, release)
+    paths = {name: str((root / name).resolve()) for name in pinned}
+    files.write_atomically(root / CONFIG_FILE, config_text(pinned, paths))
+
+
+def pinned_versions(root: str | Path, release: Release) -> dict[str, list[int]]:
+    """The versions of each model that are to be served: the release's and the previous one's.
+
+    Raises:
+        ServingError: the previous release is damaged.
+    """
     pinned = {name: {version} for name, version in release.models.items()}
     if release.previous is not None:
         for name, version in Release.load(root, release.previous).models.items():
             pinned[name] = pinned.get(name, set()) | {version}
+    return {name: sorted(versions) for name, versions in pinned.items()}
+
+
+def config_text(pinned: Mapping[str, Iterable[int]], base_paths: Mapping[str, str]) -> str:
+    """models.config (text proto ModelServerConfig): these versions, in these folders, by model."""
     entries = []
     for name, versions in pinned.items():
-        specific = " ".join(f"versions: {version}" for version in sorted(versions))
+        specific = " ".join(f"versions: {version}" for version in versions)
         # json.dumps quotes as text proto does.
         entries.append(
             "  config {\n"
             f"    name: {json.dumps(name)}\n"
-            f"    base_path: {json.dumps(str((root / name).resolve()))}\n"
+            f"    base_path: {json.dumps(base_paths[name])}\n"
             '    model_platform: "tensorflow"\n'
             f"    model_version_policy {{ specific {{ {specific} }} }}\n"
             "  }\n"
         )
-    files.write_atomically(root / CONFIG_FILE, "model_config_list {\n" + "".join(entries) + "}\n")
+    return "model_config_list {\n" + "".join(entries) + "}\n"

@@ -9,7 +9,7 @@ class UserError(ValueError):
 
 
 class Interrupted(BaseException):
-    """The program was told to stop and did, in good order; the message says how to go on.
+    """The program was told to stop and did, or lost a worker; the message says how to go on.
 
     Not an `Exception`: what handles failures along the way must let it through.
     """

@@ -174,6 +174,57 @@ def local(
     console.print(f"[bold green]Released[/] version {release['version']:.0f}")
 
 
+@app.command()
+def tfjob(
+    config: Annotated[str, typer.Option("--config", "-c", help="Experiment, as the pods see it.")],
+    data: Annotated[str, typer.Option(help="Data folder, as the pods see it.")],
+    run: Annotated[str, typer.Option(help="Run folder on the claim, which all workers share.")],
+    claim: Annotated[str, typer.Option(help="PersistentVolumeClaim (ReadWriteMany).")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The manifest.")] = Path(
+        "tfjob.yaml"
+    ),
+    image: Annotated[
+        str | None, typer.Option(help="Container image.", show_default="vlsearch:VERSION")
+    ] = None,
+    mount_path: Annotated[str, typer.Option(help="Where pods mount the claim.")] = "/shared",
+    name: Annotated[str, typer.Option(help="Of the job.")] = "vlsearch-train",
+    namespace: Annotated[str | None, typer.Option(help="Of the job.")] = None,
+    workers: Annotated[int, typer.Option(help="Beside the chief.")] = 1,
+    cpu: Annotated[str, typer.Option(help="Cores of each.")] = "4",
+    memory: Annotated[str, typer.Option(help="Memory of each.")] = "16Gi",
+    gpus: Annotated[int, typer.Option(help="GPUs of each.")] = 0,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="For all workers.")
+    ] = None,
+) -> None:
+    """Write the TFJob of a training on several workers (Kubeflow's training operator)."""
+    from importlib import metadata
+
+    import yaml
+
+    from tfx_pipeline.runners import tfjob as jobs
+
+    manifest = jobs.tfjob(
+        image or f"vlsearch:{metadata.version('vlsearch')}",
+        config,
+        data,
+        run,
+        claim=claim,
+        mount_path=mount_path,
+        name=name,
+        namespace=namespace,
+        workers=workers,
+        overrides=overrides or (),
+        cpu=cpu,
+        memory=memory,
+        gpus=gpus,
+    )
+    temporary = output.with_name(f".{output.name}.tmp")
+    temporary.write_text(yaml.safe_dump(manifest, sort_keys=False), encoding="utf-8")
+    temporary.replace(output)
+    typer.echo(f"{output}: kubectl apply -f {output}")
+
+
 def _given(
     run_name: str, data: str | None, steps: int | None, minima: list[str] | None
 ) -> dict[str, str | int]:

@@ -18,6 +18,7 @@ from tfx_pipeline.cli import (
     rollback,
     run,
     serve,
+    serving,
     train,
     tune,
     weights,
@@ -35,6 +36,7 @@ app = typer.Typer(
 app.add_typer(data.app, name="data")
 app.add_typer(weights.app, name="weights")
 app.add_typer(kubeflow.app, name="kubeflow")
+app.add_typer(serving.app, name="serving")
 app.command("run")(run.run)
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
@@ -72,7 +74,7 @@ def main() -> None:
     """Run the command line: wrong input is one paragraph and exit code 2.
 
     Exit codes: 0 done; 1 something unexpected, or a run that released nothing; 2 wrong input;
-    130 stopped by a signal, to be continued.
+    130 stopped by a signal, or because another worker ended: to be continued.
     """
     from serving.errors import ServingError
     from vl_models.errors import Interrupted, UserError

@@ -137,6 +137,7 @@ class Trainer:
           checkpointed first; calling `fit` on the same run folder again continues exactly.
 
         Raises:
+          Interrupted: another worker ended.
           TrainingDiverged: a loss or the gradient norm is not finite.
           UserError: data or checkpoints that cannot be used.
         """

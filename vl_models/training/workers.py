@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from vl_models.errors import UserError
+from vl_models.errors import Interrupted, UserError
 
 CHIEF = 0
 _ROLES = ("chief", "worker")  # in the order of TensorFlow's replicas
@@ -94,7 +94,7 @@ def from_chief(strategy: tf.distribute.Strategy, value: int) -> int:
       What the chief said; with one worker, ``value``.
 
     Raises:
-      UserError: a worker ended instead of answering.
+      Interrupted: a worker ended instead of answering.
     """
     if worker_place(strategy).count == 1:
         return value
@@ -113,9 +113,12 @@ def from_chief(strategy: tf.distribute.Strategy, value: int) -> int:
         raise worker_lost() from error
 
 
-def worker_lost() -> UserError:
-    """What to raise where a collective broke off."""
-    return UserError(
+def worker_lost() -> Interrupted:
+    """What to raise where a collective broke off.
+
+    Nothing is wrong with this worker's input: whoever started the workers can start them again.
+    """
+    return Interrupted(
         "Another worker ended, so this one cannot go on: see the other's message. Start the same "
         "command on all workers again to continue from the last checkpoint."
     )

@@ -21,7 +21,7 @@ def test_help_names_every_command_and_imports_nothing_heavy():
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=REPOSITORY, check=True
     )
     commands = ["data", "run", "train", "evaluate", "compare", "tune", "serve", "query", "rollback"]
-    commands.append("weights")
+    commands += ["weights", "serving"]
     for command in (*commands, "version"):
         assert f" {command} " in result.stdout
     assert "loaded: []" in result.stdout

@@ -14,6 +14,7 @@ from pathlib import Path
 def main(path):
     from tiny_systems import make_trainer
 
+    from vl_models.errors import Interrupted
     from vl_models.training.strategy import make_strategy
 
     plan = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -35,7 +36,11 @@ def main(path):
             functions={"kill": kill},
             **{**job["settings"], "hooks": hooks},
         )
-        trainer.fit()
+        try:
+            trainer.fit()
+        except Interrupted as stop:
+            print(stop, flush=True)
+            sys.exit(130)
         print(job["system"], trainer.step, flush=True)
 
 

@@ -1,0 +1,91 @@
+"""Where a pod sees the release root, and which models.config its server reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from serving.errors import ServingError
+from serving.manifests.settings import MODELS, Settings, check_mount_path
+from serving.manifests.storage import Claim
+from serving.release import CONFIG_FILE, Release, config_text, pinned_versions
+
+# Where the generated files are mounted.
+CONFIG_FOLDER = "/etc/vlsearch/server"
+MODELS_CONFIG_FOLDER = "/etc/vlsearch/models"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What the server finds where.
+
+    Attributes:
+        release: the current release.
+        pinned: versions that are served, by model.
+        root: folder of the release root in a pod.
+        models_config: text of a models.config for `root`; None where the server reads the one in
+            the root itself and so follows every release that is published there.
+    """
+
+    release: Release
+    pinned: dict[str, list[int]]
+    root: str
+    models_config: str | None
+
+    @property
+    def config_path(self) -> str:
+        """The models.config that the server reads and polls."""
+        folder = self.root if self.models_config is None else MODELS_CONFIG_FOLDER
+        return f"{folder}/{CONFIG_FILE}"
+
+    @property
+    def probed(self) -> str:
+        """The model that the probes ask for: the one that searching needs, if it is there."""
+        return "text_tower" if "text_tower" in self.pinned else min(self.pinned)
+
+
+def plan_layout(root: str | Path, settings: Settings) -> Layout:
+    """Reads the release in `root` and decides how pods see it.
+
+    TensorFlow Serving wants absolute paths, and models.config names those it was published under.
+    A volume is therefore mounted at that very path unless another one is given.
+
+    Raises:
+        ServingError: no complete release, or a path at which nothing can be mounted.
+    """
+    root = Path(root)
+    release = Release.load(root)
+    pinned = pinned_versions(root, release)
+    published = _published_root(root)
+    if isinstance(settings.storage, Claim) and settings.mount_path in (None, published):
+        check_mount_path(
+            published,
+            "The release was published there, and its models.config names that folder. Give "
+            "--mount-path /models, or publish it under another path.",
+        )
+        return Layout(release, pinned, published, None)
+    mounted = settings.mount_path or MODELS
+    paths = {name: f"{mounted}/{name}" for name in pinned}
+    return Layout(release, pinned, mounted, config_text(pinned, paths))
+
+
+def _published_root(root: Path) -> str:
+    """The folder that models.config names, which a copy elsewhere keeps."""
+    from google.protobuf import text_format
+    from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
+
+    path = root / CONFIG_FILE
+    remedy = "Publish the release again: it writes the file."
+    try:
+        config = text_format.Parse(path.read_text(encoding="utf-8"), ModelServerConfig())
+    except FileNotFoundError:
+        raise ServingError(f"{root} has a release.json but no {CONFIG_FILE}. {remedy}") from None
+    except text_format.ParseError as error:
+        raise ServingError(f"{path} is no ModelServerConfig: {error}. {remedy}") from None
+    paths = [PurePosixPath(model.base_path) for model in config.model_config_list.config]
+    folders = {str(path.parent) for path in paths}
+    if len(folders) != 1:
+        raise ServingError(
+            f"{path} must name models in one folder. Received: {sorted(map(str, paths))}. {remedy}"
+        )
+    return folders.pop()

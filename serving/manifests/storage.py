@@ -1,0 +1,65 @@
+"""Where pods get a release from: a volume claim that they mount, or an object store."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from serving.errors import ServingError
+
+_LABEL = r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?"
+_CLAIM = re.compile(rf"pvc:(?://)?(?P<claim>{_LABEL})(?:/(?P<path>.*))?")
+_URI = re.compile(r"(?P<scheme>s3|gs)://(?P<bucket>[^/]+)(?:/(?P<path>.*))?")
+# The object stores as rclone, which copies from them, names its backends.
+_BACKENDS = {"s3": "s3", "gs": "gcs"}
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A PersistentVolumeClaim that holds the release root in `path` ("" is the whole volume)."""
+
+    name: str
+    path: str
+
+    def uri(self, model: str) -> str:
+        """The folder of a model, as KServe's `storageUri`."""
+        return "/".join(part for part in (f"pvc://{self.name}", self.path, model) if part)
+
+
+@dataclass(frozen=True)
+class ObjectStore:
+    """A copy of the release root in an object store: scheme s3 or gs."""
+
+    scheme: str
+    bucket: str
+    path: str
+
+    def uri(self, model: str) -> str:
+        """The folder of a model, as KServe's `storageUri`."""
+        return "/".join(p for p in (f"{self.scheme}://{self.bucket}", self.path, model) if p)
+
+    def remote(self, folder: str) -> str:
+        """A folder of the root as rclone names it, without a configuration file."""
+        path = "/".join(part for part in (self.bucket, self.path, folder) if part)
+        return f":{_BACKENDS[self.scheme]}:{path}"
+
+
+Storage = Claim | ObjectStore
+
+
+def parse_storage(text: str) -> Storage:
+    """Reads `pvc:CLAIM[/subpath]`, `s3://bucket[/path]` or `gs://bucket[/path]`.
+
+    Raises:
+        ServingError: anything else, or a path that leads out of the volume.
+    """
+    match = _CLAIM.fullmatch(text) or _URI.fullmatch(text)
+    path = (match["path"] or "").strip("/") if match else ""
+    if match is None or not {"", ".", ".."}.isdisjoint(path.split("/") if path else ()):
+        raise ServingError(
+            "--storage is pvc:CLAIM[/subpath], s3://bucket[/path] or gs://bucket[/path], the place "
+            f"of the release root as pods reach it. Received: {text!r}."
+        )
+    if match.re is _CLAIM:
+        return Claim(match["claim"], path)
+    return ObjectStore(match["scheme"], match["bucket"], path)
