@@ -22,7 +22,9 @@ from tfx_pipeline.components.retrieval_evaluator import RetrievalEvaluator
 from tfx_pipeline.components.serving_validator import ServingValidator
 from tfx_pipeline.components.text_transform import TextTransform
 from tfx_pipeline.components.vocabulary_gen import VocabularyGen
+from tfx_pipeline.config import PLACES
 from tfx_pipeline.modules import preprocessing, training, tuning
+from tfx_pipeline.storage.options import file_system_options
 from tfx_pipeline.submission import Submission
 from vl_models import features
 
@@ -42,7 +44,7 @@ _TEXT_FEATURES = (
     features.SOURCE_NAME,
 )
 
-_AFTER_TRAINING = ("evaluate", "index", "release", "beam_pipeline_args")
+_AFTER_TRAINING = ("evaluate", "index", "release")
 
 
 def build_components(submission: Submission) -> Sequence[BaseNode]:
@@ -57,8 +59,8 @@ def build_components(submission: Submission) -> Sequence[BaseNode]:
     config = submission.config
     # A step gets the part of the configuration that it depends on: other parts may change
     # without making its result stale.
-    model_experiment = config.to_yaml(without=("output", "tune", *_AFTER_TRAINING))
-    experiment = config.to_yaml(without=("output", "tune", "beam_pipeline_args"))
+    model_experiment = config.to_yaml(without=("tune", *PLACES, *_AFTER_TRAINING))
+    experiment = config.to_yaml(without=("tune", *PLACES))
     data_span = json.dumps(submission.files.spans)
 
     example_gen = ClickExampleGen(
@@ -147,6 +149,8 @@ def build_components(submission: Submission) -> Sequence[BaseNode]:
         lineage=submission.lineage,
         data_span=data_span,
         code_fingerprint=submission.serving_code,
+        publish_to=config.release.publish_to or "",
+        file_system_options=json.dumps(file_system_options(config.beam_pipeline_args)),
     )
     return [
         example_gen,
@@ -179,9 +183,7 @@ def _tuner(
         train_args=trainer_pb2.TrainArgs(splits=["train"]),
         eval_args=trainer_pb2.EvalArgs(splits=["val"]),
         custom_config={
-            "experiment": config.to_yaml(
-                without=("output", "index", "release", "beam_pipeline_args")
-            ),
+            "experiment": config.to_yaml(without=(*PLACES, "index", "release")),
             "code": submission.training_code + submission.tuning_code,
             "work_dir": str(submission.pipeline_root / "tuning"),
         },

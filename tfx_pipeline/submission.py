@@ -14,9 +14,8 @@ from pathlib import Path
 
 from serving.release import Release, next_version
 from tfx_pipeline import fingerprint
-from tfx_pipeline.config import ExperimentConfig
+from tfx_pipeline.config import PLACES, ExperimentConfig, excluded
 from tfx_pipeline.data.config import ExampleGenConfig
-from tfx_pipeline.data.folder import DataFolder
 from tfx_pipeline.data.spans import ResolvedInput
 from tfx_pipeline.tuning.space import check_pipeline_space
 from vl_models.errors import UserError
@@ -95,8 +94,8 @@ def submit(config: ExperimentConfig) -> Submission:
     serving root.
 
     Raises:
-      UserError: the data folder, the log or a named file is not there, or the system has no
-        text tower.
+      UserError: the data folder, the log or a named file is not there, the system has no text
+        tower, or the bucket to publish to holds other releases.
     """
     if config.features is None and reads_features(config.model):
         raise UserError(
@@ -111,7 +110,7 @@ def submit(config: ExperimentConfig) -> Submission:
             "`vlsearch train` and start a dual encoder from it (train.warm_start). "
             f"Received: model.system={config.model.system!r}."
         )
-    folder = DataFolder.load(config.data.folder)
+    folder = config.load_data_folder()
     files = folder.resolve(config.data.span_window)
     codes = {
         "data_code": fingerprint.fingerprint_code(*_DATA_CODE),
@@ -126,30 +125,36 @@ def submit(config: ExperimentConfig) -> Submission:
         + _pretrained_vocabulary(config.vocabulary.pretrained),
         "schema_fingerprint": _optional_file(config.data.schema_file, "data.schema_file"),
     }
-    without = {"output", "beam_pipeline_args"}
+    without = set(PLACES)
     if config.tune is not None and config.tune.enabled:
         check_pipeline_space(config.tune.space)
         codes["tuning_code"] = fingerprint.fingerprint_code(*_TUNING_CODE)
     else:
         without.add("tune")
-    settings = config.model_dump_json(exclude=without)
+    settings = config.model_dump_json(exclude=excluded(without))
     examples = config.example_config(folder)
     key = fingerprint.fingerprint_text(
         settings, examples.model_dump_json(), files.fingerprint, *codes.values()
     )
 
     serving_root = Path(config.output, SERVING_DIR)
+    published = None
+    if config.release.publish_to is not None:
+        from tfx_pipeline.storage.releases import follow
+
+        published = follow(serving_root, config.release.publish_to)
     current = Release.load(serving_root) if (serving_root / "release.json").exists() else None
     newest = Release.newest(serving_root)
     submitted = datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds")
     if current is not None and current.lineage.get("submission") == key:
         version, baseline = current.version, current.lineage["baseline"]
-        submitted = current.lineage["submitted"]
+        if published != 0:  # else the bucket lacks it, and the pusher must run
+            submitted = current.lineage["submitted"]
     elif newest is not None and newest.lineage.get("submission") == key:
         # Rolled back from, or killed at the end of its publication: to be published again.
         version, baseline = newest.version, newest.lineage["baseline"]
     else:
-        version = next_version(serving_root)
+        version = max(next_version(serving_root), (published or 0) + 1)
         baseline = current.metrics if current is not None else None
     return Submission(
         config=config,

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from tfx_pipeline.cli.places import on_disk
+
 # Enough to pass through every step; what comes out is not good, so nothing is demanded of it.
 SMOKE = (
     "train.steps=20",
@@ -30,8 +32,12 @@ def run(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Override, e.g. train.steps=100."),
     ] = None,
-    data: Annotated[Path | None, typer.Option(help="Data folder (data.folder).")] = None,
-    output: Annotated[Path | None, typer.Option(help="Output folder (output).")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Data folder (data.folder): a path, s3:// or gs://.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Output folder (output).", callback=on_disk)
+    ] = None,
     smoke: Annotated[
         bool, typer.Option("--smoke", help="Shrink the experiment to seconds: does it run?")
     ] = False,
@@ -51,7 +57,7 @@ def run(
 
     given = [*(SMOKE if smoke else ()), *(overrides or [])]
     # Quoted: a folder may have a name that YAML takes for a date or a number.
-    given += [f"data.folder={json.dumps(str(data))}"] if data is not None else []
+    given += [f"data.folder={json.dumps(data)}"] if data is not None else []
     given += [f"output={json.dumps(str(output))}"] if output is not None else []
     experiment = ExperimentConfig.load(config, given)
 
@@ -94,8 +100,10 @@ def run(
             f"[bold red]Not released[/]: {escape(result.reasons)}", highlight=False, soft_wrap=True
         )
         raise typer.Exit(1)
+    bucket = experiment.release.publish_to
     console.print(
-        f"[bold green]Released[/] version {result.released_version} to {submission.serving_root}",
+        f"[bold green]Released[/] version {result.released_version} to {submission.serving_root}"
+        + (f" and {bucket}" if bucket else ""),
         highlight=False,
         soft_wrap=True,
     )

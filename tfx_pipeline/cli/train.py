@@ -8,17 +8,27 @@ from typing import Annotated
 
 import typer
 
+from tfx_pipeline.cli.places import on_disk
+
 
 def train(
     config: Annotated[Path, typer.Option("--config", "-c", help="Experiment, a YAML file.")],
     run: Annotated[
-        Path, typer.Option("--run", "--output", help="Run folder; an interrupted run goes on.")
+        Path,
+        typer.Option(
+            "--run",
+            "--output",
+            help="Run folder; an interrupted run goes on.",
+            callback=on_disk,
+        ),
     ],
     overrides: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Override, e.g. train.steps=100."),
     ] = None,
-    data: Annotated[Path | None, typer.Option(help="Data folder (data.folder).")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Data folder (data.folder): a path, s3:// or gs://.")
+    ] = None,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Forget an earlier training in the run folder.")
     ] = False,
@@ -46,7 +56,7 @@ def train(
     from vl_models.training.workers import place_in_cluster
 
     given = list(overrides or [])
-    given += [f"data.folder={json.dumps(str(data))}"] if data is not None else []
+    given += [f"data.folder={json.dumps(data)}"] if data is not None else []
     experiment = ExperimentConfig.load(config, given)
 
     place = place_in_cluster()

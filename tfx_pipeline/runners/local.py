@@ -1,4 +1,4 @@
-"""Runs the pipeline in this process, with SQLite metadata: the default."""
+"""Runs the pipeline in this process, with SQLite metadata unless a server is named: the default."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ from tfx_pipeline.data.beam_options import default_beam_args
 from tfx_pipeline.data.rejected import describe, read_summary
 from tfx_pipeline.data.stats import require_splits
 from tfx_pipeline.pipeline import build_components
+from tfx_pipeline.storage.metadata import connect, pipeline_name
 from tfx_pipeline.submission import Submission
 
 METADATA_FILE = "metadata.sqlite"
@@ -66,16 +67,22 @@ def run_local(submission: Submission, progress: Callable[[StepReport], None]) ->
       submission: the run.
       progress: called when a step starts and when it ends.
 
+    Raises:
+      UserError: the metadata server cannot be used.
+
     Returns:
       The outcome; `metrics.json` and `report.html` are also copied to the output folder.
     """
-    database = submission.pipeline_root / METADATA_FILE
-    database.parent.mkdir(parents=True, exist_ok=True)
-    connection = metadata.sqlite_metadata_connection_config(str(database))
+    root, url = submission.pipeline_root, submission.config.metadata
+    root.mkdir(parents=True, exist_ok=True)
+    if url is None:
+        connection = metadata.sqlite_metadata_connection_config(str(root / METADATA_FILE))
+    else:
+        connection = connect(url)
     beam_args = submission.config.beam_pipeline_args
     pipeline = Pipeline(
-        pipeline_name=f"vlsearch-{submission.config.name}",
-        pipeline_root=str(submission.pipeline_root),
+        pipeline_name=pipeline_name(submission.config.name, root, shared=url is not None),
+        pipeline_root=str(root),
         components=list(build_components(submission)),
         enable_cache=True,
         metadata_connection_config=connection,
