@@ -32,6 +32,7 @@ from tfx_pipeline.data.rejected import describe, read_summary
 from tfx_pipeline.data.stats import require_splits
 from tfx_pipeline.pipeline import build_components
 from tfx_pipeline.storage.metadata import connect, pipeline_name
+from tfx_pipeline.storage.postgresql import open_metadata, open_store
 from tfx_pipeline.submission import Submission
 
 METADATA_FILE = "metadata.sqlite"
@@ -117,7 +118,7 @@ class _ReportingRunner(LocalDagRunner):
             pipeline, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: self.run_id}
         )
         deployment = runner_utils.extract_local_deployment_config(pipeline)
-        store = metadata_store.MetadataStore(self._connection)
+        store = open_store(self._connection)
         total = len(pipeline.nodes)
         for number, node in enumerate(pipeline.nodes, start=1):
             name = node.pipeline_node.node_info.id
@@ -125,7 +126,7 @@ class _ReportingRunner(LocalDagRunner):
             started = time.monotonic()
             execution = launcher.Launcher(
                 pipeline_node=node.pipeline_node,
-                mlmd_connection=metadata.Metadata(self._connection),
+                mlmd_connection=open_metadata(self._connection),
                 pipeline_info=pipeline.pipeline_info,
                 pipeline_runtime_spec=pipeline.runtime_spec,
                 executor_spec=runner_utils.extract_executor_spec(deployment, name),
@@ -157,7 +158,7 @@ def _collect(
     submission: Submission, connection: metadata_store_pb2.ConnectionConfig, run_id: str
 ) -> RunResult:
     """Find this run's evaluation and release, and copy what people look at."""
-    store = metadata_store.MetadataStore(connection)
+    store = open_store(connection)
     artifacts = _run_artifacts(store, run_id)
     evaluation, release = artifacts[Evaluation.TYPE_NAME], artifacts[Release.TYPE_NAME]
 

@@ -16,7 +16,7 @@ VARIABLES = {
 }
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def s3_server():
     """Address of a server that is told to clients by the environment."""
     from moto.server import ThreadedMotoServer
@@ -34,7 +34,7 @@ def s3_server():
         server.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def s3(s3_server):
     """A client beside the ones under test."""
     import boto3
