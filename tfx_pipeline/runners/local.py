@@ -68,11 +68,11 @@ def run_local(submission: Submission, progress: Callable[[StepReport], None]) ->
       submission: the run.
       progress: called when a step starts and when it ends.
 
-    Raises:
-      UserError: the metadata server cannot be used.
-
     Returns:
       The outcome; `metrics.json` and `report.html` are also copied to the output folder.
+
+    Raises:
+      UserError: the metadata server cannot be used.
     """
     root, url = submission.pipeline_root, submission.config.metadata
     root.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,7 @@ a temporary name; who writes several objects writes last the one that the others
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import shutil
 import tempfile
 import threading
@@ -52,10 +53,10 @@ def check_access(uri: str) -> None:
             boto3_client = _client(uri).client.client
             boto3_client.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=1)
         else:
-            match_objects(join(uri, "**"), limit=1)
+            file_system(uri)[0].match([join(uri, "**")], [1])
 
 
-def match_objects(pattern: str, limit: int | None = None) -> list[Stamp]:
+def match_objects(pattern: str) -> list[Stamp]:
     """The objects of a glob, sorted; `**` stands for any depth.
 
     Raises:
@@ -63,7 +64,7 @@ def match_objects(pattern: str, limit: int | None = None) -> list[Stamp]:
     """
     system, _ = file_system(pattern)
     with _explained(pattern, "listed"):
-        [match] = system.match([pattern], [limit])
+        [match] = system.match([pattern])
     found = (Stamp(m.path, m.size_in_bytes, m.last_updated_in_seconds) for m in match.metadata_list)
     # A name that ends with a slash is how consoles show an empty folder.
     return sorted(stamp for stamp in found if not stamp.uri.endswith("/"))
@@ -170,12 +171,14 @@ def _is_of_a_client(error: Exception) -> bool:
 
 
 def _reason(error: BaseException) -> str:
-    """The cause as one line; Beam wraps it in a dict by path, or in a tuple with its code."""
+    """The cause as one line, out of what Beam wraps it in: a dict by path, a pair with the code."""
+    from apache_beam.io.aws.clients.s3.messages import S3ClientError
+
     details = getattr(error, "exception_details", None)
     if isinstance(details, dict) and details:
         return _reason(next(iter(details.values())))
-    text = str(getattr(error, "message", None) or error) or type(error).__name__
-    return " ".join(text.split()).rstrip(".")
+    text = str(error.message if isinstance(error, S3ClientError) else error)
+    return " ".join(text.split()).rstrip(".") or type(error).__name__
 
 
 def _client(uri: str) -> Any:
@@ -190,6 +193,8 @@ def _client(uri: str) -> Any:
     kind = scheme(uri)
     if kind not in _thread.clients:
         if kind == "s3":
+            if importlib.util.find_spec("boto3") is None:
+                raise UserError(f"{uri}: s3:// needs boto3. pip install 'vlsearch[s3]'")
             from apache_beam.io.aws.s3io import S3IO
 
             _thread.clients[kind] = S3IO(options=options)
