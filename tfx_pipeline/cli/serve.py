@@ -63,7 +63,7 @@ def serve(
     work with both, and the command vlsearch-model-server takes all its flags.
 
     The releases of a bucket are copied to a cache folder ($VLSEARCH_CACHE, ~/.cache/vlsearch), and
-    the embedded server looks for new ones every ten seconds.
+    the embedded server looks for new ones every five seconds.
     """
     from serving.model_server.options import release_options
 

@@ -11,7 +11,7 @@ from serving.errors import ServingError
 from tfx_pipeline.storage.releases import current_release, stage_to_cache
 from vl_models.errors import UserError
 
-POLL_SECONDS = 10.0
+POLL_SECONDS = 5.0
 
 logger = logging.getLogger(__name__)
 

@@ -66,20 +66,6 @@ def test_a_bucket_that_is_not_there(bucket, cache):
     )
 
 
-def test_without_credentials_it_is_said_at_once(bucket, cache, monkeypatch):
-    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
-    done = vlsearch("serve", f"s3://{bucket}/serving", check=False)
-    assert done.returncode == 2
-    assert f"s3://{bucket}/serving cannot be listed: Unable to locate credentials." in done.stderr
-
-
-def test_an_endpoint_that_does_not_answer_is_said_at_once(bucket, cache, monkeypatch):
-    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:1")
-    done = vlsearch("rollback", f"s3://{bucket}/serving", check=False)
-    assert done.returncode == 2
-    assert 'Could not connect to the endpoint URL: "http://127.0.0.1:1/' in done.stderr
-
-
 @pytest.mark.parametrize(
     ("arguments", "name"),
     [

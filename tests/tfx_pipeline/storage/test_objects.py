@@ -1,6 +1,7 @@
 import pytest
 
 from tfx_pipeline.storage import objects
+from tfx_pipeline.storage.options import use_file_system_options
 from vl_models.errors import UserError
 
 
@@ -38,6 +39,26 @@ def test_what_is_not_there(bucket):
         "endpoint (AWS_ENDPOINT_URL_S3) and credentials (AWS_ACCESS_KEY_ID and "
         "AWS_SECRET_ACCESS_KEY, or AWS_PROFILE)."
     )
+
+
+@pytest.fixture
+def new_client():
+    """Clients made from the environment as it is now; they are kept per set of options."""
+    use_file_system_options(["--s3_region_name=us-east-1"])
+    yield
+    use_file_system_options(["--s3_region_name=us-east-1"])
+
+
+def test_missing_credentials_are_said_at_once(bucket, monkeypatch, new_client):
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    with pytest.raises(UserError, match=r"cannot be listed: Unable to locate credentials\. Check"):
+        objects.check_access(f"s3://{bucket}/f")
+
+
+def test_an_endpoint_that_does_not_answer_is_said_at_once(bucket, monkeypatch, new_client):
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:1")
+    with pytest.raises(UserError, match=r'endpoint URL: "http://127\.0\.0\.1:1/'):
+        objects.check_access(f"s3://{bucket}/f")
 
 
 def test_a_failed_upload_leaves_no_object(bucket, s3, tmp_path):

@@ -153,7 +153,7 @@ def test_publishing_again_copies_nothing_that_is_there(release, root, uri, reque
 def test_a_killed_publication_leaves_the_release_before(release, root, uri, keys, tmp_path):
     release(1)
     releases.publish(root, uri)
-    release(2, extra=60)
+    release(2, extra=30)
     process = subprocess.Popen(
         [sys.executable, "-c", PUBLISH, str(root), uri], cwd=REPOSITORY, start_new_session=True
     )
