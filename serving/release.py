@@ -87,7 +87,7 @@ class Release:
                 f"{root} is not a release root: it has no {path.relative_to(root)}. "
                 f"{_LAYOUT}. {_REMEDY}"
             ) from None
-        return cls._parse(text, path)
+        return cls.parse(text, path)
 
     @classmethod
     def newest(cls, root: str | Path) -> Release | None:
@@ -103,7 +103,12 @@ class Release:
         return cls.load(root, newest) if newest else None
 
     @classmethod
-    def _parse(cls, text: str, path: Path) -> Release:
+    def parse(cls, text: str, path: str | Path) -> Release:
+        """A manifest from its text; `path` is what errors call it.
+
+        Raises:
+            ServingError: it is broken.
+        """
         remedy = f"Put the newest readable file of {_HISTORY}/ in its place."
         try:
             content = json.loads(text)
@@ -260,6 +265,84 @@ def roll_back(root: str | Path, lock_timeout: float = 600.0) -> Release:
         return release
 
 
+def adopt_release(root: str | Path, release: Release, lock_timeout: float = 600.0) -> Release:
+    """Makes a release current whose folders were copied into `root` from another root.
+
+    Its previous release stays named only if that is here, too.
+
+    Raises:
+        ServingError: a folder that it names is missing.
+    """
+    root = Path(root)
+    (root / _HISTORY).mkdir(parents=True, exist_ok=True)
+    with files.exclusive_lock(root / _LOCK, lock_timeout):
+        release.check_folders(root)
+        current = Release._read(root) if (root / RELEASE_FILE).exists() else None
+        if release.previous is not None and not _is_complete(root, release.previous):
+            release = replace(release, previous=None)
+        if release == current:
+            return release
+        _write_manifest(_history_file(root, release.version), release)
+        back = current is not None and release.version < current.version
+        if back:  # the order of rolling back
+            _write_manifest(root / RELEASE_FILE, release)
+        _write_config(root, release)
+        if not back:
+            _write_manifest(root / RELEASE_FILE, release)
+        return release
+
+
+def manifest_text(release: Release) -> str:
+    """A manifest as it is written: what `Release.parse` reads."""
+    return json.dumps(asdict(release), indent=2, sort_keys=True) + "\n"
+
+
+def model_config_text(base: str, release: Release, previous: Release | None) -> str:
+    """models.config of a release root, which pins the current and the previous version.
+
+    Args:
+        base: the release root as the server is to find it: an absolute path, or a URI.
+        release: the current release.
+        previous: the one before it that is still served.
+    """
+    pinned = pinned_versions(release, previous)
+    return config_text(pinned, {name: f"{base}/{name}" for name in pinned})
+
+
+def previous_release(root: str | Path, release: Release) -> Release | None:
+    """The release before this one that is still served; None if there is none.
+
+    Raises:
+        ServingError: it is damaged.
+    """
+    return None if release.previous is None else Release.load(root, release.previous)
+
+
+def pinned_versions(release: Release, previous: Release | None) -> dict[str, list[int]]:
+    """The versions of each model that are to be served, by model."""
+    pinned = {name: {version} for name, version in release.models.items()}
+    for name, version in (previous.models if previous else {}).items():
+        pinned[name] = pinned.get(name, set()) | {version}
+    return {name: sorted(versions) for name, versions in pinned.items()}
+
+
+def config_text(pinned: Mapping[str, Iterable[int]], base_paths: Mapping[str, str]) -> str:
+    """models.config (text proto ModelServerConfig): these versions, in these folders, by model."""
+    entries = []
+    for name, versions in pinned.items():
+        specific = " ".join(f"versions: {version}" for version in versions)
+        # json.dumps quotes as text proto does.
+        entries.append(
+            "  config {\n"
+            f"    name: {json.dumps(name)}\n"
+            f"    base_path: {json.dumps(base_paths[name])}\n"
+            '    model_platform: "tensorflow"\n'
+            f"    model_version_policy {{ specific {{ {specific} }} }}\n"
+            "  }\n"
+        )
+    return "model_config_list {\n" + "".join(entries) + "}\n"
+
+
 def _is_complete(root: Path, version: int) -> bool:
     try:
         Release.load(root, version)
@@ -362,40 +445,9 @@ def _copy_version(
 
 
 def _write_manifest(path: Path, release: Release) -> None:
-    files.write_atomically(path, json.dumps(asdict(release), indent=2, sort_keys=True) + "\n")
+    files.write_atomically(path, manifest_text(release))
 
 
 def _write_config(root: Path, release: Release) -> None:
-    pinned = pinned_versions(root, release)
-    paths = {name: str((root / name).resolve()) for name in pinned}
-    files.write_atomically(root / CONFIG_FILE, config_text(pinned, paths))
-
-
-def pinned_versions(root: str | Path, release: Release) -> dict[str, list[int]]:
-    """The versions of each model that are to be served: the release's and the previous one's.
-
-    Raises:
-        ServingError: the previous release is damaged.
-    """
-    pinned = {name: {version} for name, version in release.models.items()}
-    if release.previous is not None:
-        for name, version in Release.load(root, release.previous).models.items():
-            pinned[name] = pinned.get(name, set()) | {version}
-    return {name: sorted(versions) for name, versions in pinned.items()}
-
-
-def config_text(pinned: Mapping[str, Iterable[int]], base_paths: Mapping[str, str]) -> str:
-    """models.config (text proto ModelServerConfig): these versions, in these folders, by model."""
-    entries = []
-    for name, versions in pinned.items():
-        specific = " ".join(f"versions: {version}" for version in versions)
-        # json.dumps quotes as text proto does.
-        entries.append(
-            "  config {\n"
-            f"    name: {json.dumps(name)}\n"
-            f"    base_path: {json.dumps(base_paths[name])}\n"
-            '    model_platform: "tensorflow"\n'
-            f"    model_version_policy {{ specific {{ {specific} }} }}\n"
-            "  }\n"
-        )
-    return "model_config_list {\n" + "".join(entries) + "}\n"
+    text = model_config_text(str(root.resolve()), release, previous_release(root, release))
+    files.write_atomically(root / CONFIG_FILE, text)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import pydantic
 import yaml
 
+from tfx_pipeline.data.beam_options import resolve_beam_args
+from tfx_pipeline.data.folder import DataFolder
 from tfx_pipeline.data.options import DataConfig
 from tfx_pipeline.evaluation.config import EvaluationConfig
 from tfx_pipeline.kubeflow_config import KubeflowConfig
+from tfx_pipeline.storage.metadata import check_metadata_url
+from tfx_pipeline.storage.options import check_no_secrets, use_file_system_options
+from tfx_pipeline.storage.uris import check_local, check_place, is_uri
 from tfx_pipeline.tuning.config import TuneConfig
 from vl_models.errors import UserError
 from vl_models.models.base import ModelConfig
@@ -136,6 +141,21 @@ class ReleaseConfig(StrictConfig):
     """The check before a release."""
 
     validation_queries: pydantic.PositiveInt = 32
+    publish_to: str | None = None  # s3:// or gs://: releases are copied there, too
+
+    @pydantic.field_validator("publish_to")
+    @classmethod
+    def _is_a_bucket(cls, place: str | None) -> str | None:
+        if place is not None and not is_uri(place):
+            raise ValueError(
+                "publish_to is a folder in a bucket, such as s3://bucket/serving; releases are "
+                "on the local disk anyway, in serving/ of the output folder"
+            )
+        return None if place is None else check_place(place)
+
+
+# Keys that say where a run happens, not what comes out: no step's result depends on them.
+PLACES = ("output", "beam_pipeline_args", "metadata", "kubeflow", "release.publish_to")
 
 
 class ExperimentConfig(StrictConfig):
@@ -157,6 +177,15 @@ class ExperimentConfig(StrictConfig):
     tune: TuneConfig | None = None  # a search over keys of this experiment
     beam_pipeline_args: list[str] | None = None  # and those of the environment; see docs/beam.md
     kubeflow: KubeflowConfig = KubeflowConfig()  # only for runs on Kubeflow Pipelines
+    metadata: str | None = None  # postgresql://USER@HOST:PORT/DATABASE; None: SQLite in output
+
+    @pydantic.field_validator("output")
+    @classmethod
+    def _output_is_local(cls, place: str) -> str:
+        check_local(
+            place, "Name a folder there; release.publish_to copies each release to a bucket."
+        )
+        return place
 
     @pydantic.model_validator(mode="after")
     def _features_are_read(self) -> ExperimentConfig:
@@ -179,6 +208,11 @@ class ExperimentConfig(StrictConfig):
                 f"{where}: an experiment is a mapping of keys to values. "
                 f"Received: {type(values).__name__}."
             )
+        # Here, because an error of the validation would repeat the secret.
+        if isinstance(url := values.get("metadata"), str):
+            check_metadata_url(url, f"{where}: metadata")
+        if isinstance(arguments := values.get("beam_pipeline_args"), list):
+            check_no_secrets(arguments)
         if isinstance(values.get("model"), Mapping):
             model = model_config_from_dict(values["model"], f"{where}: model")
             values = {**values, "model": model}
@@ -216,10 +250,31 @@ class ExperimentConfig(StrictConfig):
             _apply_override(values, override)
         return cls.from_dict(values, str(path))
 
+    def load_data_folder(self) -> DataFolder:
+        """The data folder; Beam's file systems get the options that this experiment names.
+
+        Raises:
+          UserError: it cannot be read, or `beam_pipeline_args` holds credentials.
+        """
+        use_file_system_options(resolve_beam_args(self.beam_pipeline_args))
+        return DataFolder.load(self.data.folder)
+
     def to_yaml(self, *, without: Sequence[str] = ()) -> str:
-        """The complete configuration, defaults included, less some top-level keys."""
-        values = self.model_dump(mode="json", exclude=set(without))
+        """The complete configuration, defaults included, less some keys, such as a.b."""
+        values = self.model_dump(mode="json", exclude=excluded(without))
         return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+
+
+def excluded(keys: Iterable[str]) -> dict[str, Any]:
+    """Dotted keys in the form in which pydantic leaves them out."""
+    result: dict[str, Any] = {}
+    for key in keys:
+        section, _, rest = key.partition(".")
+        if not rest:
+            result[section] = True
+        elif result.get(section) is not True:
+            result.setdefault(section, set()).add(rest)
+    return result
 
 
 def _parse(text: str, where: str) -> Any:

@@ -25,8 +25,10 @@ from tfx_pipeline.components.serving_validator import ServingValidator
 from tfx_pipeline.components.text_transform import TextTransform
 from tfx_pipeline.components.tower_trainer import TowerTrainer
 from tfx_pipeline.components.vocabulary_gen import VocabularyGen
+from tfx_pipeline.config import PLACES
 from tfx_pipeline.data.resolved import unseen
 from tfx_pipeline.modules import preprocessing, training, tuning
+from tfx_pipeline.storage.options import file_system_options
 from tfx_pipeline.submission import Submission
 from vl_models import features
 
@@ -46,8 +48,7 @@ _TEXT_FEATURES = (
     features.SOURCE_NAME,
 )
 
-_RUNNING = ("beam_pipeline_args", "kubeflow")
-_AFTER_TRAINING = ("evaluate", "index", "release", *_RUNNING)
+_AFTER_TRAINING = ("evaluate", "index", "release")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,8 +105,8 @@ def build_components(submission: Submission, values: RunValues | None = None) ->
     config = submission.config
     # A step gets the part of the configuration that it depends on: other parts may change
     # without making its result stale.
-    model_experiment = config.to_yaml(without=("output", "tune", *_AFTER_TRAINING))
-    experiment = config.to_yaml(without=("output", "tune", *_RUNNING))
+    model_experiment = config.to_yaml(without=("tune", *PLACES, *_AFTER_TRAINING))
+    experiment = config.to_yaml(without=("tune", *PLACES))
 
     example_gen = ClickExampleGen(
         data=values.data,
@@ -196,6 +197,8 @@ def build_components(submission: Submission, values: RunValues | None = None) ->
         lineage=values.lineage,
         run_name=values.run_name,
         code_fingerprint=submission.serving_code,
+        publish_to=config.release.publish_to or "",
+        file_system_options=json.dumps(file_system_options(submission.beam_args)),
     )
     return [
         example_gen,
@@ -228,7 +231,7 @@ def _tuner(
         train_args=trainer_pb2.TrainArgs(splits=["train"]),
         eval_args=trainer_pb2.EvalArgs(splits=["val"]),
         custom_config={
-            "experiment": config.to_yaml(without=("output", "index", "release", *_RUNNING)),
+            "experiment": config.to_yaml(without=(*PLACES, "index", "release")),
             "code": submission.training_code + submission.tuning_code,
             "work_dir": str(submission.pipeline_root / "tuning"),
         },

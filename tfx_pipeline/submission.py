@@ -13,10 +13,11 @@ import json
 from pathlib import Path
 
 from tfx_pipeline import fingerprint
-from tfx_pipeline.config import ExperimentConfig
+from tfx_pipeline.config import PLACES, ExperimentConfig, excluded
 from tfx_pipeline.data.beam_options import resolve_beam_args
 from tfx_pipeline.data.resolved import ResolvedData
 from tfx_pipeline.release.place import CURRENT, NEXT_VERSION, place_release
+from tfx_pipeline.storage.options import use_file_system_options
 from tfx_pipeline.tuning.space import check_pipeline_space
 from vl_models.errors import UserError
 from vl_models.models.registry import modalities, reads_features
@@ -102,7 +103,8 @@ def submit(config: ExperimentConfig, seen: bool = True) -> Submission:
 
     Raises:
       UserError: the data folder, the log or a named file is not there, the system has no
-        text tower, or Beam does not take its arguments.
+        text tower, Beam does not take its arguments, or the bucket to publish to holds other
+        releases.
     """
     if config.features is None and reads_features(config.model):
         raise UserError(
@@ -118,6 +120,7 @@ def submit(config: ExperimentConfig, seen: bool = True) -> Submission:
             f"Received: model.system={config.model.system!r}."
         )
     beam_args = tuple(resolve_beam_args(config.beam_pipeline_args))
+    use_file_system_options(beam_args)
     data = ResolvedData.of(config.data.folder, config.data) if seen else None
     codes = {
         "data_code": fingerprint.fingerprint_code(*_DATA_CODE),
@@ -133,13 +136,13 @@ def submit(config: ExperimentConfig, seen: bool = True) -> Submission:
         codes["training_code"] += _initial_weights(config) + _towers_below(config)
         codes["vocabulary_fingerprint"] += _pretrained_vocabulary(config.vocabulary.pretrained)
         codes["schema_fingerprint"] = _optional_file(config.data.schema_file, "data.schema_file")
-    without = {"output", "beam_pipeline_args", "kubeflow"}
+    without = set(PLACES)
     if config.tune is not None and config.tune.enabled:
         check_pipeline_space(config.tune.space)
         codes["tuning_code"] = fingerprint.fingerprint_code(*_TUNING_CODE)
     else:
         without.add("tune")
-    settings = config.model_dump_json(exclude=without)
+    settings = config.model_dump_json(exclude=excluded(without))
     submitted = datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds")
     # Data that nobody has looked at may be others each time.
     content = data.model_dump_json() if data is not None else submitted
@@ -156,7 +159,7 @@ def submit(config: ExperimentConfig, seen: bool = True) -> Submission:
     )
     if not seen:
         return made
-    placed = place_release(made.serving_root, key, submitted)
+    placed = place_release(made.serving_root, key, submitted, config.release.publish_to)
     return dataclasses.replace(made, **dataclasses.asdict(placed))
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from tfx_pipeline.config import ExperimentConfig
 from tfx_pipeline.data.folder import DataFolder
 from tfx_pipeline.fingerprint import fingerprint_code, fingerprint_text
+from tfx_pipeline.storage.options import use_file_system_options
 from vl_models.errors import UserError
 from vl_models.models.registry import modalities, reads_features
 
@@ -87,7 +88,7 @@ class TrainingRun:
         Returns:
           A key of what they are made of.
         """
-        folder = DataFolder.load(config.data.folder)
+        folder = config.load_data_folder()
         _check_kind(folder, config)
         if folder.kind == "features":
             from tfx_pipeline.data.feature_examples import materialize_feature_examples
@@ -115,7 +116,7 @@ class TrainingRun:
         tokenizer = None
         if "text" in modalities(config.model):
             tokenizer = load_tokenizer(self.path, config.model.max_length)
-        below = DataFolder.load(config.data.folder).towers
+        below = config.load_data_folder().towers
         found = None if below is None else find_towers(below)  # before the training, not after
         model = train_towers(
             config,
@@ -135,7 +136,7 @@ class TrainingRun:
         config: ExperimentConfig,
         out: Path,
         release: Path | None,
-        data: Path | None = None,
+        data: str | None = None,
     ) -> None:
         """Measure this run's towers, or those of a release.
 
@@ -157,11 +158,12 @@ class TrainingRun:
         else:
             versions = Release.load(release).models
             towers = {name: release / name / str(version) for name, version in versions.items()}
+        use_file_system_options(resolve_beam_args(config.beam_pipeline_args))
         folder = DataFolder.load(data or config.data.folder)
         prepared = self.data
-        if folder.kind != "features" and folder.root != Path(config.data.folder).resolve():
+        if folder.kind != "features" and folder.root != DataFolder.root_of(config.data.folder):
             prepared = self.path / "evaluation_data"
-            changed = {"data": config.data.model_copy(update={"folder": str(folder.root)})}
+            changed = {"data": config.data.model_copy(update={"folder": folder.root})}
             TrainingRun(self.path, prepared).make_examples(config.model_copy(update=changed))
         gallery = prepared / "gallery"
         if folder.kind == "features":

@@ -62,7 +62,7 @@ def _explain(details: Any, root: type[pydantic.BaseModel]) -> str:
 
 def _sentence(details: Any) -> str:
     """Pydantic's own message, "Input should be …", as a statement of what is allowed."""
-    message = details["msg"].removeprefix("Value error, ")
+    message = details["msg"].removeprefix("Value error, ").removesuffix(".")
     allowed = message.removeprefix("Input should be ")
     return f"{message}." if allowed == message else f"Allowed: {allowed}."
 

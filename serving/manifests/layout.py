@@ -8,7 +8,13 @@ from pathlib import Path, PurePosixPath
 from serving.errors import ServingError
 from serving.manifests.settings import MODELS, Settings, check_mount_path
 from serving.manifests.storage import Claim
-from serving.release import CONFIG_FILE, Release, config_text, pinned_versions
+from serving.release import (
+    CONFIG_FILE,
+    Release,
+    config_text,
+    pinned_versions,
+    previous_release,
+)
 
 # Where the generated files are mounted.
 CONFIG_FOLDER = "/etc/vlsearch/server"
@@ -55,7 +61,7 @@ def plan_layout(root: str | Path, settings: Settings) -> Layout:
     """
     root = Path(root)
     release = Release.load(root)
-    pinned = pinned_versions(root, release)
+    pinned = pinned_versions(release, previous_release(root, release))
     published = _published_root(root)
     if isinstance(settings.storage, Claim) and settings.mount_path in (None, published):
         check_mount_path(

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tfx_pipeline.cli.places import on_disk
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -17,8 +19,12 @@ def compare(
         list[Path],
         typer.Argument(metavar="CONFIG...", help="Experiments; the first is the reference."),
     ],
-    data: Annotated[Path, typer.Option(help="Data folder that all are trained on.")],
-    output: Annotated[Path, typer.Option(help="Output folder; finished trainings are kept.")],
+    data: Annotated[
+        str, typer.Option(help="Data folder that all are trained on: a path, s3:// or gs://.")
+    ],
+    output: Annotated[
+        Path, typer.Option(help="Output folder; finished trainings are kept.", callback=on_disk)
+    ],
     steps: Annotated[
         int | None, typer.Option(min=1, help="Budget, in steps of the first experiment.")
     ] = None,
@@ -69,7 +75,7 @@ def compare(
     from tfx_pipeline.trials.process import leave_gpus_alone
 
     # Quoted: a folder may have a name that YAML takes for a date or a number.
-    given = [*(overrides or []), f"data.folder={json.dumps(str(data))}"]
+    given = [*(overrides or []), f"data.folder={json.dumps(data)}"]
     experiments = load_experiments(configs, given)
     first = next(iter(experiments.values()))
     if steps is not None:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tfx_pipeline.cli.places import on_disk
+
 if TYPE_CHECKING:
     from tfx_pipeline.data.feature_set import FeatureSet
     from tfx_pipeline.data.folder import DataFolder
@@ -16,7 +18,7 @@ app = typer.Typer(help="Write data folders for training and for the pipeline.")
 
 @app.command()
 def emoji(
-    out: Annotated[Path, typer.Argument(help="Data folder to write.")],
+    out: Annotated[Path, typer.Argument(help="Data folder to write.", callback=on_disk)],
     days: Annotated[int, typer.Option(help="Number of days (spans) of the log.")] = 7,
     impressions: Annotated[int, typer.Option(help="Least number of shown results.")] = 240_000,
     seed: Annotated[int, typer.Option(help="Seed of splits and clicks.")] = 1,
@@ -59,7 +61,7 @@ def captions(
         typer.Argument(help="JSON lines, Flickr tokens, Karpathy JSON or COCO captions JSON."),
     ],
     images: Annotated[Path, typer.Option(help="Folder with the images.")],
-    out: Annotated[Path, typer.Option(help="Data folder to write.")],
+    out: Annotated[Path, typer.Option(help="Data folder to write.", callback=on_disk)],
     name: Annotated[str | None, typer.Option(help="Name of the data set.")] = None,
     link: Annotated[bool, typer.Option("--link", help="Link the images into OUT.")] = False,
     copy: Annotated[bool, typer.Option("--copy", help="Copy the images into OUT.")] = False,
@@ -84,7 +86,7 @@ def captions(
 @app.command()
 def features(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help=".npz or .mat files.")],
-    out: Annotated[Path, typer.Argument(help="Data folder to write.")],
+    out: Annotated[Path, typer.Argument(help="Data folder to write.", callback=on_disk)],
     image: Annotated[str, typer.Option(metavar="KEY", help="Array of image features [n, d].")],
     text: Annotated[str, typer.Option(metavar="KEY", help="Array of text features [n, d].")],
     label: Annotated[
@@ -143,8 +145,10 @@ def features(
 
 @app.command("extract-features")
 def extract_features(
-    data: Annotated[Path, typer.Argument(help="Data folder of clicks or captions.")],
-    out: Annotated[Path, typer.Argument(help="Data folder to write.")],
+    data: Annotated[
+        str, typer.Argument(help="Data folder of clicks or captions: a path, s3:// or gs://.")
+    ],
+    out: Annotated[Path, typer.Argument(help="Data folder to write.", callback=on_disk)],
     towers: Annotated[
         Path,
         typer.Option(

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from tfx_pipeline.cli.places import on_disk, release_root
+
 _SHOWN = (
     "map@all/image_to_text",
     "map@all/text_to_image",
@@ -32,18 +34,25 @@ def evaluate(
         typer.Option("--set", metavar="KEY=VALUE", help="Override, e.g. evaluate.splits=[val]."),
     ] = None,
     release: Annotated[
-        Path | None,
-        typer.Option(metavar="ROOT", help="Measure this release on the run's data instead."),
+        str | None,
+        typer.Option(
+            metavar="ROOT",
+            help="Measure this release on the run's data instead: a path, s3:// or gs://.",
+        ),
     ] = None,
     data: Annotated[
-        Path | None, typer.Option(help="Data folder; that of the training by default.")
+        str | None,
+        typer.Option(help="Data folder (a path, s3:// or gs://); that of the training by default."),
     ] = None,
     split: Annotated[
         str | None,
         typer.Option(help="train, val, test, or several with commas (evaluate.splits)."),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option(help="Output folder; evaluation/ in the run folder by default.")
+        Path | None,
+        typer.Option(
+            help="Output folder; evaluation/ in the run folder by default.", callback=on_disk
+        ),
     ] = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write the metrics here, too.")
@@ -71,7 +80,8 @@ def evaluate(
     experiment = training.load_experiment(given)
     log_to_file(path / "run.log")
     out = output or path / "evaluation"
-    training.evaluate(experiment, out, release, data)
+    root = None if release is None else release_root(release)
+    training.evaluate(experiment, out, root, data)
     if json_file is not None:
         json_file.parent.mkdir(parents=True, exist_ok=True)
         temporary = json_file.with_name(f".{json_file.name}")

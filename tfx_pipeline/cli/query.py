@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tfx_pipeline.cli.places import release_root
+
 if TYPE_CHECKING:
     from serving.index import Hit
     from serving.search import SearchService
@@ -24,8 +26,12 @@ def query(
         ),
     ] = None,
     release: Annotated[
-        Path, typer.Option(metavar="ROOT", help="Release root, the folder with release.json.")
-    ] = Path("build/demo/serving"),
+        str,
+        typer.Option(
+            metavar="ROOT",
+            help="Release root, the folder with release.json: a path, s3:// or gs://.",
+        ),
+    ] = "build/demo/serving",
     html: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Also write a contact sheet.")
     ] = None,
@@ -39,12 +45,14 @@ def query(
     _check_text(text)
     if html is not None and (html.is_dir() or not html.parent.is_dir()):
         raise UserError(f"--html names a file in an existing folder. Received: {html}.")
+
+    root = release_root(release)
     if server is None:
         from serving.release import Release
 
-        Release.load(release)  # complains at once; starting a server takes seconds
+        Release.load(root)  # complains at once; starting a server takes seconds
 
-    with _search_service(server, release) as service:
+    with _search_service(server, root) as service:
         hits = service.search([text], k)[0]
     table = Table(title=text if len(text) <= 80 else f"{text[:79]}…")
     for column in ("rank", "score"):

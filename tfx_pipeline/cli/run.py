@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from tfx_pipeline.cli.places import on_disk
+
 
 def run(
     config: Annotated[Path, typer.Option("--config", "-c", help="Experiment, a YAML file.")],
@@ -15,12 +17,16 @@ def run(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Override, e.g. train.steps=100."),
     ] = None,
-    data: Annotated[Path | None, typer.Option(help="Data folder (data.folder).")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Data folder (data.folder): a path, s3:// or gs://.")
+    ] = None,
     beam: Annotated[
         Path | None,
         typer.Option(help="Beam options, e.g. configs/beam/flink.yaml (beam_pipeline_args)."),
     ] = None,
-    output: Annotated[Path | None, typer.Option(help="Output folder (output).")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Output folder (output).", callback=on_disk)
+    ] = None,
     smoke: Annotated[
         bool, typer.Option("--smoke", help="Shrink the experiment to seconds: does it run?")
     ] = False,
@@ -83,8 +89,10 @@ def run(
             f"[bold red]Not released[/]: {escape(result.reasons)}", highlight=False, soft_wrap=True
         )
         raise typer.Exit(1)
+    bucket = experiment.release.publish_to
     console.print(
-        f"[bold green]Released[/] version {result.released_version} to {submission.serving_root}",
+        f"[bold green]Released[/] version {result.released_version} to {submission.serving_root}"
+        + (f" and {bucket}" if bucket else ""),
         highlight=False,
         soft_wrap=True,
     )

@@ -5,10 +5,11 @@ from __future__ import annotations
 import enum
 import os
 import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from tfx_pipeline.cli.places import release_root
 
 if TYPE_CHECKING:
     from serving.model_server.options import ServerOptions
@@ -26,7 +27,10 @@ class Engine(enum.StrEnum):
 
 
 def serve(
-    root: Annotated[Path, typer.Argument(help="Release root, the folder with release.json.")],
+    root: Annotated[
+        str,
+        typer.Argument(help="Release root, the folder with release.json: a path, s3:// or gs://."),
+    ],
     host: Annotated[
         str | None,
         typer.Option(help="Address to listen on.", show_default="127.0.0.1"),
@@ -57,12 +61,16 @@ def serve(
 
     The embedded server is TF Serving's local twin: the same requests and the same models.config
     work with both, and the command vlsearch-model-server takes all its flags.
+
+    The releases of a bucket are copied to a cache folder ($VLSEARCH_CACHE, ~/.cache/vlsearch), and
+    the embedded server looks for new ones every five seconds.
     """
     from serving.model_server.options import release_options
 
+    folder = release_root(root)
     # Complains at once; what follows takes seconds to import.
     options = release_options(
-        root,
+        folder,
         host=host or "127.0.0.1",
         port=port,
         rest_api_port=rest_port,
@@ -78,7 +86,8 @@ def serve(
     _serve_embedded(root, options)
 
 
-def _serve_embedded(root: Path, options: ServerOptions) -> None:
+def _serve_embedded(root: str, options: ServerOptions) -> None:
+    import contextlib
     import logging
 
     from rich.console import Console
@@ -87,8 +96,11 @@ def _serve_embedded(root: Path, options: ServerOptions) -> None:
 
     hide_native_messages()
     logging.basicConfig(format="%(asctime)s %(levelname).1s %(name)s: %(message)s")
-    logging.getLogger("serving").setLevel(logging.INFO)
+    for room in ("serving", "tfx_pipeline"):
+        logging.getLogger(room).setLevel(logging.INFO)
     from serving.model_server.server import ModelServer
+    from tfx_pipeline.storage.follower import following
+    from tfx_pipeline.storage.uris import is_uri
 
     def on_ready(server: ModelServer) -> None:
         addresses = [
@@ -106,7 +118,8 @@ def _serve_embedded(root: Path, options: ServerOptions) -> None:
             soft_wrap=True,
         )
 
-    ModelServer(options).serve_forever(on_ready=on_ready)
+    with following(root) if is_uri(root) else contextlib.nullcontext():
+        ModelServer(options).serve_forever(on_ready=on_ready)
 
 
 def _become_tf_serving(options: ServerOptions, host: str | None) -> None:

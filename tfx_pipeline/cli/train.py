@@ -8,17 +8,27 @@ from typing import Annotated
 
 import typer
 
+from tfx_pipeline.cli.places import on_disk
+
 
 def train(
     config: Annotated[Path, typer.Option("--config", "-c", help="Experiment, a YAML file.")],
     run: Annotated[
-        Path, typer.Option("--run", "--output", help="Run folder; an interrupted run goes on.")
+        Path,
+        typer.Option(
+            "--run",
+            "--output",
+            help="Run folder; an interrupted run goes on.",
+            callback=on_disk,
+        ),
     ],
     overrides: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Override, e.g. train.steps=100."),
     ] = None,
-    data: Annotated[Path | None, typer.Option(help="Data folder (data.folder).")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Data folder (data.folder): a path, s3:// or gs://.")
+    ] = None,
     beam: Annotated[
         Path | None,
         typer.Option(help="Beam options, e.g. configs/beam/flink.yaml (beam_pipeline_args)."),
@@ -51,7 +61,7 @@ def train(
     from vl_models.training.workers import place_in_cluster
 
     given = list(overrides or [])
-    given += [f"data.folder={json.dumps(str(data))}"] if data is not None else []
+    given += [f"data.folder={json.dumps(data)}"] if data is not None else []
     if beam is not None:
         given.append(f"beam_pipeline_args={json.dumps(load_option_set(beam))}")
     experiment = ExperimentConfig.load(config, given)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tfx_pipeline.cli.places import on_disk
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -17,8 +19,10 @@ if TYPE_CHECKING:
 
 def tune(
     config: Annotated[Path, typer.Option("--config", "-c", help="Experiment, a YAML file.")],
-    data: Annotated[Path, typer.Option(help="Data folder (data.folder).")],
-    output: Annotated[Path, typer.Option(help="Output folder; a search in it goes on.")],
+    data: Annotated[str, typer.Option(help="Data folder (data.folder): a path, s3:// or gs://.")],
+    output: Annotated[
+        Path, typer.Option(help="Output folder; a search in it goes on.", callback=on_disk)
+    ],
     overrides: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Override, e.g. tune.trials=30."),
@@ -43,7 +47,7 @@ def tune(
     from tfx_pipeline.trials.process import leave_gpus_alone
 
     # Quoted: a folder may have a name that YAML takes for a date or a number.
-    given = [*(overrides or []), f"data.folder={json.dumps(str(data))}"]
+    given = [*(overrides or []), f"data.folder={json.dumps(data)}"]
     experiment = ExperimentConfig.load(config, given)
     log_to_file(output / "tune.log")
     leave_gpus_alone()

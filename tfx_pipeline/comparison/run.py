@@ -47,7 +47,7 @@ class Contestant:
 # What does not change the towers; the data counts by its content.
 _WITHOUT_INFLUENCE = {
     **dict.fromkeys(("name", "output", "data", "evaluate", "index", "release"), True),
-    **dict.fromkeys(("tune", "beam_pipeline_args"), True),
+    **dict.fromkeys(("tune", "beam_pipeline_args", "metadata", "kubeflow"), True),
     "train": {"log_every", "checkpoint_every", "keep", "hooks"},
 }
 

@@ -28,6 +28,8 @@ def ReleasePusher(
     lineage: Parameter[str],
     run_name: Parameter[str] = "",
     code_fingerprint: Parameter[str] = "",
+    publish_to: Parameter[str] = "",
+    file_system_options: Parameter[str] = "[]",
 ) -> None:
     """Publish towers and index under one version number, then the release manifest.
 
@@ -45,12 +47,16 @@ def ReleasePusher(
       lineage: JSON object that says what the release was made of, decided at submission.
       run_name: of this run, for the lineage.
       code_fingerprint: of the code that publishes, for the cache key only.
+      publish_to: URI that the release is copied to, too; "" for none.
+      file_system_options: JSON list of Beam's options for it, such as the endpoint.
     """
     del code_fingerprint
     from serving.errors import VersionTakenError
     from serving.release import next_version, publish_release
     from tfx_pipeline.config import ExperimentConfig
     from tfx_pipeline.release.model_card import render_model_card
+    from tfx_pipeline.storage import releases
+    from tfx_pipeline.storage.options import use_file_system_options
 
     reasons = [
         f"{name}: {verdict.get_string_custom_property('reasons')}"
@@ -95,6 +101,10 @@ def ReleasePusher(
         # again gave other towers, and a number never changes its content.
         version = next_version(serving_root)
         publish(version)
+    if publish_to:
+        use_file_system_options(json.loads(file_system_options))
+        releases.publish(Path(serving_root), publish_to)
+        release.set_string_custom_property("published_to", publish_to)
     release.set_int_custom_property("released", 1)
     release.set_int_custom_property("version", version)
     logging.info("Released version %d to %s", version, serving_root)

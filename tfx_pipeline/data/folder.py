@@ -17,6 +17,7 @@ from tfx_pipeline.data.config import (
     SplitConfig,
 )
 from tfx_pipeline.data.spans import ResolvedInput, fingerprint, resolve_spans
+from tfx_pipeline.storage.uris import check_place, is_uri, join
 from vl_models.errors import UserError
 from vl_models.strict_config import explain_validation_error
 
@@ -58,23 +59,24 @@ class DataFolder(BaseModel):
     propensity: PropensityConfig = PropensityConfig()
     correlation: CorrelationConfig = CorrelationConfig()
     about: str = ""
-    _root: Path = PrivateAttr(default=Path())
+    _root: str = PrivateAttr(default=".")
 
     @classmethod
     def load(cls, folder: str | Path) -> DataFolder:
-        """Read a data folder.
+        """Read a data folder: a path, or a URI of a bucket.
 
         Raises:
           UserError: no data.yaml there, or it does not follow the form; names the key.
         """
-        path = Path(folder) / FILE_NAME
-        if not path.is_file():
+        root = check_place(str(folder), "data.folder")
+        path = join(root, FILE_NAME)
+        try:
+            values = yaml.safe_load(_read(root, path).decode("utf-8"))
+        except (FileNotFoundError, NotADirectoryError):
             raise UserError(
                 f"{path}: no such file. A data folder holds a {FILE_NAME}; `vlsearch data "
                 "emoji` and `vlsearch data captions` write one."
-            )
-        try:
-            values = yaml.safe_load(path.read_text(encoding="utf-8"))
+            ) from None
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise UserError(f"{path}: not readable as YAML ({error}).") from error
         if not isinstance(values, dict):
@@ -82,13 +84,19 @@ class DataFolder(BaseModel):
         try:
             loaded = cls.model_validate(values)
         except ValidationError as error:
-            raise UserError(explain_validation_error(error, str(path), cls)) from error
-        loaded._root = Path(folder).resolve()
+            raise UserError(explain_validation_error(error, path, cls)) from error
+        loaded._root = cls.root_of(folder)
         return loaded
 
+    @staticmethod
+    def root_of(folder: str | Path) -> str:
+        """The absolute path of a folder, or its URI."""
+        place = check_place(str(folder), "data.folder")
+        return place if is_uri(place) else str(Path(place).resolve())
+
     @property
-    def root(self) -> Path:
-        """The absolute path of the folder."""
+    def root(self) -> str:
+        """The absolute path of the folder, or its URI."""
         return self._root
 
     def save(self, folder: str | Path) -> None:
@@ -115,25 +123,29 @@ class DataFolder(BaseModel):
         """The file of features, absolute.
 
         Raises:
-          UserError: data.yaml names none.
+          UserError: data.yaml names none, or the folder is in a bucket.
         """
         if self.features is None:
-            raise UserError(f"{self._root / FILE_NAME}: kind features needs the key `features`.")
-        return self._root / self.features
+            raise UserError(f"{self._file}: kind features needs the key `features`.")
+        if is_uri(self._root):
+            raise UserError(
+                f"{self._file}: kind is features, which are read from a local or mounted disk "
+                "only. Copy the folder to one and give its path."
+            )
+        return Path(self._root, self.features)
 
     def resolve(self, window: int | tuple[int, int] | None = None) -> ResolvedInput:
         """Log files and the fingerprint of the input, the names of the image files included.
 
         Raises:
-          UserError: nothing matches.
+          UserError: nothing matches, or a bucket cannot be listed.
         """
+        for place in (self.log_pattern, self.image_root or ""):
+            check_place(place, self._file)
         log = resolve_spans(self.log_pattern, window)
         stamps: list[tuple[object, ...]] = [(log.fingerprint,)]
-        if self.image_root is not None and "://" not in self.image_root:
-            for path in sorted(Path(self.image_root).rglob("*")):
-                if path.is_file():
-                    status = path.stat()
-                    stamps.append((str(path), status.st_size, status.st_mtime_ns))
+        if self.image_root is not None:
+            stamps += _image_stamps(self.image_root)
         return ResolvedInput(log.files, fingerprint(stamps), log.spans)
 
     def example_config(self, **changes: Any) -> ExampleGenConfig:
@@ -144,7 +156,7 @@ class DataFolder(BaseModel):
         """
         if self.kind == "features":
             raise UserError(
-                f"{self.root / FILE_NAME}: kind is features, which holds no images: it is for "
+                f"{self._file}: kind is features, which holds no images: it is for "
                 "`vlsearch train` and `evaluate`, with towers of kind features."
             )
         values: dict[str, Any] = {
@@ -158,5 +170,37 @@ class DataFolder(BaseModel):
         }
         return ExampleGenConfig(**(values | changes))
 
+    @property
+    def _file(self) -> str:
+        """Where data.yaml is, for messages."""
+        return join(self._root, FILE_NAME)
+
     def _absolute(self, path: str) -> str:
-        return path if "://" in path else str(self._root / path)
+        if is_uri(path) or Path(path).is_absolute():
+            return path
+        return join(self._root, path)
+
+
+def _read(root: str, path: str) -> bytes:
+    """The bytes of data.yaml."""
+    if not is_uri(root):
+        return Path(path).read_bytes()
+    from tfx_pipeline.storage.objects import check_access, read_bytes
+
+    check_access(root)
+    return read_bytes(path)
+
+
+def _image_stamps(root: str) -> list[tuple[object, ...]]:
+    """Name, size and modification time of each image file."""
+    if is_uri(root):
+        from tfx_pipeline.storage.objects import check_access, match_objects
+
+        check_access(root)
+        return [tuple(stamp) for stamp in match_objects(join(root, "**"))]
+    stamps: list[tuple[object, ...]] = []
+    for path in sorted(Path(root).rglob("*")):
+        if path.is_file():
+            status = path.stat()
+            stamps.append((str(path), status.st_size, status.st_mtime_ns))
+    return stamps

@@ -12,6 +12,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from tfx_pipeline.data.config import ImageConfig
 from tfx_pipeline.data.contract import Reason
+from tfx_pipeline.storage.objects import match_objects, read_bytes
+from tfx_pipeline.storage.uris import is_uri, join
 from vl_models.errors import UserError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
@@ -44,15 +46,12 @@ def list_folder(config: ImageConfig) -> Iterator[tuple[str, str]]:
     """Images of the configured folder, at any depth: (image id, path or URI), sorted.
 
     Raises:
-      UserError: the folder is not there, or two files share an id.
+      UserError: the folder is not there, a bucket cannot be listed, or two files share an id.
     """
-    from apache_beam.io.filesystems import FileSystems
-
     assert config.root is not None
     root = config.root.rstrip("/")
-    if "://" in root:
-        [match] = FileSystems.match([f"{root}/**"])
-        paths = [metadata.path for metadata in match.metadata_list]
+    if is_uri(root):
+        paths = [stamp.uri for stamp in match_objects(join(root, "**"))]
     else:
         if not Path(root).is_dir():
             raise UserError(
@@ -78,7 +77,7 @@ def resolve_uri(uri: str, root: str | None) -> str:
     """The path or URI to open: `file://` unwrapped, relative paths under the image folder."""
     if uri.startswith("file://"):
         return unquote(urlsplit(uri).path)
-    if "://" in uri or Path(uri).is_absolute() or root is None:
+    if is_uri(uri) or Path(uri).is_absolute() or root is None:
         return uri
     return f"{root.rstrip('/')}/{uri}"
 
@@ -94,14 +93,13 @@ def load_bytes(path: str, max_bytes: int) -> bytes:
             Reason.IMAGE_MISSING, f"{path}: images are not fetched over HTTP; download them first"
         )
     try:
-        if "://" in path:
-            from apache_beam.io.filesystems import FileSystems
-
-            with FileSystems.open(path) as stream:
-                data = stream.read(max_bytes + 1)
+        if is_uri(path):
+            data = read_bytes(path, max_bytes + 1)
         else:
             with Path(path).open("rb") as stream:
                 data = stream.read(max_bytes + 1)
+    except UserError as error:  # another scheme, or no way to the bucket
+        raise ImageProblem(Reason.IMAGE_MISSING, str(error)) from error
     except OSError as error:
         detail = error.strerror or type(error).__name__
         raise ImageProblem(Reason.IMAGE_MISSING, f"{path}: cannot be opened ({detail})") from error

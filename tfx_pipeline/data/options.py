@@ -20,7 +20,7 @@ from vl_models.strict_config import StrictConfig
 class DataConfig(StrictConfig):
     """Which data, and how Examples are made of it; what is null is as data.yaml says."""
 
-    folder: str  # a data folder: data.yaml, log/, images/
+    folder: str  # a data folder: data.yaml, log/, images/; a path, or s3:// or gs://
     span_window: pydantic.PositiveInt | None = None  # the newest N spans; all by default
     schema_file: str | None = None  # a curated schema; inferred from statistics by default
     shorter_side: pydantic.PositiveInt = 256  # images are stored with this side, in pixels

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import codecs
+import contextlib
 import csv
 import dataclasses
 import gzip
@@ -24,6 +25,8 @@ import pyarrow as pa
 
 from tfx_pipeline.data import contract
 from tfx_pipeline.data.contract import Reason, Rejected
+from tfx_pipeline.storage.objects import local_copy, open_object
+from tfx_pipeline.storage.uris import is_uri
 from vl_models.errors import UserError
 
 BATCH_ROWS = 65_536
@@ -77,7 +80,7 @@ def read_batches(path: str, file_format: str = "auto") -> Iterator[RawBatch]:
     """Read a log file as a stream of batches of at most 65,536 rows.
 
     Args:
-      path: local path or an URI that Beam's file systems know.
+      path: local path, or a URI of s3:// or gs://.
       file_format: `parquet`, `jsonl`, `csv`, `tfrecord`, or `auto` (by the name).
 
     Raises:
@@ -119,15 +122,22 @@ def _broken(path: str, kind: str, error: object) -> UserError:
     )
 
 
-def _open(path: str) -> Any:
+@contextlib.contextmanager
+def _open(path: str) -> Iterator[Any]:
+    """The file's bytes as a stream, unpacked if it is a `.gz`."""
     from apache_beam.io.filesystem import CompressionTypes
     from apache_beam.io.filesystems import FileSystems
 
-    try:
-        stream = FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
-        return gzip.open(stream) if path.endswith(".gz") else stream
-    except OSError as error:
-        raise UserError(f"{path}: cannot be opened ({error}). Check the path.") from error
+    with contextlib.ExitStack() as stack:
+        try:
+            stream = stack.enter_context(
+                open_object(path)
+                if is_uri(path)
+                else FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
+            )
+        except OSError as error:
+            raise UserError(f"{path}: cannot be opened ({error}). Check the path.") from error
+        yield stack.enter_context(gzip.open(stream)) if path.endswith(".gz") else stream
 
 
 def _read_parquet(path: str) -> Iterator[RawBatch]:
@@ -242,10 +252,23 @@ def _jsonl_batch(path: str, lines: list[bytes], first: int) -> RawBatch:
 
 
 def _read_tfrecord(path: str) -> Iterator[RawBatch]:
+    if not is_uri(path):
+        yield from _read_local_tfrecord(path, path)
+        return
+    try:
+        # TensorFlow reads no s3, and gs with credentials of its own.
+        with local_copy(path) as local:
+            yield from _read_local_tfrecord(path, str(local))
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: cannot be opened ({error}). Check the path.") from error
+
+
+def _read_local_tfrecord(path: str, local: str) -> Iterator[RawBatch]:
+    """The rows of the file ``local``, which is called ``path`` towards people."""
     import tensorflow as tf
 
     compression = "GZIP" if path.endswith(".gz") else ""
-    stream = iter(tf.data.TFRecordDataset([path], compression).as_numpy_iterator())
+    stream = iter(tf.data.TFRecordDataset([local], compression).as_numpy_iterator())
     number = 1
     try:
         while serialized := list(itertools.islice(stream, 4_096)):

@@ -11,6 +11,7 @@ import hashlib
 import re
 from collections.abc import Iterable
 
+from tfx_pipeline.storage.uris import is_uri
 from vl_models.errors import UserError
 
 SPAN = "{SPAN}"
@@ -42,15 +43,12 @@ def resolve_spans(pattern: str, window: int | tuple[int, int] | None = None) -> 
     Raises:
       UserError: nothing matches, or a window is given for a pattern without `{SPAN}`.
     """
-    from apache_beam.io.filesystems import FileSystems
-
     if window is not None and SPAN not in pattern:
         raise UserError(
             f"A span window needs {SPAN} in the input pattern, e.g. log/span-{SPAN}/*.parquet. "
             f"Received: pattern={pattern!r}, window={window!r}"
         )
-    [match] = FileSystems.match([pattern.replace(SPAN, "*")])
-    found = {m.path: (m.size_in_bytes, m.last_updated_in_seconds) for m in match.metadata_list}
+    found = {path: (size, modified) for path, size, modified in _match(pattern.replace(SPAN, "*"))}
     if SPAN in pattern:
         by_span = _by_span(pattern, found)
         spans = _window(sorted(by_span), window)
@@ -65,6 +63,19 @@ def resolve_spans(pattern: str, window: int | tuple[int, int] | None = None) -> 
         )
     stamps = ((path, *found[path]) for path in files)
     return ResolvedInput(tuple(files), fingerprint(stamps), tuple(spans))
+
+
+def _match(pattern: str) -> Iterable[tuple[str, int, float]]:
+    """Path, size and modification time of the files of a glob; of a bucket's objects, too."""
+    if is_uri(pattern):
+        from tfx_pipeline.storage.objects import check_access, match_objects
+
+        check_access(re.split(r"[*?\[]", pattern)[0].rpartition("/")[0])
+        return match_objects(pattern)
+    from apache_beam.io.filesystems import FileSystems
+
+    [match] = FileSystems.match([pattern])
+    return [(m.path, m.size_in_bytes, m.last_updated_in_seconds) for m in match.metadata_list]
 
 
 def fingerprint(stamps: Iterable[tuple[object, ...]]) -> str:

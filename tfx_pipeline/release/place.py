@@ -27,23 +27,35 @@ def current_metrics(serving_root: str | Path) -> dict[str, float | None] | None:
     return Release.load(root).metrics if (root / "release.json").exists() else None
 
 
-def place_release(serving_root: Path, key: str, submitted: str) -> Place:
+def place_release(
+    serving_root: Path, key: str, submitted: str, publish_to: str | None = None
+) -> Place:
     """Version, baseline and time of a submission, as the serving root has them.
 
     Args:
       serving_root: folder of the releases; need not be there.
       key: of the submission.
       submitted: the time now, ISO.
+      publish_to: bucket that has a copy of the releases, and the last word on them.
+
+    Raises:
+      UserError: the bucket holds other releases of the same numbers, or cannot be read.
     """
+    published = None
+    if publish_to is not None:
+        from tfx_pipeline.storage.releases import follow
+
+        published = follow(serving_root, publish_to)
     current = Release.load(serving_root) if (serving_root / "release.json").exists() else None
     newest = Release.newest(serving_root)
     if current is not None and current.lineage.get("submission") == key:
         version, baseline = current.version, current.lineage["baseline"]
-        submitted = current.lineage["submitted"]
+        if published != 0:  # else the bucket lacks it, and the pusher must run
+            submitted = current.lineage["submitted"]
     elif newest is not None and newest.lineage.get("submission") == key:
         # Rolled back from, or killed at the end of its publication: to be published again.
         version, baseline = newest.version, newest.lineage["baseline"]
     else:
-        version = next_version(serving_root)
+        version = max(next_version(serving_root), (published or 0) + 1)
         baseline = current.metrics if current is not None else None
     return Place(submitted, version, json.dumps(baseline, sort_keys=True) if baseline else "")

@@ -96,6 +96,7 @@ class InteractiveRun:
 
         from tfx_pipeline.pipeline import build_components
         from tfx_pipeline.runners import steps
+        from tfx_pipeline.storage.metadata import pipeline_name
         from tfx_pipeline.submission import submit
         from vl_models.training.strategy import make_strategy
 
@@ -110,7 +111,7 @@ class InteractiveRun:
         # A folder of its own: numbers of executions, and so folders of artifacts, start at 1 in
         # every database, and the local runner's metadata has another form.
         self.context = InteractiveContext(
-            pipeline_name=steps.pipeline_name(self.config),
+            pipeline_name=pipeline_name(self.config.name, root, shared=False),
             pipeline_root=str(root),
             metadata_connection_config=metadata.sqlite_metadata_connection_config(database),
             beam_pipeline_args=list(self.submission.beam_args),

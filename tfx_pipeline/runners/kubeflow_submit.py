@@ -140,7 +140,8 @@ def settle_parameters(spec_file: Path, given: Mapping[str, str | int]) -> dict[s
     root = Path(_constant(spec, "release-pusher", "serving_root"))
     version, baseline = NEXT_VERSION, CURRENT
     if root.parent.is_dir():
-        place = place_release(root, key, submitted)
+        bucket = _constant(spec, "release-pusher", "publish_to") or None
+        place = place_release(root, key, submitted, bucket)
         submitted, version, baseline = place.submitted, place.version, place.baseline
     lineage = {
         **json.loads(str(values["lineage"])),

@@ -1,4 +1,4 @@
-"""Runs the pipeline in this process, with SQLite metadata: the default."""
+"""Runs the pipeline in this process, with SQLite metadata unless a server is named: the default."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ from tfx_pipeline.pipeline import build_components
 from tfx_pipeline.runners import steps
 from tfx_pipeline.runners.progress import StepReport
 from tfx_pipeline.runners.steps import RunResult
+from tfx_pipeline.storage.metadata import connect, pipeline_name
+from tfx_pipeline.storage.postgresql import open_metadata, open_store
 from tfx_pipeline.submission import Submission
 
 
@@ -35,13 +37,19 @@ def run_local(submission: Submission, progress: Callable[[StepReport], None]) ->
 
     Returns:
       The outcome; `metrics.json` and `report.html` are also copied to the output folder.
+
+    Raises:
+      UserError: the metadata server cannot be used.
     """
-    database = submission.pipeline_root / steps.METADATA_FILE
-    database.parent.mkdir(parents=True, exist_ok=True)
-    connection = metadata.sqlite_metadata_connection_config(str(database))
+    root, url = submission.pipeline_root, submission.config.metadata
+    root.mkdir(parents=True, exist_ok=True)
+    if url is None:
+        connection = metadata.sqlite_metadata_connection_config(str(root / steps.METADATA_FILE))
+    else:
+        connection = connect(url)
     pipeline = Pipeline(
-        pipeline_name=steps.pipeline_name(submission.config),
-        pipeline_root=str(submission.pipeline_root),
+        pipeline_name=pipeline_name(submission.config.name, root, shared=url is not None),
+        pipeline_root=str(root),
         components=list(build_components(submission)),
         enable_cache=True,
         metadata_connection_config=connection,
@@ -76,7 +84,7 @@ class _ReportingRunner(LocalDagRunner):
             pipeline, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: self.run_id}
         )
         deployment = runner_utils.extract_local_deployment_config(pipeline)
-        store = metadata_store.MetadataStore(self._connection)
+        store = open_store(self._connection)
         total = len(pipeline.nodes)
         for number, node in enumerate(pipeline.nodes, start=1):
             name = node.pipeline_node.node_info.id
@@ -84,7 +92,7 @@ class _ReportingRunner(LocalDagRunner):
             started = time.monotonic()
             execution = launcher.Launcher(
                 pipeline_node=node.pipeline_node,
-                mlmd_connection=metadata.Metadata(self._connection),
+                mlmd_connection=open_metadata(self._connection),
                 pipeline_info=pipeline.pipeline_info,
                 pipeline_runtime_spec=pipeline.runtime_spec,
                 executor_spec=runner_utils.extract_executor_spec(deployment, name),
@@ -109,7 +117,7 @@ def _collect(
     submission: Submission, connection: metadata_store_pb2.ConnectionConfig, run_id: str
 ) -> RunResult:
     """The outcome, from the artifacts that this run made or took from earlier ones."""
-    artifacts = _run_artifacts(metadata_store.MetadataStore(connection), run_id)
+    artifacts = _run_artifacts(open_store(connection), run_id)
     return steps.collect(
         submission,
         evaluation=artifacts[Evaluation.TYPE_NAME].uri,

@@ -29,11 +29,6 @@ class RunResult:
     rejected: str  # a line about rejected rows; "" if there are none
 
 
-def pipeline_name(config: ExperimentConfig) -> str:
-    """Under which the runs of an experiment find each other's finished steps."""
-    return f"vlsearch-{config.name}"
-
-
 def check_splits(config: ExperimentConfig, rejected: str) -> None:
     """Say before training, not after it, that there is nothing to evaluate on.
 

@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 from tfx_pipeline.config import ExperimentConfig
-from tfx_pipeline.data.folder import DataFolder
 from tfx_pipeline.fingerprint import fingerprint_text
 from tfx_pipeline.training_run import TrainingRun
 from tfx_pipeline.trials.result import FAILURE_FILE, WRONG_INPUT, TrialResult, evaluation_key
@@ -57,10 +56,9 @@ def run_trial(config: ExperimentConfig, run: Path, data: Path) -> TrialResult:
 
 def data_folder(config: ExperimentConfig, root: Path) -> Path:
     """The folder under ``root`` that all experiments with these data settings share."""
-    folder = DataFolder.load(config.data.folder)
+    folder = config.load_data_folder()
     settings = config.data.example_config(folder).model_dump_json()
-    place = str(Path(config.data.folder).resolve())
-    return root / fingerprint_text(place, settings, str(config.data.span_window))
+    return root / fingerprint_text(folder.root, settings, str(config.data.span_window))
 
 
 def leave_gpus_alone() -> None:

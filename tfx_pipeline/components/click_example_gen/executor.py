@@ -13,6 +13,7 @@ from tfx.types import artifact_utils
 from tfx_pipeline.data.beam_options import default_beam_args
 from tfx_pipeline.data.examples import OutputDirs, build_examples, finish_run
 from tfx_pipeline.data.resolved import settle
+from tfx_pipeline.storage.options import use_file_system_options
 from vl_models.features import SPLITS
 
 
@@ -36,6 +37,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
           UserError: the input cannot be read, holds nothing, or too much of it is rejected.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
+        use_file_system_options(self._beam_pipeline_args)
         data = settle(*(exec_properties[name] for name in ("data", "options", "resolved")))
         outputs = {
             name: artifact_utils.get_single_instance(output_dict[name])

@@ -1,0 +1,38 @@
+"""Options that name a place: which of them may be a URI."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from tfx_pipeline.storage.uris import check_local, is_uri
+
+
+def on_disk(option: typer.CallbackParam, value: Path | None) -> Path | None:
+    """Callback of what names a folder to write: a URI is an error, and makes no folder `s3:`.
+
+    Raises:
+      UserError: the value was a URI.
+    """
+    if value is not None:
+        name = option.opts[-1]
+        name = name if name.startswith("-") else name.upper()
+        check_local(value, f"{name} names a folder there.")
+    return value
+
+
+def release_root(place: str) -> Path:
+    """A release root on the local disk: the one named, or a copy of a bucket's.
+
+    Raises:
+      UserError: the bucket has no release, or cannot be read.
+    """
+    if not is_uri(place):
+        return Path(place)
+    from tfx_pipeline.cli.logs import hide_native_messages
+
+    hide_native_messages()
+    from tfx_pipeline.storage.releases import stage_to_cache
+
+    return stage_to_cache(place)[0]
