@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tfx_pipeline.config import ExperimentConfig
+from tfx_pipeline.data.beam_options import resolve_beam_args
 from tfx_pipeline.data.folder import DataFolder
 from tfx_pipeline.fingerprint import fingerprint_code, fingerprint_text
 from tfx_pipeline.storage.options import use_file_system_options
@@ -94,7 +95,6 @@ class TrainingRun:
             from tfx_pipeline.data.feature_examples import materialize_feature_examples
 
             return materialize_feature_examples(folder, self.data)
-        from tfx_pipeline.data.beam_options import resolve_beam_args
         from tfx_pipeline.data.examples import materialize_examples
 
         built = materialize_examples(
@@ -213,7 +213,6 @@ class TrainingRun:
         import apache_beam as beam
         from apache_beam.options.pipeline_options import PipelineOptions
 
-        from tfx_pipeline.data.beam_options import resolve_beam_args
         from tfx_pipeline.data.word_counts import learn_vocabulary
         from tfx_pipeline.modules.sources import TRAIN, split_pattern
         from vl_models.text import factory
