@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tfx_pipeline.report.thumbnails import data_uri
+from tfx_pipeline.storage.objects import read_bytes
+from tfx_pipeline.storage.uris import is_uri
+from vl_models.errors import UserError
 
 if TYPE_CHECKING:
     from serving.index import Hit
@@ -40,10 +43,11 @@ class Picture:
 
     @classmethod
     def of_hit(cls, rank: int, hit: Hit) -> Picture:
-        """A search result, its address read as a local file."""
+        """A search result, its address read as a local file or from a bucket."""
+        path = hit.uri.removeprefix("file://")
         try:
-            encoded = Path(hit.uri.removeprefix("file://")).read_bytes()
-        except OSError:
+            encoded = read_bytes(path) if is_uri(path) else Path(path).read_bytes()
+        except (OSError, UserError):
             encoded = b""
         return cls(encoded, f"{rank}. {hit.id} · {hit.score:.3f}", hit.uri)
 

@@ -79,8 +79,12 @@ def open_object(uri: str) -> Iterator[Any]:
       UserError: it cannot be read, now or later in the block.
     """
     check_place(uri)
-    with _explained(uri, "read"), _client(uri).open(uri, "rb") as stream:
-        yield stream
+    with _explained(uri, "read"):
+        client = _client(uri)
+        if scheme(uri) == "s3":
+            _ask_once(client, uri)
+        with client.open(uri, "rb") as stream:
+            yield stream
 
 
 def read_bytes(uri: str, limit: int = -1) -> bytes:
@@ -181,6 +185,17 @@ def _reason(error: BaseException) -> str:
     return " ".join(text.split()).rstrip(".") or type(error).__name__
 
 
+def _ask_once(client: Any, uri: str) -> None:
+    """Ask for the first object of each bucket without Beam's retries, see `check_access`."""
+    from botocore.exceptions import ClientError
+
+    bucket, _, name = uri.removeprefix("s3://").partition("/")
+    if bucket not in _thread.answered:
+        with contextlib.suppress(ClientError):  # any answer will do: reading says what it means
+            client.client.client.head_object(Bucket=bucket, Key=name)
+        _thread.answered.add(bucket)
+
+
 def _client(uri: str) -> Any:
     """Beam's S3IO or GcsIO of this thread.
 
@@ -189,7 +204,7 @@ def _client(uri: str) -> Any:
     """
     _, options = file_system(uri)
     if getattr(_thread, "options", None) is not options:
-        _thread.clients, _thread.options = {}, options
+        _thread.clients, _thread.answered, _thread.options = {}, set(), options
     kind = scheme(uri)
     if kind not in _thread.clients:
         if kind == "s3":

@@ -4,6 +4,7 @@ import gzip
 
 import pytest
 
+from serving.index import Hit
 from tests.tfx_pipeline.conftest import REPOSITORY
 from tests.tfx_pipeline.data.conftest import noise_image, write_csv, write_jsonl, write_tfrecord
 from tfx_pipeline.config import ExperimentConfig
@@ -12,6 +13,7 @@ from tfx_pipeline.data.examples import materialize_examples
 from tfx_pipeline.data.folder import DataFolder
 from tfx_pipeline.data.readers import read_batches
 from tfx_pipeline.data.writers import read_records
+from tfx_pipeline.report.contact_sheet import render_contact_sheet
 from tfx_pipeline.storage.options import use_file_system_options
 from vl_models.errors import UserError
 from vl_models.features import SPLITS
@@ -224,3 +226,12 @@ def test_wrong_places_of_an_experiment(override, message):
     with pytest.raises(UserError) as error:
         ExperimentConfig.load(EMOJI, [override])
     assert str(error.value) == f"{EMOJI}: {message}"
+
+
+def test_a_contact_sheet_shows_images_of_a_bucket(bucket, s3, tmp_path):
+    noise_image(1).save(tmp_path / "a.png")
+    s3.upload_file(str(tmp_path / "a.png"), bucket, "a.png")
+    uris = [f"s3://{bucket}/a.png", f"s3://{bucket}/gone.png"]
+    page = render_contact_sheet("q", [Hit("a", uri, 0.5) for uri in uris])
+    assert page.count("data:image/jpeg;base64,") == 1
+    assert f"<p>{uris[1]}</p>" in page

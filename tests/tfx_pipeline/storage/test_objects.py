@@ -53,6 +53,8 @@ def test_missing_credentials_are_said_at_once(bucket, monkeypatch, new_client):
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     with pytest.raises(UserError, match=r"cannot be listed: Unable to locate credentials\. Check"):
         objects.check_access(f"s3://{bucket}/f")
+    with pytest.raises(UserError, match=r"/f cannot be read: Unable to locate credentials\. Check"):
+        objects.read_bytes(f"s3://{bucket}/f")
 
 
 def test_an_endpoint_that_does_not_answer_is_said_at_once(bucket, monkeypatch, new_client):
