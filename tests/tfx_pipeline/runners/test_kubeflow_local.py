@@ -10,7 +10,7 @@ from serving.client import PredictClient
 from serving.release import Release
 from tests.tfx_pipeline.conftest import REPOSITORY, TINY, VLSEARCH, vlsearch
 from tests.tfx_pipeline.released import QUERIES, content, served
-from tfx_pipeline.cli.run import SMOKE
+from tfx_pipeline.runners.experiment import SMOKE
 
 pytestmark = pytest.mark.slow
 
