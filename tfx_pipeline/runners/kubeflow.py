@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from tfx_pipeline.config import ExperimentConfig
 from tfx_pipeline.kubeflow_config import DEFAULT, KubeflowConfig, StepResources
 from tfx_pipeline.pipeline import RunValues, build_components
 from tfx_pipeline.runners.kubeflow_spec import ENTRYPOINT, GPU_VARIABLE, VERSION_VARIABLE
+from tfx_pipeline.storage.uris import is_uri
 from tfx_pipeline.submission import Submission, submit
 from vl_models.errors import UserError
 
@@ -52,26 +54,20 @@ def on_volume(config: ExperimentConfig) -> tuple[ExperimentConfig, bool]:
     if volume is None:
         return config, True
     mount = Path(volume.mount)
-
-    def place(path: str | None) -> str | None:
-        return path if path is None or "://" in path else str(mount / path)
-
-    data = config.data.model_copy(
-        update={
-            "folder": place(config.data.folder),
-            "schema_file": place(config.data.schema_file),
-        }
-    )
-    vocabulary = config.vocabulary.model_copy(
-        update={"pretrained": place(config.vocabulary.pretrained)}
-    )
-    update: dict[str, Any] = {"data": data, "vocabulary": vocabulary}
-    update["output"] = place(config.output)
-    if config.features is not None:
-        update["features"] = config.features.model_copy(
-            update={"towers": place(config.features.towers)}
-        )
-    return config.model_copy(update=update), mount.is_dir()
+    values = config.model_dump(mode="json")
+    train = values["train"]
+    named = [
+        (values, "output"),
+        (values["data"], "folder"),
+        (values["data"], "schema_file"),
+        (values["vocabulary"], "pretrained"),
+        (values["features"], "towers"),
+        *((stage["warm_start"], "source") for stage in (train, *train["stages"])),
+    ]
+    for section, key in named:
+        if section is not None and section[key] is not None and not is_uri(section[key]):
+            section[key] = str(mount / section[key])
+    return ExperimentConfig.from_dict(values, "kubeflow.volume"), mount.is_dir()
 
 
 def compile_pipeline(config: ExperimentConfig, path: Path) -> Submission:
@@ -108,7 +104,7 @@ def compile_pipeline(config: ExperimentConfig, path: Path) -> Submission:
         )
     )
     spec = runner.run(pipeline, write_out=False)["pipelineSpec"]
-    platform = _finish(spec, config.kubeflow, defaults)
+    platform = _finish(spec, [component.id for component in components], config.kubeflow, defaults)
     _write(path, config, [spec, platform])
     return submission
 
@@ -123,13 +119,14 @@ def step_id(step: str) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", step).lower()
 
 
-def _finish(spec: dict[str, Any], config: KubeflowConfig, defaults: RunValues) -> dict[str, Any]:
+def _finish(
+    spec: dict[str, Any], steps: Sequence[str], config: KubeflowConfig, defaults: RunValues
+) -> dict[str, Any]:
     """Complete TFX's spec in place: names, defaults, resources, retries, version.
 
     Returns:
       The platform spec, which holds what only Kubernetes knows: node labels and volume.
     """
-    steps = list(spec["components"])
     unknown = sorted(set(config.resources) - {DEFAULT, *steps})
     if unknown:
         raise UserError(

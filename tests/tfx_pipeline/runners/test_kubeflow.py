@@ -143,6 +143,32 @@ def test_resources_images_retries_volume_and_cache(compile_to):
     assert data == "/data/build/demo/data"
 
 
+def test_relative_paths_lie_on_the_volume():
+    from tfx_pipeline.runners.kubeflow import on_volume
+
+    warm_start = "{from: weights/clip.safetensors}"
+    config = ExperimentConfig.load(
+        EMOJI,
+        [
+            "data.folder=s3://bucket/clicks",
+            "output=runs/emoji",
+            "vocabulary.pretrained=/etc/vocab.txt",
+            f"train.warm_start={warm_start}",
+            "kubeflow.volume.mount=/data",
+            "kubeflow.volume.claim=c",
+        ],
+    )
+
+    placed, seen = on_volume(config)
+
+    assert not seen
+    assert placed.output == "/data/runs/emoji"
+    assert placed.data.folder == "s3://bucket/clicks"
+    assert placed.vocabulary.pretrained == "/etc/vocab.txt"
+    assert placed.train.warm_start.source == "/data/weights/clip.safetensors"
+    assert on_volume(ExperimentConfig.load(EMOJI, ["kubeflow.volume=null"]))[1]
+
+
 def test_where_a_step_runs_does_not_change_what_it_computes(compile_to):
     one, _ = compile_to()
     other, _ = compile_to("kubeflow.resources.default={cpu: 1}", "kubeflow.image=other:1")
