@@ -56,16 +56,25 @@ def compile_(
 def submit(
     spec: Spec,
     host: Annotated[
-        str, typer.Option(envvar="KF_PIPELINES_ENDPOINT", help="URL of Kubeflow Pipelines.")
-    ],
+        str | None,
+        typer.Option(
+            envvar="KF_PIPELINES_ENDPOINT", help="URL of Kubeflow Pipelines; in a pod, its own."
+        ),
+    ] = None,
     token_file: Annotated[
         Path | None,
-        typer.Option(help="File with a bearer token; or VLSEARCH_KFP_TOKEN; or the pod's own."),
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            help="File with a bearer token; or VLSEARCH_KFP_TOKEN; or the pod's own.",
+        ),
     ] = None,
     namespace: Annotated[
         str | None, typer.Option(help="Profile, where there are several users.")
     ] = None,
-    ca_file: Annotated[Path | None, typer.Option(help="Certificates to trust (PEM).")] = None,
+    ca_file: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="Certificates to trust (PEM).")
+    ] = None,
     experiment: Annotated[str, typer.Option(help="Kubeflow's folder for runs.")] = "vlsearch",
     run_name: RunName = "",
     data: Data = None,
@@ -87,6 +96,7 @@ def submit(
     from tfx_pipeline.runners.kubeflow_submit import (
         Endpoint,
         RunFailed,
+        default_host,
         follow_run,
         settle_parameters,
         start_run,
@@ -97,7 +107,7 @@ def submit(
     parameters = settle_parameters(spec, _given(run_name, data, steps, minima))
     token = token_file.read_text(encoding="utf-8").strip() if token_file else None
     endpoint = Endpoint(
-        host=host,
+        host=host or default_host(),
         token=token or os.environ.get("VLSEARCH_KFP_TOKEN"),
         namespace=namespace,
         ca_file=str(ca_file) if ca_file else None,
@@ -112,7 +122,7 @@ def submit(
         pipeline_root=pipeline_root,
         service_account=service_account,
     )
-    console.print(f"Run {run_id}: {host.rstrip('/')}/#/runs/details/{run_id}")
+    console.print(f"Run {run_id}: {endpoint.host.rstrip('/')}/#/runs/details/{run_id}")
     if not wait:
         return
     try:

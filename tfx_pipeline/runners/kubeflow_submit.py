@@ -33,6 +33,20 @@ class RunFailed(ServingError):
     """A run ended otherwise than well."""
 
 
+def default_host() -> str:
+    """The API of the cluster that this process is a pod of.
+
+    Raises:
+      UserError: it is none.
+    """
+    if not os.environ.get("KUBERNETES_SERVICE_HOST"):
+        raise UserError(
+            "Where is Kubeflow Pipelines? This is no pod of a cluster: give --host URL, or set "
+            "KF_PIPELINES_ENDPOINT."
+        )
+    return "http://ml-pipeline.kubeflow.svc.cluster.local:8888"
+
+
 @dataclasses.dataclass(frozen=True)
 class Endpoint:
     """Where Kubeflow Pipelines answers, and as whom to ask.

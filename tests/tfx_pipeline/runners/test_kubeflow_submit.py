@@ -102,6 +102,20 @@ def test_an_endpoint_that_is_not_there_or_is_something_else(spec):
     )
 
 
+def test_without_a_host_it_is_the_pods_own_cluster(monkeypatch):
+    from tfx_pipeline.runners.kubeflow_submit import default_host
+
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    with pytest.raises(UserError) as caught:
+        default_host()
+    assert str(caught.value) == (
+        "Where is Kubeflow Pipelines? This is no pod of a cluster: give --host URL, or set "
+        "KF_PIPELINES_ENDPOINT."
+    )
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    assert default_host() == "http://ml-pipeline.kubeflow.svc.cluster.local:8888"
+
+
 def test_a_pods_own_token_is_used(spec, tmp_path, monkeypatch):
     from tfx_pipeline.runners.kubeflow_submit import Endpoint, start_run
 
