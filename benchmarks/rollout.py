@@ -67,6 +67,8 @@ def push_versions(server: Server, staged: Path, base: Path, pushes: int, pause: 
     for version in range(2, pushes + 2):
         time.sleep(pause)
         (staged / str(version)).rename(base / str(version))
+        # A server that is slow to load it would pass over it, if the next were there by then.
+        server.wait_for_states(NAME, lambda states, new=version: states.get(new) == AVAILABLE)
     expected = dict.fromkeys(range(1, pushes + 1), END) | {pushes + 1: AVAILABLE}
     server.wait_for_states(NAME, lambda states: states == expected)
     # The last version answers for a while, too.
@@ -136,7 +138,9 @@ def main() -> None:
     parser = argument_parser(__doc__)
     parser.add_argument("--clients", type=int, default=32)
     parser.add_argument("--pushes", type=int, default=12, help="versions after the first")
-    parser.add_argument("--pause", type=float, default=5.0, help="seconds between two pushes")
+    parser.add_argument(
+        "--pause", type=float, default=5.0, help="seconds that a version serves alone"
+    )
     parser.add_argument("--megabytes", type=float, default=50.0, help="variables of a version")
     parser.add_argument("--least", type=int, default=10_000, help="fewest requests for a verdict")
     parser.add_argument(
