@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import time
 
 import psutil
 import pytest
@@ -44,7 +45,7 @@ def runs(compiled):
         if "text-transform" in line:  # the step before the trainer
             [server] = psutil.Process(first.pid).children()
             while not (step := server.children()):
-                pass
+                time.sleep(0.02)
             step[0].kill()
     assert first.wait() == 1
     second = vlsearch("kubeflow", "local", str(spec), "--root", str(output / "kubeflow"))
