@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import apache_beam as beam
+import psutil
 import pytest
 
 from tests.tfx_pipeline.beam_graphs import package_alone
@@ -23,6 +24,20 @@ from tfx_pipeline.data.examples import materialize_examples
 from tfx_pipeline.data.folder import DataFolder
 
 _HERE = Path(__file__).resolve().parent
+# Beam's own servers listen on every interface; those of a test do not.
+_ON_LOOPBACK = """
+import grpc
+
+make = grpc.server
+
+def server(*arguments, **named):
+    made = make(*arguments, **named)
+    listen = made.add_insecure_port
+    made.add_insecure_port = lambda address: listen(address.replace("[::]:", "127.0.0.1:"))
+    return made
+
+grpc.server = server
+"""
 _NEEDED_BY_TFX = "tfx_bsl.arrow.sql_util"
 
 
@@ -70,7 +85,8 @@ def test_worker_processes_write_the_same_bytes(tmp_path):
     write_emoji(data, limit=12, impressions=500)
     folder = DataFolder.load(data)
     config = folder.example_config(shards=2)
-    package_alone(tmp_path / "site")
+    site = package_alone(tmp_path / "site")
+    (site / "sitecustomize.py").write_text(_ON_LOOPBACK, encoding="utf-8")
     materialize_examples(folder, tmp_path / "here", config, beam_args=default_beam_args())
 
     boot = tmp_path / "boot"
@@ -105,6 +121,12 @@ def test_worker_processes_write_the_same_bytes(tmp_path):
                 | beam.Map(lambda name: importlib.import_module(name).__name__)
             )
             _ = seen | beam.io.WriteToText(str(tmp_path / "seen"), shard_name_template="")
+        addresses = {
+            connection.laddr.ip
+            for connection in psutil.net_connections("tcp")
+            if connection.status == psutil.CONN_LISTEN and connection.laddr.port in (jobs, workers)
+        }
+        assert addresses and addresses <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
         assert f"Starting worker with command ['{boot}'" in pool_log.read_text("utf-8")
 
     assert (tmp_path / "seen").read_text("utf-8").split() == [_NEEDED_BY_TFX]
