@@ -30,7 +30,7 @@ def run_component(tmp_path_factory):
     connection = metadata.sqlite_metadata_connection_config(str(work / "metadata.db"))
 
     def run(folder, seen=True, **changes):
-        options = DataConfig(folder=str(folder.root), **changes)
+        options = DataConfig(folder=folder.root, **changes)
         component = ClickExampleGen(
             data=options.folder,
             options=options.model_dump_json(),
@@ -93,7 +93,7 @@ def test_outputs_caching_and_failure(run_component, folder):
         for file in galleries
         for record in read_records(str(file))
     ]
-    assert sorted(ids) == sorted(path.stem for path in (folder.root / "images").iterdir())
+    assert sorted(ids) == sorted(path.stem for path in Path(folder.root, "images").iterdir())
     relevance = pq.read_table(Path(found["vlsearch.Relevance"].uri, "relevance.parquet"))
     for split, total in clicks.items():
         rows = [r for r in relevance.to_pylist() if r["split"] == split]
@@ -117,7 +117,7 @@ def test_outputs_caching_and_failure(run_component, folder):
         assert value == examples.custom_properties[name].string_value != ""
 
     # A cut file fails the component, with the file's name.
-    log = folder.root / "log/span-20260103/clicks.parquet"
+    log = Path(folder.root) / "log/span-20260103/clicks.parquet"
     data = log.read_bytes()
     log.write_bytes(data[: len(data) // 2])
     with pytest.raises(ValueError, match=rf"{log}: cannot be read to its end as Parquet"):
