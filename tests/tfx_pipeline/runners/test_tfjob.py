@@ -126,7 +126,7 @@ def test_the_command_is_one_that_vlsearch_takes():
     command = typer.main.get_command(main.app).commands[name]
     given = command.make_context(program, arguments).params
     assert given["config"] == Path("configs/emoji.yaml")
-    assert given["data"] == Path("/shared/emoji/data")
+    assert given["data"] == "/shared/emoji/data"
     assert given["run"] == Path("/shared/emoji/run")
     assert given["worker_timeout"] == 300
     assert given["overrides"] == ["train.steps=10"]
