@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import os
 import shutil
 import tempfile
 import threading
@@ -26,6 +27,7 @@ _REMEDY = {
     "application-default login`).",
 }
 _PIECE = 8 << 20  # bytes in memory while an object is copied
+_TOLD_BY = ("AWS_", "GOOGLE_", "STORAGE_EMULATOR_HOST")  # variables with endpoints, credentials
 _thread = threading.local()
 
 
@@ -197,14 +199,16 @@ def _ask_once(client: Any, uri: str) -> None:
 
 
 def _client(uri: str) -> Any:
-    """Beam's S3IO or GcsIO of this thread.
+    """Beam's S3IO or GcsIO of this thread, made anew when options or environment are others.
 
     Making one takes ten times as long as reading an image, and Beam's file systems make one for
     every object.
     """
     _, options = file_system(uri)
-    if getattr(_thread, "options", None) is not options:
-        _thread.clients, _thread.answered, _thread.options = {}, set(), options
+    told = {name: value for name, value in os.environ.items() if name.startswith(_TOLD_BY)}
+    if getattr(_thread, "options", None) is not options or _thread.told != told:
+        _thread.clients, _thread.answered = {}, set()
+        _thread.options, _thread.told = options, told
     kind = scheme(uri)
     if kind not in _thread.clients:
         if kind == "s3":

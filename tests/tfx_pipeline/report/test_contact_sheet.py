@@ -20,6 +20,6 @@ def test_the_sheet_holds_thumbnails_and_escapes_what_people_typed(tmp_path):
 def test_an_image_that_cannot_be_read_shows_its_address(tmp_path):
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"no image")
-    page = render_contact_sheet("q", [Hit("a", "s3://bucket/a", 1.0), Hit("b", str(broken), 0.9)])
-    assert "<p>s3://bucket/a</p>" in page
+    page = render_contact_sheet("q", [Hit("a", "hdfs://far/a", 1.0), Hit("b", str(broken), 0.9)])
+    assert "<p>hdfs://far/a</p>" in page
     assert f"<p>{broken}</p>" in page

@@ -21,10 +21,10 @@ def test_a_row_shows_thumbnails_with_captions_and_escapes_what_people_typed():
 
 def test_a_result_that_cannot_be_read_shows_its_address(tmp_path):
     Image.new("RGB", (30, 20), "red").save(tmp_path / "red.png")
-    hits = [Hit("red", f"file://{tmp_path}/red.png", 0.5), Hit("far", "s3://bucket/<far>", 0.25)]
+    hits = [Hit("red", f"file://{tmp_path}/red.png", 0.5), Hit("far", "hdfs://far/<a>", 0.25)]
 
     page = PictureRow.of_hits("q", hits)._repr_html_()
 
     assert page.count("data:image/jpeg;base64,") == 1
     assert "1. red · 0.500" in page and "2. far · 0.250" in page
-    assert "<p>s3://bucket/&lt;far&gt;</p>" in page
+    assert "<p>hdfs://far/&lt;a&gt;</p>" in page
