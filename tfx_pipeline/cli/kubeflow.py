@@ -208,14 +208,14 @@ def tfjob(
     ] = None,
 ) -> None:
     """Write the TFJob of a training on several workers (Kubeflow's training operator)."""
-    from importlib import metadata
-
     import yaml
 
+    from serving.files import write_atomically
     from tfx_pipeline.runners import tfjob as jobs
+    from tfx_pipeline.runners.kubeflow_spec import own_version
 
     manifest = jobs.tfjob(
-        image or f"vlsearch:{metadata.version('vlsearch')}",
+        image or f"vlsearch:{own_version()}",
         config,
         data,
         run,
@@ -229,9 +229,7 @@ def tfjob(
         memory=memory,
         gpus=gpus,
     )
-    temporary = output.with_name(f".{output.name}.tmp")
-    temporary.write_text(yaml.safe_dump(manifest, sort_keys=False), encoding="utf-8")
-    temporary.replace(output)
+    write_atomically(output, yaml.safe_dump(manifest, sort_keys=False))
     typer.echo(f"{output}: kubectl apply -f {output}")
 
 

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from tfx_pipeline.storage.uris import check_local, is_uri
+
+DataOption = Annotated[
+    str | None, typer.Option(help="Data folder (data.folder): a path, s3:// or gs://.")
+]
+BeamOption = Annotated[
+    Path | None,
+    typer.Option(help="Beam options, e.g. configs/beam/flink.yaml (beam_pipeline_args)."),
+]
 
 
 def on_disk(option: typer.CallbackParam, value: Path | None) -> Path | None:

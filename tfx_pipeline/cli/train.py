@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from tfx_pipeline.cli.places import on_disk
+from tfx_pipeline.cli.places import BeamOption, DataOption, on_disk
 
 
 def train(
@@ -26,13 +26,8 @@ def train(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Override, e.g. train.steps=100."),
     ] = None,
-    data: Annotated[
-        str | None, typer.Option(help="Data folder (data.folder): a path, s3:// or gs://.")
-    ] = None,
-    beam: Annotated[
-        Path | None,
-        typer.Option(help="Beam options, e.g. configs/beam/flink.yaml (beam_pipeline_args)."),
-    ] = None,
+    data: DataOption = None,
+    beam: BeamOption = None,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Forget an earlier training in the run folder.")
     ] = False,

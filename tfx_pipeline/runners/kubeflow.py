@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +20,16 @@ from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import (
 )
 from tfx.orchestration.pipeline import Pipeline
 
+from serving.files import write_atomically
 from tfx_pipeline.config import ExperimentConfig
 from tfx_pipeline.kubeflow_config import DEFAULT, KubeflowConfig, StepResources
 from tfx_pipeline.pipeline import RunValues, build_components
-from tfx_pipeline.runners.kubeflow_spec import ENTRYPOINT, GPU_VARIABLE, VERSION_VARIABLE
+from tfx_pipeline.runners.kubeflow_spec import (
+    ENTRYPOINT,
+    GPU_VARIABLE,
+    VERSION_VARIABLE,
+    own_version,
+)
 from tfx_pipeline.storage.uris import is_uri
 from tfx_pipeline.submission import Submission, submit
 from vl_models.errors import UserError
@@ -138,7 +143,7 @@ def _finish(
         definition["defaultValue"] = getattr(defaults, name)
         definition["isOptional"] = True
         definition["description"] = PARAMETERS[name]
-    version = metadata.version(_NAME)
+    version = own_version()
     executors = {}
     for step in steps:
         task = spec["root"]["dag"]["tasks"][step_id(step)]
@@ -236,11 +241,9 @@ def _platform(wanted: StepResources, config: KubeflowConfig) -> dict[str, Any]:
 def _write(path: Path, config: ExperimentConfig, documents: list[dict[str, Any]]) -> None:
     about = [
         f"# The pipeline of experiment {config.name}, compiled by {_NAME} "
-        f"{metadata.version(_NAME)} (vlsearch kubeflow compile). Parameters:",
+        f"{own_version()} (vlsearch kubeflow compile). Parameters:",
         *(f"#   {name}: {text}" for name, text in PARAMETERS.items()),
     ]
     text = "\n".join(about) + "\n" + yaml.safe_dump_all(documents, sort_keys=True)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    write_atomically(path, text)

@@ -18,12 +18,18 @@ from typing import Any
 from kfp import components, local
 from kfp.local import logging_utils, status, subprocess_task_handler, task_dispatcher
 
-from tfx_pipeline.runners.kubeflow_spec import ENTRYPOINT, VERSION_VARIABLE, read_spec
+from serving.files import write_atomically
+from tfx_pipeline.runners.kubeflow_spec import (
+    ENTRYPOINT,
+    INVOCATION,
+    VERSION_VARIABLE,
+    own_version,
+    read_spec,
+)
 from tfx_pipeline.runners.kubeflow_spec import parameters as spec_parameters
 from tfx_pipeline.runners.progress import StepReport
 from tfx_pipeline.runners.step_server import StepServer
 
-_INVOCATION = "--json_serialized_invocation_args"
 _LOG_LINES = 30
 
 
@@ -74,7 +80,6 @@ class _Run:
     """One run: where things are, and what was found."""
 
     def __init__(self, root: Path, total: int, progress: Callable[[StepReport], None]):
-        self.root = root
         self.finished = root / "finished"
         self.total = total
         self.progress = progress
@@ -86,7 +91,7 @@ class _Run:
     def step(self, command: list[str], server: StepServer) -> bool:
         """Run one step or reuse it; whether it succeeded."""
         arguments = command[len(ENTRYPOINT) :]
-        at = arguments.index(_INVOCATION) + 1
+        at = arguments.index(INVOCATION) + 1
         invocation = json.loads(arguments[at])
         report = Path(invocation["outputs"]["outputFile"])
         name = report.parent.name
@@ -103,23 +108,15 @@ class _Run:
             shutil.copyfile(remembered, report)
         else:
             log = report.with_name("log.txt")
-            code, seconds = server.run(arguments, {VERSION_VARIABLE: _spec_version()}, log)
+            code, seconds = server.run(arguments, {VERSION_VARIABLE: own_version()}, log)
             if code:
                 self.failure = StepFailed(_explain(name, code, log))
                 return False
-            temporary = remembered.with_suffix(".tmp")
-            shutil.copyfile(report, temporary)
-            temporary.replace(remembered)
+            write_atomically(remembered, report.read_text(encoding="utf-8"))
         for output, held in json.loads(report.read_text(encoding="utf-8"))["artifacts"].items():
             self.outputs[f"{name}/{output}"] = held["artifacts"][0]
         self.progress(StepReport(name, self.number, self.total, seconds, cached))
         return True
-
-
-def _spec_version() -> str:
-    from importlib import metadata
-
-    return metadata.version("vlsearch")  # `read_spec` accepts no other
 
 
 def _explain(name: str, code: int, log: Path) -> str:

@@ -14,7 +14,12 @@ from vl_models.errors import UserError
 ENTRYPOINT = ("python3", "-m", "tfx_pipeline.runners.kubeflow_step")
 VERSION_VARIABLE = "VLSEARCH_SPEC_VERSION"  # environment: what compiled the spec
 GPU_VARIABLE = "VLSEARCH_NEEDS_GPU"  # environment: how many the step asks for
-_NAME = "vlsearch"
+INVOCATION = "--json_serialized_invocation_args"  # before Kubeflow's account of inputs and outputs
+
+
+def own_version() -> str:
+    """The version of vlsearch that this is; spec and image must be of the same."""
+    return metadata.version("vlsearch")
 
 
 def read_spec(path: Path) -> dict[str, Any]:
@@ -37,11 +42,11 @@ def read_spec(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: no such file. {remedy}") from None
     except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, ValueError):
         raise UserError(f"{path}: not a pipeline spec. {remedy}") from None
-    version = metadata.version(_NAME)
+    version = own_version()
     if found != {version}:
-        by = f"{_NAME} {', '.join(sorted(found))}" if found else "something else"
+        by = f"vlsearch {', '.join(sorted(found))}" if found else "something else"
         raise UserError(
-            f"{path}: compiled by {by}, and this is {_NAME} {version}: steps and parameters may "
+            f"{path}: compiled by {by}, and this is vlsearch {version}: steps and parameters may "
             f"differ. {remedy}"
         )
     return spec

@@ -12,16 +12,19 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from tfx_pipeline.runners.kubeflow_spec import GPU_VARIABLE, VERSION_VARIABLE
+from tfx_pipeline.runners.kubeflow_spec import (
+    GPU_VARIABLE,
+    INVOCATION,
+    VERSION_VARIABLE,
+    own_version,
+)
 from vl_models.errors import Interrupted, UserError
 
 # Where Kubeflow's launcher puts copies of what is in an object store.
 _LOCAL_COPIES = {"gs://": "/gcs/", "s3://": "/s3/", "minio://": "/minio/"}
-_INVOCATION = "--json_serialized_invocation_args"
 _INPUTS_SPEC = "--json_serialized_inputs_spec_args"
 
 
@@ -50,7 +53,7 @@ def check_version(compiled_by: str | None) -> None:
     Raises:
       UserError: names both.
     """
-    version = metadata.version("vlsearch")
+    version = own_version()
     if compiled_by not in (None, version):
         raise UserError(
             f"The spec was compiled by vlsearch {compiled_by}, and this image holds {version}. "
@@ -88,7 +91,7 @@ def run_step(arguments: Sequence[str]) -> None:
         path = f"{artifacts.__name__}.{kind.__name__}"
         compiler_utils.TITLE_TO_CLASS_PATH[kind.TYPE_NAME] = path
     completed = list(arguments)
-    at = completed.index(_INVOCATION) + 1
+    at = completed.index(INVOCATION) + 1
     invocation = json.loads(completed[at])
     spec = json.loads(completed[completed.index(_INPUTS_SPEC) + 1])
     uris = complete(invocation, spec.get("artifacts", {}))
