@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.serving.models import sleep
+
 WORDS = ["red shoe", "blue bag", "猫", "bicycle", "tea pot"]
 DIMENSION = 8
 BUCKETS = 1024
@@ -60,12 +62,8 @@ def _save_arithmetic(folder: Path, version: int) -> None:
         @tf.function(input_signature=[tf.TensorSpec([], tf.float32, "seconds")])
         def slow(self, seconds):
             start = tf.timestamp()
-            end = tf.while_loop(
-                lambda now: now - start < tf.cast(seconds, tf.float64),
-                lambda now: [tf.timestamp()],
-                [start],
-            )
-            return {"seconds": end[0] - start}
+            with tf.control_dependencies([start]):
+                return {"seconds": sleep(seconds) - start}
 
         @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, "x")])
         def positive(self, x):

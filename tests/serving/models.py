@@ -153,6 +153,24 @@ def save_examples_module(folder: Path) -> None:
     tf.saved_model.save(module, str(folder), {**signatures, "regress": module.regress})
 
 
+def sleep(seconds):
+    """The time, [] float64, after so many seconds (a scalar).
+
+    It holds no thread of TensorFlow's meanwhile. A loop that looks at the clock takes one, and with
+    two cores two such requests keep the server from loading another version.
+    """
+    import tensorflow as tf
+
+    one = {"output_types": [tf.int64], "output_shapes": [tf.TensorShape([])]}
+    source = tf.data.Dataset.range(1)._variant_tensor
+    micros = tf.cast(tf.cast(seconds, tf.float64) * 1e6, tf.int64)
+    slept = tf.raw_ops.SleepDataset(input_dataset=source, sleep_microseconds=micros, **one)
+    # Asked for a second element it would sleep again.
+    first = tf.raw_ops.TakeDataset(input_dataset=slept, count=tf.constant(1, tf.int64), **one)
+    with tf.control_dependencies(tf.raw_ops.DatasetToSingleElement(dataset=first, **one)):
+        return tf.timestamp()
+
+
 def save_batching_module(folder: Path) -> None:
     """A tf.Module of TensorFlow 2 whose signatures tell in what batch they ran, or are slow."""
     import tensorflow as tf
@@ -203,12 +221,7 @@ def save_batching_module(folder: Path) -> None:
         @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, "seconds")])
         def slow(self, seconds):
             self.runs.assign_add(1)
-            start = tf.timestamp()
-            wait = tf.cast(tf.reduce_max(seconds), tf.float64)
-            end = tf.while_loop(
-                lambda now: now - start < wait, lambda now: [tf.timestamp()], [start]
-            )
-            return {"end": tf.fill(tf.shape(seconds), end[0])}
+            return {"end": tf.fill(tf.shape(seconds), sleep(tf.reduce_max(seconds)))}
 
         @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, "x")])
         def count(self, x):

@@ -17,6 +17,8 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
+from tests.serving.models import sleep
+
 TIMEOUT = 60.0
 
 
@@ -103,9 +105,7 @@ def test_ovmsclient_deadline(ports, tmp_path):
     class Slow(tf.Module):
         @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, "seconds")])
         def wait(self, seconds):
-            end = tf.timestamp() + tf.cast(seconds[0], tf.float64)
-            now = tf.while_loop(lambda now: now < end, lambda now: [tf.timestamp()], [end - 1e9])
-            return {"late": now[0] - end}
+            return {"end": sleep(seconds[0])}
 
     from serving.model_server.server import ModelServer, ServerOptions
 

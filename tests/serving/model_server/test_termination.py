@@ -41,7 +41,7 @@ import grpc
 channel = grpc.insecure_channel(sys.argv[1])
 grpc.channel_ready_future(channel).result(10)
 call = channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
-call.future(bytes.fromhex(sys.argv[2]), timeout=60)
+answer = call.future(bytes.fromhex(sys.argv[2]), timeout=60)  # cancelled when it is forgotten
 print("sent", flush=True)
 sys.stdin.read()
 """
@@ -122,6 +122,7 @@ def test_clients_killed_in_mid_request_leave_nothing_behind(server, base, arithm
         for client in clients:
             assert client.stdout is not None
             assert client.stdout.readline() == "sent\n"
+        time.sleep(0.5)
         # Their requests hold version 1, so that it cannot go yet.
         (base / "2").symlink_to(arithmetic / "2")
         wait_until(lambda: server.states() == {2: 30, 1: 40})
