@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import preloaded
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 VLSEARCH = str(Path(sys.executable).with_name("vlsearch"))
 
@@ -46,19 +48,32 @@ class TinyRun:
 
 
 def vlsearch(*arguments: str, check: bool = True) -> subprocess.CompletedProcess:
-    """Run the command line as a process of its own, in the repository's root."""
-    environment = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1"}
+    """Run the command line in a forked process that has imported TensorFlow already."""
+    result = preloaded.run([VLSEARCH, *arguments], env=_environment(), cwd=REPOSITORY, timeout=1000)
+    return _checked(result, check)
+
+
+def vlsearch_anew(*arguments: str, check: bool = True) -> subprocess.CompletedProcess:
+    """Run the command line as a user does, with all that imports say and take."""
     result = subprocess.run(
         [VLSEARCH, *arguments],
         capture_output=True,
         text=True,
         cwd=REPOSITORY,
-        env=environment,
+        env=_environment(),
         timeout=1000,
         check=False,
     )
+    return _checked(result, check)
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "COLUMNS": "200", "NO_COLOR": "1"}
+
+
+def _checked(result: subprocess.CompletedProcess, check: bool) -> subprocess.CompletedProcess:
     if check and result.returncode != 0:
-        pytest.fail(f"vlsearch {' '.join(arguments)}\n{result.stdout}\n{result.stderr}")
+        pytest.fail(f"{result.args}\n{result.stdout}\n{result.stderr}")
     return result
 
 

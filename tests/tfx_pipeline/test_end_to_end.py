@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import subprocess
 import time
 
 import numpy as np
@@ -14,6 +13,7 @@ import pytest
 from serving.client import PredictClient
 from serving.errors import ServingError
 from serving.release import Release
+from tests import preloaded
 from tests.tfx_pipeline.conftest import REPOSITORY, VLSEARCH, vlsearch
 from tests.tfx_pipeline.released import QUERIES, assert_same_content, content, served
 
@@ -118,9 +118,7 @@ def test_query_prints_a_table_and_writes_a_contact_sheet(tiny_run, tmp_path):
 
 def test_a_killed_run_ends_in_the_same_release(tiny_run, tmp_path):
     arguments = tiny_run.command(output=tmp_path)
-    process = subprocess.Popen(
-        [VLSEARCH, *arguments], cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    process = preloaded.Process([VLSEARCH, *arguments], cwd=REPOSITORY)
     try:  # until the trainer has written a checkpoint
         deadline = time.monotonic() + 600
         while not list(tmp_path.glob("pipeline/training/*/checkpoints/*")):

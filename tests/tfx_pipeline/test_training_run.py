@@ -2,11 +2,11 @@
 
 import json
 import signal
-import subprocess
 import time
 
 import pytest
 
+from tests import preloaded
 from tests.tfx_pipeline.conftest import REPOSITORY, TINY, VLSEARCH, vlsearch
 
 pytestmark = pytest.mark.slow
@@ -26,9 +26,7 @@ def test_a_run_is_interrupted_continued_and_evaluated(emoji_folder, tmp_path):
     arguments = command(
         emoji_folder, tmp_path, "train.steps=400", "train.checkpoint_every=1000", VALIDATE
     )
-    process = subprocess.Popen(
-        [VLSEARCH, *arguments], cwd=REPOSITORY, stderr=subprocess.PIPE, text=True
-    )
+    process = preloaded.Process([VLSEARCH, *arguments], cwd=REPOSITORY)
     history = tmp_path / "training" / "history.jsonl"
     deadline = time.monotonic() + 600
     while not (history.is_file() and history.stat().st_size):

@@ -4,17 +4,15 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from tests import preloaded
 from tests.tfx_pipeline.conftest import REPOSITORY, TINY, VLSEARCH, vlsearch
 from vl_models.training.logging import read_history
 
-# Several processes after each other, each of which imports TensorFlow.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 SCRIPT = Path(__file__).with_name("prepare_as_worker.py")
@@ -31,12 +29,9 @@ def start_workers(*command):
     cluster = {"chief": addresses[:1], "worker": addresses[1:]}
     tasks = [{"type": "chief", "index": 0}, {"type": "worker", "index": 0}]
     return [
-        subprocess.Popen(
+        preloaded.Process(
             command,
             cwd=REPOSITORY,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
             env={**os.environ, "TF_CONFIG": json.dumps({"cluster": cluster, "task": task})},
         )
         for task in tasks
@@ -101,7 +96,7 @@ def test_workers_train_like_one_stop_together_and_go_on(emoji_folder, tmp_path):
 
 
 def test_what_goes_wrong_before_training_is_said_on_every_worker(emoji_folder, tmp_path):
-    workers = start_workers(sys.executable, str(SCRIPT), str(emoji_folder), str(tmp_path))
+    workers = start_workers(str(SCRIPT), str(emoji_folder), str(tmp_path))
     chief, worker = (
         dict(line.split(": ", 1) for line in output.splitlines())
         for output, _ in finish(workers, code=0)

@@ -3,12 +3,12 @@
 import csv
 import json
 import signal
-import subprocess
 import time
 from types import SimpleNamespace
 
 import pytest
 
+from tests import preloaded
 from tests.tfx_pipeline.conftest import REPOSITORY, VLSEARCH, vlsearch
 from tests.tfx_pipeline.tiny_experiment import write_tiny
 
@@ -31,9 +31,7 @@ def compared(emoji_folder, tmp_path_factory):
     arguments = ["compare", *map(str, configs), "--data", str(emoji_folder)]
     arguments += ["--output", str(output), "--samples", "4800", "--metric", "ndcg@10"]
 
-    process = subprocess.Popen(
-        [VLSEARCH, *arguments], cwd=REPOSITORY, stderr=subprocess.PIPE, text=True
-    )
+    process = preloaded.Process([VLSEARCH, *arguments], cwd=REPOSITORY)
     deadline = time.monotonic() + 600
     while not list(output.glob("runs/tiny-*/training/history.jsonl")):
         assert process.poll() is None and time.monotonic() < deadline

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from tests.tfx_pipeline.conftest import REPOSITORY, VLSEARCH, vlsearch
+from tests.tfx_pipeline.conftest import REPOSITORY, VLSEARCH, vlsearch_anew
 
 HEAVY = ("tensorflow", "tfx", "apache_beam", "keras", "faiss", "numpy", "pyarrow", "pydantic")
 
@@ -28,7 +28,7 @@ def test_help_names_every_command_and_imports_nothing_heavy():
 
 
 def test_version_names_the_libraries_that_matter():
-    lines = vlsearch("version").stdout.splitlines()
+    lines = vlsearch_anew("version").stdout.splitlines()
     assert [line.split()[0] for line in lines] == [
         "vlsearch",
         "tensorflow",
@@ -71,7 +71,7 @@ def test_version_names_the_libraries_that_matter():
 def test_wrong_input_is_one_paragraph_and_exit_code_2(arguments, message, tmp_path):
     if arguments[0] == "run":
         arguments = [*arguments, "--output", str(tmp_path)]
-    result = vlsearch(*arguments, check=False)
+    result = vlsearch_anew(*arguments, check=False)
     assert result.returncode == 2
     assert message in result.stderr
     assert result.stderr.startswith("Error: ")
@@ -79,7 +79,7 @@ def test_wrong_input_is_one_paragraph_and_exit_code_2(arguments, message, tmp_pa
 
 
 def test_a_missing_option_is_exit_code_2():
-    result = vlsearch("run", check=False)
+    result = vlsearch_anew("run", check=False)
     assert result.returncode == 2
     assert "--config" in result.stderr
 
@@ -92,6 +92,6 @@ def test_a_query_that_is_not_utf8_is_wrong_input():
 
 
 def test_debug_shows_where_an_error_comes_from():
-    result = vlsearch("--debug", "serve", "/nowhere", check=False)
+    result = vlsearch_anew("--debug", "serve", "/nowhere", check=False)
     assert "Traceback" in result.stderr
     assert "/nowhere is not a release root" in result.stderr

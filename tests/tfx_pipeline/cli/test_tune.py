@@ -2,13 +2,11 @@
 
 import csv
 import json
-import os
-import signal
-import subprocess
 import time
 
 import pytest
 
+from tests import preloaded
 from tests.tfx_pipeline.conftest import REPOSITORY, VLSEARCH, vlsearch
 from tests.tfx_pipeline.tiny_experiment import write_tiny
 from tfx_pipeline.config import ExperimentConfig
@@ -30,12 +28,12 @@ def test_a_killed_search_goes_on_and_writes_the_best_experiment(emoji_folder, tm
     output = tmp_path / "out"
     arguments = ["tune", "--config", str(config), "--data", str(emoji_folder)]
     arguments += ["--output", str(output)]
-    process = subprocess.Popen([VLSEARCH, *arguments], cwd=REPOSITORY)
+    process = preloaded.Process([VLSEARCH, *arguments], cwd=REPOSITORY)
     deadline = time.monotonic() + 600
     while not (output / "trials" / "1" / "run.log").is_file():
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.05)
-    os.kill(process.pid, signal.SIGKILL)
+    process.kill()
     process.wait()
     first = output / "trials" / "0" / "result.json"
     before = first.stat().st_mtime_ns

@@ -3,12 +3,11 @@
 import json
 import os
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 
+from tests import preloaded
 from vl_models.training.checkpoint import latest_checkpoint
 from vl_models.training.logging import read_history
 
@@ -29,13 +28,7 @@ def start(folder, name, pattern, jobs, tf_config=None):
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     if tf_config is not None:
         environment["TF_CONFIG"] = json.dumps(tf_config)
-    return subprocess.Popen(
-        [sys.executable, str(SCRIPT), str(path)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=environment,
-    )
+    return preloaded.Process([str(SCRIPT), str(path)], env=environment, merge=True)
 
 
 def finish(process, code=0, timeout=800):
