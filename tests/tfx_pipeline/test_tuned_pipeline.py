@@ -1,34 +1,33 @@
 """The pipeline with its optional Tuner: the best trial's values are the release's."""
 
 import json
+import shutil
 
 import pytest
 
 from serving.release import Release
 from tests.tfx_pipeline.conftest import vlsearch
-from tests.tfx_pipeline.tiny_experiment import write_tiny
 from tfx_pipeline.config import ExperimentConfig
 
-SPACE = """
-tune:
-  enabled: true
-  oracle: random
-  trials: 2
-  steps: 5
-  space:
-    train.learning_rate: {float: [1.0e-4, 1.0e-2], scale: log}
-    model.image.widths: {choice: [[8, 8], [8, 12]]}
-"""
+TUNE = (
+    "tune.enabled=true",
+    "tune.oracle=random",
+    "tune.trials=2",
+    "tune.steps=5",
+    "tune.space={train.learning_rate: {float: [1.0e-4, 1.0e-2], scale: log},"
+    " model.image.widths: {choice: [[8, 8], [8, 12]]}}",
+    "train.steps=10",
+)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
-def test_the_trainer_gets_the_values_of_the_best_trial(emoji_folder, tmp_path):
-    config = write_tiny(tmp_path / "tiny.yaml", more=SPACE)
+def test_the_trainer_gets_the_values_of_the_best_trial(tiny_run, tmp_path):
     output = tmp_path / "out"
-    arguments = ["--config", str(config), "--data", str(emoji_folder), "--output", str(output)]
+    shutil.copytree(tiny_run.output, output)  # what comes before the Tuner is there already
+    tuned = [part for setting in TUNE for part in ("--set", setting)]
 
-    result = vlsearch("run", *arguments, "--set", "train.steps=10")
+    result = vlsearch(*tiny_run.command(output=output), *tuned)
 
     steps = [line.split("]")[1].split()[0] for line in result.stdout.splitlines() if "/12]" in line]
     assert steps[steps.index("Tuner") + 1] == "Trainer"
