@@ -37,7 +37,8 @@ class SearchService:
     """Answers queries from the current release, and moves to a new one when it is being served.
 
     A new release is taken up once the model server has loaded it; until then queries are answered
-    by the one before. Safe to share between threads.
+    by the one before. So are those that meet a slower one of several servers behind one address.
+    Safe to share between threads.
 
     Args:
         release_root: folder with release.json.
@@ -55,6 +56,7 @@ class SearchService:
         self._lock = threading.Lock()
         self._seen: tuple[int, int, int] | None = None
         self._active: _Active | None = None
+        self._before: _Active | None = None
         self._current()
 
     @property
@@ -76,9 +78,10 @@ class SearchService:
         except StatusError as error:
             if error.code != Code.NOT_FOUND:
                 raise
-            # Unloaded since it was read: by now another release is being served.
-            self._seen = None
-            active = self._current()
+            other = self._other_than(active)
+            if other is None:
+                raise
+            active = other
             embeddings = self._encode(queries, active.release)
         return active.index.search(embeddings, k)
 
@@ -90,6 +93,20 @@ class SearchService:
             version=release.models[TEXT_TOWER],
         )
         return outputs[_EMBEDDING]
+
+    def _other_than(self, active: _Active) -> _Active | None:
+        """What to use instead of a release that the server which answered does not have."""
+        with self._lock:
+            self._seen = None
+        current = self._current()
+        if current is not active:
+            return current  # the one that was active has been unloaded
+        with self._lock:
+            previous = active.release.previous
+            if self._before is None and previous is not None:
+                release = Release.load(self._root, previous)
+                self._before = _Active(release, self._load_index(release))
+            return self._before
 
     def _current(self) -> _Active:
         """The release to use; reads release.json again if its inode or time changed."""
@@ -105,10 +122,12 @@ class SearchService:
             self._seen = stamp
         elif self._is_served(release):
             self._active = _Active(release, self._load_index(release))
+            self._before = None
             self._seen = stamp
         elif self._active is None or not self._is_served(self._active.release):
             # `_seen` stays as it was: the next query looks for the current release again.
             self._active = self._previous_served(release)
+            self._before = None
 
     def _previous_served(self, release: Release) -> _Active:
         if release.previous is not None:

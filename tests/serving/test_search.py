@@ -3,9 +3,10 @@ import pytest
 from serving.client import PredictClient
 from serving.errors import ServingError, StatusError
 from serving.model_server.options import release_options
-from serving.model_server.server import ModelServer
+from serving.model_server.server import ModelServer, ServerOptions
 from serving.release import publish_release, roll_back
 from serving.search import SearchService, embedded_server
+from tests.ports import free_ports
 
 
 def test_search_through_an_embedded_server(release_root, words):
@@ -38,6 +39,41 @@ def test_new_release_waits_until_it_is_served(release_root, publish):
         roll_back(release_root)
         assert service.search(["猫"], 1)[0][0].uri == "version-1/猫"
         assert service.release.previous is None
+
+
+def test_a_server_that_is_behind_others_answers_with_the_release_before(release_root, publish):
+    """Two servers after each other at one address, as pods are behind a service."""
+    [port] = free_ports(1)
+    options = vars(release_options(release_root, port=port, rest_api_port=0))
+    only_the_first = {**options, "model_config_file_poll_wait_seconds": 0}
+    publish(release_root, 2)
+    with PredictClient(f"127.0.0.1:{port}") as client:
+        with ModelServer(ServerOptions(**options)):
+            service = SearchService(release_root, client)
+            assert service.search(["猫"], 1)[0][0].uri == "version-2/猫"
+        config = release_root / "models.config"
+        both = config.read_text(encoding="utf-8")
+        config.write_text(both.replace("versions: 2", ""), encoding="utf-8")
+        with ModelServer(ServerOptions(**only_the_first)):
+            config.write_text(both, encoding="utf-8")
+            assert service.search(["猫"], 1)[0][0].uri == "version-1/猫"
+            assert service.search(["猫"], 1)[0][0].uri == "version-1/猫"
+            assert service.release.version == 2
+        with ModelServer(ServerOptions(**options)):
+            assert service.search(["猫"], 1)[0][0].uri == "version-2/猫"
+
+
+def test_a_server_without_the_release_and_none_before_is_said(release_root, publish, tmp_path):
+    [port] = free_ports(1)
+    publish(tmp_path / "other", 7)
+    with PredictClient(f"127.0.0.1:{port}") as client:
+        with ModelServer(release_options(release_root, port=port, rest_api_port=0)):
+            service = SearchService(release_root, client)
+        with (
+            ModelServer(release_options(tmp_path / "other", port=port, rest_api_port=0)),
+            pytest.raises(StatusError, match="Servable not found"),
+        ):
+            service.search(["猫"], 1)
 
 
 def test_release_that_cannot_be_searched(tmp_path, release_parts):

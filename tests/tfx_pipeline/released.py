@@ -11,6 +11,7 @@ import pytest
 
 from serving.index import SearchIndex
 from serving.release import Release
+from tests.ports import free_ports
 from tests.tfx_pipeline.conftest import REPOSITORY, VLSEARCH
 
 QUERIES = ["red heart", "smiling face", "笑脸", "狗"]
@@ -19,10 +20,7 @@ QUERIES = ["red heart", "smiling face", "笑脸", "狗"]
 @contextlib.contextmanager
 def served(root):
     """`vlsearch serve` in a process of its own; yields its gRPC and REST ports."""
-    with socket.socket() as first, socket.socket() as second:
-        first.bind(("127.0.0.1", 0))
-        second.bind(("127.0.0.1", 0))
-        ports = first.getsockname()[1], second.getsockname()[1]
+    ports = free_ports(2)
     command = [VLSEARCH, "serve", str(root), "--port", str(ports[0]), "--rest-port", str(ports[1])]
     process = subprocess.Popen(command, cwd=REPOSITORY)
     try:

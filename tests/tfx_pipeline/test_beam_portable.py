@@ -17,6 +17,7 @@ import apache_beam as beam
 import psutil
 import pytest
 
+from tests.ports import free_ports
 from tests.tfx_pipeline.beam_graphs import package_alone
 from tfx_pipeline.data.beam_options import default_beam_args, resolve_beam_args
 from tfx_pipeline.data.emoji import write_emoji
@@ -39,11 +40,6 @@ def server(*arguments, **named):
 grpc.server = server
 """
 _NEEDED_BY_TFX = "tfx_bsl.arrow.sql_util"
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
 
 
 @contextlib.contextmanager
@@ -93,7 +89,7 @@ def test_worker_processes_write_the_same_bytes(tmp_path):
     boot.write_text(f'#!/bin/sh\nexec {sys.executable} -P {_HERE}/boot_beam_worker.py "$@"\n')
     boot.chmod(0o755)
 
-    jobs, workers = free_port(), free_port()
+    jobs, workers = free_ports(2)
     service = running(
         "portability.local_job_service_main", f"--port={jobs}", port=jobs, folder=tmp_path
     )

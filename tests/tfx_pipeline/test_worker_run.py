@@ -3,13 +3,13 @@
 import json
 import os
 import signal
-import socket
 import time
 from pathlib import Path
 
 import pytest
 
 from tests import preloaded
+from tests.ports import free_ports
 from tests.tfx_pipeline.conftest import REPOSITORY, TINY, VLSEARCH, vlsearch
 from vl_models.training.logging import read_history
 
@@ -20,12 +20,7 @@ SCRIPT = Path(__file__).with_name("prepare_as_worker.py")
 
 def start_workers(*command):
     """The command as chief and as worker 1, on free ports of this machine."""
-    sockets = [socket.socket() for _ in range(2)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    addresses = [f"127.0.0.1:{one.getsockname()[1]}" for one in sockets]
-    for one in sockets:
-        one.close()
+    addresses = [f"127.0.0.1:{port}" for port in free_ports(2)]
     cluster = {"chief": addresses[:1], "worker": addresses[1:]}
     tasks = [{"type": "chief", "index": 0}, {"type": "worker", "index": 0}]
     return [

@@ -2,7 +2,6 @@
 
 import contextlib
 import shutil
-import socket
 import subprocess
 import sys
 import urllib.error
@@ -18,19 +17,12 @@ from serving.model_server.options import ServerOptions
 from serving.model_server.server import ModelServer
 from serving.release import roll_back
 from serving.search import SearchService
+from tests.ports import free_ports
 from tests.serving.manifests.test_kserve import RUNTIME
 from tests.serving.waiting import wait_until
 
 COMMAND = str(Path(sys.executable).with_name("vlsearch-model-server"))
 PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
-
-
-def free_ports(count):
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
 
 
 def on_this_machine(arguments, files, folder, ports):

@@ -16,6 +16,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from serving.model_server.flags import Flags
 from serving.model_server.main import DEFAULTS, main
+from tests.ports import free_ports
 
 COMMAND = str(Path(sys.executable).with_name("vlsearch-model-server"))
 USAGE = Flags(**DEFAULTS).usage("vlsearch-model-server")
@@ -28,12 +29,6 @@ def _log_level():
     level = logger.level
     yield
     logger.setLevel(level)
-
-
-def _free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def _run(*arguments):
@@ -106,7 +101,7 @@ def test_broken_model_config(tmp_path):
 def test_other_broken_files(tmp_path, capsys, caplog, flag, kind, others):
     path = tmp_path / "file"
     path.write_text("\nno_field: 1")
-    arguments = [f"--port={_free_port()}", "--model_base_path=/m", f"--{flag}={path}", *others]
+    arguments = [f"--port={free_ports(1)[0]}", "--model_base_path=/m", f"--{flag}={path}", *others]
     assert main(arguments) == 255
     assert capsys.readouterr().out == (
         f"Failed to start server. Error: INVALID_ARGUMENT: Invalid protobuf file: '{path}'\n"
@@ -215,7 +210,7 @@ def test_port_in_use(capsys):
 
 def test_model_that_cannot_be_loaded(tmp_path, capsys):
     (tmp_path / "1").mkdir()
-    arguments = [f"--port={_free_port()}", "--model_name=m", f"--model_base_path={tmp_path}"]
+    arguments = [f"--port={free_ports(1)[0]}", "--model_name=m", f"--model_base_path={tmp_path}"]
     retries = ["--max_num_load_retries=1", "--load_retry_interval_micros=1000"]
     assert main([*arguments, *retries]) == 255
     assert capsys.readouterr().out.startswith(
@@ -250,7 +245,7 @@ def test_a_life(arithmetic, tmp_path):
     """Waits for a version, opens its ports, serves, drains on SIGTERM and exits with 0."""
     base = tmp_path / "base"
     base.mkdir()
-    port, rest_port = _free_port(), _free_port()
+    port, rest_port = free_ports(2)
     server = _Server(
         tmp_path,
         "--host=127.0.0.1",

@@ -2,12 +2,12 @@
 
 import json
 import os
-import socket
 from pathlib import Path
 
 import numpy as np
 
 from tests import preloaded
+from tests.ports import free_ports
 from vl_models.training.checkpoint import latest_checkpoint
 from vl_models.training.logging import read_history
 
@@ -44,16 +44,6 @@ def tf_configs(count):
     return [
         {"cluster": cluster, "task": {"type": "worker", "index": index}} for index in range(count)
     ]
-
-
-def free_ports(count):
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
 
 
 def curves(run_dir):

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny
-from processes import free_ports
 from train_tiny import train
 
+from tests.ports import free_ports
 from vl_models.training.checkpoint import latest_checkpoint, load_checkpoint
 from vl_models.training.logging import read_history
 from vl_models.training.signals import StopRequest
