@@ -18,7 +18,7 @@ from serving.manifests.labels import Document
 from serving.manifests.layout import Layout, plan_layout
 from serving.manifests.settings import Settings
 from serving.manifests.storage import Claim
-from serving.release import CONFIG_FILE
+from serving.model_config import CONFIG_FILE
 
 _KUSTOMIZATION = "kustomization.yaml"
 _GPU = "nvidia.com/gpu"

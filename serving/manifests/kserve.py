@@ -16,7 +16,7 @@ from serving.manifests.deployment import security_context
 from serving.manifests.labels import Document, labels
 from serving.manifests.layout import CONFIG_FOLDER, Layout
 from serving.manifests.settings import Settings
-from serving.release import CONFIG_FILE, config_text
+from serving.model_config import CONFIG_FILE, config_text
 
 # Where KServe puts what `storageUri` names, and the ports of its TensorFlow Serving runtime.
 _MODELS = "/mnt/models"

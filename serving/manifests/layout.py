@@ -8,13 +8,8 @@ from pathlib import Path, PurePosixPath
 from serving.errors import ServingError
 from serving.manifests.settings import MODELS, Settings, check_mount_path
 from serving.manifests.storage import Claim
-from serving.release import (
-    CONFIG_FILE,
-    Release,
-    config_text,
-    pinned_versions,
-    previous_release,
-)
+from serving.model_config import CONFIG_FILE, config_text, pinned_versions
+from serving.release import Release, previous_release
 
 # Where the generated files are mounted.
 CONFIG_FOLDER = "/etc/vlsearch/server"

@@ -352,7 +352,8 @@ def release_options(root: str | Path, **options: Any) -> ServerOptions:
     Raises:
         ServingError: `root` holds no complete release.
     """
-    from serving.release import CONFIG_FILE, Release
+    from serving.model_config import CONFIG_FILE
+    from serving.release import Release
 
     root = Path(root)
     Release.load(root)

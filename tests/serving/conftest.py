@@ -135,7 +135,7 @@ def release_parts(tmp_path_factory):
 @pytest.fixture
 def publish(release_parts):
     """(root, version) -> the published Release."""
-    from serving.release import publish_release
+    from serving.publish import publish_release
 
     def publish(root: Path, version: int):
         towers, index = release_parts(version)

@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from serving.release import publish_release, roll_back
+from serving.publish import publish_release, roll_back
 from tests.tfx_pipeline.conftest import REPOSITORY
 from tfx_pipeline.config import ExperimentConfig
 from tfx_pipeline.submission import submit

@@ -24,7 +24,7 @@ def rollback(
 
         release = roll_back_bucket(root)
     else:
-        from serving.release import roll_back
+        from serving.publish import roll_back
 
         release = roll_back(root)
     typer.echo(f"{root}: version {release.version} is current.")

@@ -52,7 +52,8 @@ def ReleasePusher(
     """
     del code_fingerprint
     from serving.errors import VersionTakenError
-    from serving.release import next_version, publish_release
+    from serving.publish import publish_release
+    from serving.release import next_version
     from tfx_pipeline.config import ExperimentConfig
     from tfx_pipeline.release.model_card import render_model_card
     from tfx_pipeline.storage import releases

@@ -10,7 +10,7 @@ import numpy as np
 
 from serving.errors import ServingError
 from serving.index import SearchIndex
-from serving.release import stage_release
+from serving.publish import stage_release
 from serving.search import SearchService, embedded_server
 from tfx_pipeline.release import samples
 

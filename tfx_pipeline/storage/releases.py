@@ -15,15 +15,9 @@ import os
 from pathlib import Path
 
 from serving import files
-from serving.release import (
-    CONFIG_FILE,
-    INDEX,
-    RELEASE_FILE,
-    Release,
-    adopt_release,
-    manifest_text,
-    model_config_text,
-)
+from serving.model_config import CONFIG_FILE, model_config_text
+from serving.publish import adopt_release
+from serving.release import INDEX, RELEASE_FILE, Release, manifest_text
 from tfx_pipeline.fingerprint import fingerprint_text
 from tfx_pipeline.storage import objects
 from tfx_pipeline.storage.uris import check_place, join

@@ -4,7 +4,7 @@ import pytest
 
 from serving.manifests import Settings, generate, write_folder
 from serving.manifests.storage import parse_storage
-from serving.release import publish_release
+from serving.publish import publish_release
 from tests.serving.manifests.kustomize import build
 
 

@@ -13,7 +13,7 @@ from serving.model_server.batching.config import read_batching_parameters
 from serving.model_server.flags import Flags
 from serving.model_server.management.config import check_config, read_config
 from serving.model_server.monitoring.config import MonitoringConfig, read_monitoring_config
-from serving.release import roll_back
+from serving.publish import roll_back
 from tests.serving.manifests.kustomize import build
 
 KUBERNETES = ("1.30", kubernetes_validate.latest_version())

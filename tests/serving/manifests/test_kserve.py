@@ -8,7 +8,7 @@ import pytest
 from serving.manifests import Settings, generate
 from serving.manifests.storage import parse_storage
 from serving.model_server.flags import Flags
-from serving.release import roll_back
+from serving.publish import roll_back
 from tests.serving.manifests.kustomize import build
 
 SCHEMA = json.loads(

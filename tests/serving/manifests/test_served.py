@@ -15,7 +15,7 @@ from serving.client.model_config import ModelConfig
 from serving.model_server.flags import Flags
 from serving.model_server.options import ServerOptions
 from serving.model_server.server import ModelServer
-from serving.release import roll_back
+from serving.publish import roll_back
 from serving.search import SearchService
 from tests.ports import free_ports
 from tests.serving.manifests.test_kserve import RUNTIME

@@ -8,7 +8,7 @@ from serving.client import PredictClient
 from serving.errors import ServingError
 from serving.model_server.options import release_options
 from serving.model_server.server import ModelServer
-from serving.release import roll_back
+from serving.publish import roll_back
 from serving.search import SearchService
 from tests.serving.waiting import wait_until
 

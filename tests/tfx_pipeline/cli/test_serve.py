@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from serving.client import PredictClient
-from serving.release import publish_release
+from serving.publish import publish_release
 from tests.tfx_pipeline.conftest import REPOSITORY, VLSEARCH
 
 # Stands where TensorFlow Serving would be, and notes what it was started with.

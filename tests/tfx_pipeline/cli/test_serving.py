@@ -5,7 +5,7 @@ import shutil
 import pytest
 import yaml
 
-from serving.release import publish_release
+from serving.publish import publish_release
 from tests.tfx_pipeline.conftest import vlsearch
 
 

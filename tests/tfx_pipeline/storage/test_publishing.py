@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from tfx.types import standard_artifacts
 
-from serving.release import Release, publish_release
+from serving.publish import publish_release
+from serving.release import Release
 from tests.tfx_pipeline.conftest import REPOSITORY
 from tfx_pipeline.components.artifacts import METRICS_FILE, Evaluation, VectorIndex
 from tfx_pipeline.components.artifacts import Release as ReleaseArtifact

@@ -14,7 +14,8 @@ from google.protobuf import text_format
 from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
 from serving.files import checksums
-from serving.release import Release, publish_release, roll_back
+from serving.publish import publish_release, roll_back
+from serving.release import Release
 from tests.serving.waiting import wait_until
 from tests.tfx_pipeline.conftest import REPOSITORY
 from tfx_pipeline.storage import releases
