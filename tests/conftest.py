@@ -30,7 +30,7 @@ def pytest_configure(config):
 def pytest_collection_modifyitems(items):
     """Mark what watches the clock: servers, their deadlines and loads (`scripts/run_tests.py`)."""
     for item in items:
-        if item.path.relative_to(REPOSITORY / "tests").parts[0] in ("benchmarks", "serving"):
+        if item.path.is_relative_to(REPOSITORY / "tests" / "serving"):
             item.add_marker(pytest.mark.timing)
 
 

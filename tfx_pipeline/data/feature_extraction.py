@@ -104,7 +104,9 @@ def _extracted(shard: Path, image_tower: Tower, text_tower: Tower) -> Iterator[b
     """Serialised Examples of one shard, a batch of them encoded at a time."""
     import tensorflow as tf
 
-    records = tf.data.TFRecordDataset(str(shard), "GZIP").batch(_BATCH)
+    from vl_models.untuned import untuned
+
+    records = untuned(tf.data.TFRecordDataset(str(shard), "GZIP").batch(_BATCH))
     for batch in records.as_numpy_iterator():
         parsed = [tf.train.Example.FromString(record) for record in batch]
         images = image_tower.encode([_image(example.features.feature) for example in parsed])

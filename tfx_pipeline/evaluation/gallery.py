@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from vl_models import features
 from vl_models.errors import UserError
+from vl_models.untuned import untuned
 
 
 def read_batches(
@@ -25,7 +26,7 @@ def read_batches(
         for name in (features.IMAGE_ID, features.IMAGE_ENCODED)
     }
     dataset = tf.data.TFRecordDataset(_files(gallery_dir), "GZIP").batch(batch_size)
-    dataset = dataset.map(lambda batch: tf.io.parse_example(batch, spec)).prefetch(2)
+    dataset = untuned(dataset.map(lambda batch: tf.io.parse_example(batch, spec)).prefetch(2))
     for batch in dataset.as_numpy_iterator():
         ids = [image_id.decode("utf-8") for image_id in batch[features.IMAGE_ID]]
         yield ids, batch[features.IMAGE_ENCODED]
@@ -60,7 +61,7 @@ def read_labels(
         features.LABEL_TEXT: tf.io.RaggedFeature(tf.string),
     }
     dataset = tf.data.TFRecordDataset(_files(gallery_dir), "GZIP").batch(256)
-    dataset = dataset.map(lambda batch: tf.io.parse_example(batch, spec)).prefetch(2)
+    dataset = untuned(dataset.map(lambda batch: tf.io.parse_example(batch, spec)).prefetch(2))
     found: dict[str, tuple[str, ...]] = {}
     for batch in dataset:
         for image_id, labels in zip(

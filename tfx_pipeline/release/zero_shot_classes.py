@@ -55,6 +55,7 @@ def count_label_texts(pattern: str) -> Counter[str]:
     import tensorflow as tf
 
     from vl_models import features
+    from vl_models.untuned import untuned
 
     counts: Counter[str] = Counter()
     folder = Path(pattern).parent
@@ -63,7 +64,7 @@ def count_label_texts(pattern: str) -> Counter[str]:
         return counts
     spec = {features.LABEL_TEXT: tf.io.VarLenFeature(tf.string)}
     dataset = tf.data.TFRecordDataset(files, "GZIP").batch(_BATCH_SIZE)
-    dataset = dataset.map(lambda batch: tf.io.parse_example(batch, spec)).prefetch(2)
+    dataset = untuned(dataset.map(lambda batch: tf.io.parse_example(batch, spec)).prefetch(2))
     for batch in dataset:
         texts = batch[features.LABEL_TEXT].values.numpy()
         counts.update(text.decode("utf-8") for text in texts)

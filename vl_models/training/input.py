@@ -20,6 +20,7 @@ from vl_models.training.records import (
     find_shards,
     ordered_batches,
 )
+from vl_models.untuned import processors, untuned
 
 # string [N] -> {"token_ids": int32 [N, L], "text_mask": bool [N, L]}; a graph function.
 TextFunction = Callable[[tf.Tensor], Mapping[str, tf.Tensor]]
@@ -214,7 +215,7 @@ def make_dataset(
     )
     if own.start == own.stop:
         # Another worker decodes all rows; this one keeps the position in step.
-        return records.map(lambda items: {"position": items["position"]}).with_options(_options())
+        return _as_written(records.map(lambda items: {"position": items["position"]}))
     to_rows = rows_function(config, feed.seed, feed.source_id, feed.texts_per_image, offset)
 
     def to_batch(items: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -227,8 +228,8 @@ def make_dataset(
         return {**batch, "position": items["position"]}
 
     # A batch is made by one core: images side by side within it cost more to coordinate.
-    batches = records.map(to_batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return batches.prefetch(2).with_options(_options())
+    batches = records.map(to_batch, num_parallel_calls=processors(), deterministic=True)
+    return _as_written(batches.prefetch(2))
 
 
 def _needs_sums(config: InputConfig, feed: Feed) -> bool:
@@ -241,9 +242,9 @@ def _needs_sums(config: InputConfig, feed: Feed) -> bool:
     return power is not None and (power > 0.0 or feed.part < 1.0)
 
 
-def _options() -> tf.data.Options:
+def _as_written(batches: tf.data.Dataset) -> tf.data.Dataset:
     options: Any = tf.data.Options()
     # Batches are sharded here, by slices; TensorFlow must not do it again.
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     options.deterministic = True
-    return options
+    return untuned(batches).with_options(options)

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from vl_models.errors import UserError
+from vl_models.untuned import processors, untuned
 
 # A row's index is copy · 2**48 + shard · 2**32 + offset in the shard; copies are of records
 # that an epoch draws repeatedly.
@@ -88,8 +89,11 @@ def count_records(shards: Sequence[str], at_most: int | None = None) -> int:
 def read_records(shards: Sequence[str]) -> tf.data.Dataset:
     """All serialised records once, shards side by side, always in the same order."""
     files = tf.data.Dataset.from_tensor_slices(list(shards))
-    return files.interleave(
-        _read_shard, cycle_length=min(16, len(shards)), num_parallel_calls=tf.data.AUTOTUNE
+    width = min(16, len(shards))
+    return untuned(
+        files.interleave(
+            _read_shard, cycle_length=width, num_parallel_calls=min(width, processors())
+        )
     )
 
 

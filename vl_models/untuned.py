@@ -1,0 +1,28 @@
+"""tf.data as it is written, without TensorFlow's own tuning."""
+
+from __future__ import annotations
+
+import os
+
+import tensorflow as tf
+
+
+def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """The dataset with numbers of parallel calls and sizes of buffers as given.
+
+    TensorFlow's tuning has a thread for each iterator, which sleeps longer from round to round, up
+    to a minute. An iterator that is let go wakes it and waits for it; but often it looks whether it
+    is to stop just before that is noted, and sleeps on (TensorFlow 2.21). Every training ended with
+    such a pause.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.with_options(options)
+
+
+def processors() -> int:
+    """How many this process may use; where input is the bottleneck, tuning would end there, too."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # only Linux has it
+        return os.cpu_count() or 1
