@@ -15,18 +15,11 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from tfx_pipeline.runners.step_process import PRELOADED
+
 _server = multiprocessing.get_context("forkserver")
 _server.set_forkserver_preload(
-    [
-        "tensorflow_data_validation",
-        "tensorflow_text",
-        "tensorflow_transform",
-        "tfx_pipeline.cli.main",
-        "tfx_pipeline.evaluation.evaluate",
-        "tfx_pipeline.release.validation",
-        "tfx_pipeline.runners.local",
-        "tfx_pipeline.training_run",
-    ]
+    [*PRELOADED, "tfx_pipeline.cli.main", "tfx_pipeline.runners.local", "tfx_pipeline.training_run"]
 )
 
 

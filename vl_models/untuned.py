@@ -12,7 +12,7 @@ def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
 
     TensorFlow's tuning has a thread for each iterator, which sleeps longer from round to round, up
     to a minute. An iterator that is let go wakes it and waits for it; but often it looks whether it
-    is to stop just before that is noted, and sleeps on (TensorFlow 2.21). Every training ended with
+    is to stop just before that is noted, and sleeps on (TensorFlow 2.21). Many trainings ended with
     such a pause.
     """
     options = tf.data.Options()

@@ -28,7 +28,7 @@ from tfx_pipeline.runners.kubeflow_spec import (
 )
 from tfx_pipeline.runners.kubeflow_spec import parameters as spec_parameters
 from tfx_pipeline.runners.progress import StepReport
-from tfx_pipeline.runners.step_server import StepServer
+from tfx_pipeline.runners.step_process import preload, run_step
 
 _LOG_LINES = 30
 
@@ -62,7 +62,8 @@ def run_spec(
         pipeline_root=str(root / "artifacts"),
         raise_on_error=True,
     )
-    with StepServer() as server, _steps_run_by(run, server), _quiet():
+    preload()
+    with _steps_run_by(run), _quiet():
         try:
             components.load_component_from_file(str(path))(**values)
         except RuntimeError:
@@ -88,7 +89,7 @@ class _Run:
         self.failure: StepFailed | None = None
         self.finished.mkdir(parents=True, exist_ok=True)
 
-    def step(self, command: list[str], server: StepServer) -> bool:
+    def step(self, command: list[str]) -> bool:
         """Run one step or reuse it; whether it succeeded."""
         arguments = command[len(ENTRYPOINT) :]
         at = arguments.index(INVOCATION) + 1
@@ -108,7 +109,7 @@ class _Run:
             shutil.copyfile(remembered, report)
         else:
             log = report.with_name("log.txt")
-            code, seconds = server.run(arguments, {VERSION_VARIABLE: own_version()}, log)
+            code, seconds = run_step(arguments, {VERSION_VARIABLE: own_version()}, log)
             if code:
                 self.failure = StepFailed(_explain(name, code, log))
                 return False
@@ -129,8 +130,8 @@ def _explain(name: str, code: int, log: Path) -> str:
 
 
 @contextlib.contextmanager
-def _steps_run_by(run: _Run, server: StepServer) -> Iterator[None]:
-    """Let Kubeflow's orchestrator hand its steps to our server.
+def _steps_run_by(run: _Run) -> Iterator[None]:
+    """Let Kubeflow's orchestrator hand its steps to us.
 
     It offers containers (which this machine may not have) and Python functions, and has no place
     to register a third way: so the latter's handler is replaced for the time being.
@@ -142,7 +143,7 @@ def _steps_run_by(run: _Run, server: StepServer) -> Iterator[None]:
             self._command = full_command
 
         def run(self) -> status.Status:
-            succeeded = run.step(self._command, server)
+            succeeded = run.step(self._command)
             return status.Status.SUCCESS if succeeded else status.Status.FAILURE
 
     module = task_dispatcher.subprocess_task_handler

@@ -34,6 +34,11 @@ def compiled(emoji_folder, tmp_path_factory):
     return spec, folder / "output"
 
 
+def forked(pid):
+    """Processes of steps: children of the one that has imported for them."""
+    return [step for server in psutil.Process(pid).children() for step in server.children()]
+
+
 @pytest.fixture(scope="module")
 def runs(compiled):
     """What a run said whose trainer was killed, and what the run after it said."""
@@ -44,8 +49,7 @@ def runs(compiled):
     for line in first.stdout:
         said += line
         if "text-transform" in line:  # the step before the trainer
-            [server] = psutil.Process(first.pid).children()
-            while not (step := server.children()):
+            while not (step := forked(first.pid)):
                 time.sleep(0.02)
             step[0].kill()
     assert first.wait() == 1
