@@ -13,6 +13,7 @@ from tfx_pipeline.data.beam_options import resolve_beam_args
 from tfx_pipeline.data.folder import DataFolder
 from tfx_pipeline.data.options import DataConfig
 from tfx_pipeline.evaluation.config import EvaluationConfig
+from tfx_pipeline.experiment_file import parse, read_experiment
 from tfx_pipeline.kubeflow_config import KubeflowConfig
 from tfx_pipeline.storage.metadata import check_metadata_url
 from tfx_pipeline.storage.options import check_no_secrets, use_file_system_options
@@ -229,7 +230,7 @@ class ExperimentConfig(StrictConfig):
     @classmethod
     def from_yaml(cls, text: str, where: str = "experiment") -> ExperimentConfig:
         """Read a configuration that `to_yaml` wrote."""
-        return cls.from_dict(_parse(text, where), where)
+        return cls.from_dict(parse(text, where), where)
 
     @classmethod
     def load(cls, path: str | Path, overrides: Sequence[str] = ()) -> ExperimentConfig:
@@ -238,17 +239,7 @@ class ExperimentConfig(StrictConfig):
         Raises:
           UserError: the file is missing, not YAML, or not a valid configuration.
         """
-        try:
-            text = Path(path).read_text(encoding="utf-8")
-        except FileNotFoundError:
-            raise UserError(
-                f"{path}: no such configuration file. Experiments are in configs/, "
-                "for example configs/emoji.yaml."
-            ) from None
-        values = _parse(text, str(path)) or {}
-        for override in overrides:
-            _apply_override(values, override)
-        return cls.from_dict(values, str(path))
+        return cls.from_dict(read_experiment(path, overrides), str(path))
 
     def load_data_folder(self) -> DataFolder:
         """The data folder; Beam's file systems get the options that this experiment names.
@@ -275,26 +266,3 @@ def excluded(keys: Iterable[str]) -> dict[str, Any]:
         elif result.get(section) is not True:
             result.setdefault(section, set()).add(rest)
     return result
-
-
-def _parse(text: str, where: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UserError(f"{where}: not valid YAML: {error}") from None
-
-
-def _apply_override(values: dict[str, Any], override: str) -> None:
-    """Set one dotted key in nested dicts."""
-    key, separator, text = override.partition("=")
-    if not separator or not key:
-        raise UserError(f"--set takes KEY.SUBKEY=VALUE. Received: {override!r}.")
-    *parents, last = key.split(".")
-    for parent in parents:
-        inner = values.setdefault(parent, {})
-        if not isinstance(inner, dict):
-            raise UserError(
-                f"--set {override}: '{parent}' is a single value and has no key '{last}'."
-            )
-        values = inner
-    values[last] = _parse(text, f"--set {override}")

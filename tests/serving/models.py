@@ -163,7 +163,8 @@ def sleep(seconds):
 
     one = {"output_types": [tf.int64], "output_shapes": [tf.TensorShape([])]}
     source = tf.data.Dataset.range(1)._variant_tensor
-    micros = tf.cast(tf.cast(seconds, tf.float64) * 1e6, tf.int64)
+    # A little longer: the clock that tells the time may be slowed down a little meanwhile.
+    micros = tf.cast(tf.cast(seconds, tf.float64) * 1.01e6, tf.int64)
     slept = tf.raw_ops.SleepDataset(input_dataset=source, sleep_microseconds=micros, **one)
     # Asked for a second element it would sleep again.
     first = tf.raw_ops.TakeDataset(input_dataset=slept, count=tf.constant(1, tf.int64), **one)

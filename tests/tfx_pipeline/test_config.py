@@ -76,6 +76,9 @@ def test_missing_and_malformed_files_are_explained(tmp_path):
         ExperimentConfig.load(broken)
     broken.write_text("- a\n- b\n", encoding="utf-8")
     with pytest.raises(UserError, match=r"is a mapping of keys to values\. Received: list"):
+        ExperimentConfig.load(broken, ["train.steps=3"])
+    broken.write_bytes("name: größe".encode("latin-1"))
+    with pytest.raises(UserError, match=r"broken.yaml: cannot be read as a YAML file: 'utf-8'"):
         ExperimentConfig.load(broken)
 
 

@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from tfx_pipeline.cli.places import ConfigOption
+
 app = typer.Typer(no_args_is_help=True, help="Run the pipeline on Kubeflow Pipelines v2.")
 
 Spec = Annotated[Path, typer.Argument(help="What `vlsearch kubeflow compile` wrote.")]
@@ -23,7 +25,7 @@ Thresholds = Annotated[
 
 @app.command("compile")
 def compile_(
-    config: Annotated[Path, typer.Option("--config", "-c", help="Experiment, a YAML file.")],
+    config: ConfigOption,
     output: Annotated[Path, typer.Option("--output", "-o", help="The spec.")] = Path(
         "pipeline.yaml"
     ),

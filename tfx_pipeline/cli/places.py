@@ -1,4 +1,4 @@
-"""Options that name a place: which of them may be a URI."""
+"""Options that name a place: which of them may be a URI, and what is looked at before all else."""
 
 from __future__ import annotations
 
@@ -7,8 +7,24 @@ from typing import Annotated
 
 import typer
 
+from tfx_pipeline.experiment_file import read_experiment
 from tfx_pipeline.storage.uris import check_local, is_uri
 
+
+def _is_an_experiment(path: Path) -> Path:
+    """Callback: a file that cannot be read is said at once, not after TensorFlow's import.
+
+    Raises:
+      UserError: it is missing, or not YAML.
+    """
+    read_experiment(path)
+    return path
+
+
+ConfigOption = Annotated[
+    Path,
+    typer.Option("--config", "-c", help="Experiment, a YAML file.", callback=_is_an_experiment),
+]
 DataOption = Annotated[
     str | None, typer.Option(help="Data folder (data.folder): a path, s3:// or gs://.")
 ]

@@ -8,11 +8,11 @@ from typing import Annotated
 
 import typer
 
-from tfx_pipeline.cli.places import BeamOption, DataOption, on_disk
+from tfx_pipeline.cli.places import BeamOption, ConfigOption, DataOption, on_disk
 
 
 def run(
-    config: Annotated[Path, typer.Option("--config", "-c", help="Experiment, a YAML file.")],
+    config: ConfigOption,
     overrides: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Override, e.g. train.steps=100."),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tfx_pipeline.cli.places import on_disk
+from tfx_pipeline.cli.places import ConfigOption, on_disk
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def tune(
-    config: Annotated[Path, typer.Option("--config", "-c", help="Experiment, a YAML file.")],
+    config: ConfigOption,
     data: Annotated[str, typer.Option(help="Data folder (data.folder): a path, s3:// or gs://.")],
     output: Annotated[
         Path, typer.Option(help="Output folder; a search in it goes on.", callback=on_disk)

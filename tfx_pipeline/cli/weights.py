@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from tfx_pipeline.cli.places import ConfigOption
+
 app = typer.Typer(no_args_is_help=True, help="Weights of CLIP and its descendants.")
 
 _FILES = typer.Argument(
@@ -20,7 +22,7 @@ _LAYOUT = typer.Option(
 @app.command("import")
 def import_(
     files: Annotated[list[Path], _FILES],
-    config: Annotated[Path, typer.Option("--config", "-c", help="Experiment, a YAML file.")],
+    config: ConfigOption,
     output: Annotated[Path, typer.Option("--output", help="File to write, .safetensors.")],
     layout: Annotated[str, _LAYOUT] = "auto",
     overrides: Annotated[

@@ -10,21 +10,40 @@ from tests.tfx_pipeline.conftest import REPOSITORY, VLSEARCH, vlsearch_anew
 HEAVY = ("tensorflow", "tfx", "apache_beam", "keras", "faiss", "numpy", "pyarrow", "pydantic")
 
 
-def test_help_names_every_command_and_imports_nothing_heavy():
+def run_and_list_imports(*arguments):
+    """What `vlsearch` prints, and after it what of `HEAVY` it imported."""
     code = (
         "import sys\nfrom tfx_pipeline.cli import main\n"
-        "sys.argv = ['vlsearch', '--help']\n"
+        f"sys.argv = ['vlsearch', *{arguments}]\n"
         "try:\n    main.main()\nexcept SystemExit:\n    pass\n"
         f"print('loaded:', [name for name in {HEAVY} if name in sys.modules])"
     )
-    result = subprocess.run(
+    return subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=REPOSITORY, check=True
     )
+
+
+def test_help_names_every_command_and_imports_nothing_heavy():
+    result = run_and_list_imports("--help")
     commands = ["data", "run", "train", "evaluate", "compare", "tune", "serve", "query", "rollback"]
     commands += ["weights", "serving"]
     for command in (*commands, "version"):
         assert f" {command} " in result.stdout
     assert "loaded: []" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [
+        ("none.yaml", "none.yaml: no such configuration file. Experiments are in configs/"),
+        ("configs", "configs: cannot be read as a YAML file: [Errno 21] Is a directory: 'configs'"),
+        ("Makefile", "Makefile: not valid YAML: "),
+    ],
+)
+def test_an_experiment_that_is_none_is_said_before_anything_heavy_is_imported(file, message):
+    result = run_and_list_imports("run", "--config", file)
+    assert result.stderr.startswith(f"Error: {message}")
+    assert result.stdout in ("loaded: []\n", "loaded: ['pydantic']\n")  # Typer uses it
 
 
 def test_version_names_the_libraries_that_matter():
@@ -52,7 +71,6 @@ def test_version_names_the_libraries_that_matter():
             "--html names a file in an existing folder. Received: /nowhere/sheet.html.",
         ),
         (["rollback", "/nowhere"], "/nowhere is not a release root: it has no release.json."),
-        (["run", "--config", "none.yaml"], "none.yaml: no such configuration file."),
         (
             ["run", "--config", "configs/emoji.yaml", "--set", "train.stepz=1"],
             "Unknown key 'train.stepz'; did you mean 'train.steps'?",
