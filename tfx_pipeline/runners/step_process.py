@@ -30,10 +30,10 @@ _FORKS = "GRPC_ENABLE_FORK_SUPPORT"
 _context = multiprocessing.get_context("forkserver")
 
 
-def preload(modules: Sequence[str] = PRELOADED) -> None:
+def preload() -> None:
     """Start the process that all others are forked from, and wait until it has imported."""
     os.environ[_FORKS] = "1"
-    _context.set_forkserver_preload(list(modules))
+    _context.set_forkserver_preload(PRELOADED)
     first = _context.Process(target=_nothing)
     first.start()
     first.join()
