@@ -10,10 +10,9 @@ import tensorflow as tf
 def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
     """The dataset with numbers of parallel calls and sizes of buffers as given.
 
-    TensorFlow's tuning has a thread for each iterator, which sleeps longer from round to round, up
-    to a minute. An iterator that is let go wakes it and waits for it; but often it looks whether it
-    is to stop just before that is noted, and sleeps on (TensorFlow 2.21). Many trainings ended with
-    such a pause.
+    With TensorFlow's tuning (2.21), letting go of an iterator took 7 to 10 s without any work in
+    half of the short trainings. The tuning has a thread for each iterator, which sleeps longer from
+    round to round, up to a minute; it seems that it sometimes misses being woken.
     """
     options = tf.data.Options()
     options.autotune.enabled = False
