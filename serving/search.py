@@ -17,7 +17,7 @@ import numpy as np
 from serving.client import PredictClient
 from serving.errors import Code, ServingError, StatusError
 from serving.index import Hit, Index, SearchIndex
-from serving.release import INDEX, RELEASE_FILE, Release
+from serving.release import INDEX, RELEASE_FILE, Release, previous_release
 
 TEXT_TOWER = "text_tower"
 _SIGNATURE = "encode_text"
@@ -102,10 +102,9 @@ class SearchService:
         if current is not active:
             return current  # the one that was active has been unloaded
         with self._lock:
-            previous = active.release.previous
-            if self._before is None and previous is not None:
-                release = Release.load(self._root, previous)
-                self._before = _Active(release, self._load_index(release))
+            if self._before is None:
+                previous = previous_release(self._root, active.release)
+                self._before = None if previous is None else self._with_index(previous)
             return self._before
 
     def _current(self) -> _Active:
@@ -121,7 +120,7 @@ class SearchService:
         if self._active is not None and self._active.release == release:
             self._seen = stamp
         elif self._is_served(release):
-            self._active = _Active(release, self._load_index(release))
+            self._active = self._with_index(release)
             self._before = None
             self._seen = stamp
         elif self._active is None or not self._is_served(self._active.release):
@@ -130,10 +129,9 @@ class SearchService:
             self._before = None
 
     def _previous_served(self, release: Release) -> _Active:
-        if release.previous is not None:
-            previous = Release.load(self._root, release.previous)
-            if self._is_served(previous):
-                return _Active(previous, self._load_index(previous))
+        previous = previous_release(self._root, release)
+        if previous is not None and self._is_served(previous):
+            return self._with_index(previous)
         raise ServingError(
             f"The model server at {self._client.address} serves neither release {release.version} "
             f"of {self._root} nor the one before. Start it on this root with "
@@ -155,7 +153,7 @@ class SearchService:
             raise
         return any(s.version == wanted and s.state == "AVAILABLE" for s in statuses)
 
-    def _load_index(self, release: Release) -> Index:
+    def _with_index(self, release: Release) -> _Active:
         folder = self._root / INDEX / str(release.index)
         index = SearchIndex.load(folder, self._ef_search)
         if index.tower_version != release.models[TEXT_TOWER]:
@@ -163,7 +161,7 @@ class SearchService:
                 f"The index in {folder} belongs to tower version {index.tower_version}, release "
                 f"{release.version} names version {release.models[TEXT_TOWER]}. Publish it again."
             )
-        return index
+        return _Active(release, index)
 
     def _stamp(self) -> tuple[int, int, int] | None:
         try:

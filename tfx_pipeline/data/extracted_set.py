@@ -13,6 +13,7 @@ import numpy as np
 from tfx_pipeline.data.feature_extraction import encode_texts
 from tfx_pipeline.data.feature_set import SPLITS, FeatureSet, draw_splits
 from tfx_pipeline.data.folder import DataFolder
+from tfx_pipeline.data.writers import read_records
 from vl_models import features as f
 from vl_models.errors import UserError
 from vl_models.export import IMAGE_TOWER, TEXT_TOWER
@@ -114,11 +115,9 @@ def _read_items(folder: DataFolder, merge_splits: bool) -> list[_Item]:
 
 
 def _read(split: Path) -> Iterator[Mapping[str, Any]]:
-    import tensorflow as tf
-
     for shard in sorted(split.glob("data_tfrecord-*")):
-        for record in tf.data.TFRecordDataset(str(shard), "GZIP").as_numpy_iterator():
-            yield tf.train.Example.FromString(record).features.feature
+        for example in read_records(str(shard)):
+            yield example.features.feature
 
 
 def _heaviest(texts: Mapping[bytes, float], count: int) -> list[bytes]:

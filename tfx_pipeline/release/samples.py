@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from pathlib import Path
 
 import pyarrow.parquet as pq
+
+from tfx_pipeline.data.writers import read_records
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,10 +38,10 @@ def sample_examples(pattern: str, count: int) -> list[SampleExample]:
 
     from vl_models import features
 
-    files = tf.io.gfile.glob(pattern)
+    records = itertools.chain.from_iterable(map(read_records, sorted(tf.io.gfile.glob(pattern))))
     samples = []
-    for record in tf.data.TFRecordDataset(sorted(files), "GZIP").take(count).as_numpy_iterator():
-        example = tf.train.Example.FromString(record).features.feature
+    for record in itertools.islice(records, count):
+        example = record.features.feature
         samples.append(
             SampleExample(
                 example[features.IMAGE_ID].bytes_list.value[0].decode("utf-8"),
