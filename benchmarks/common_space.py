@@ -24,14 +24,14 @@ SYSTEMS = ("ucal", "acmr", "dscmr", "ssah", "tfnh")
 SUPERVISED = ("acmr", "dscmr", "ssah", "tfnh")
 HASHING = ("ssah", "tfnh")
 # Changes of a system that are measured beside it.
-BY_CODE, ALONE = "model.search_by=code", "model.objectives=[{kind: label_classifier}]"
+BY_VECTOR, ALONE = "model.search_by=vector", "model.tasks=[{kind: label_classifier}]"
 VARIANTS = {
     "acmr": {
         "without adversary": (ALONE,),
-        "by code": (BY_CODE,),
-        "by code without adversary": (BY_CODE, ALONE),
+        "by code": (BY_VECTOR,),
+        "by code without adversary": (BY_VECTOR, ALONE),
     },
-    "ucal": {"without adversary": ("model.objectives=[{kind: pair_margin, margin: 1.0}]",)},
+    "ucal": {"without adversary": ("model.tasks=[{kind: pair_margin, margin: 1.0}]",)},
 }
 REPOSITORY = Path(__file__).resolve().parents[1]
 

@@ -32,9 +32,9 @@ def random_batch(rows: int) -> dict[str, tf.Tensor]:
     random = np.random.default_rng(0)
     highest = np.iinfo(np.int64).max
     return {
-        "image_key": tf.constant(random.integers(0, highest, rows)),
-        "query_key": tf.constant(random.integers(0, highest, rows)),
-        "clicked_query_keys": tf.constant(random.integers(0, highest, (rows, KNOWN_CLICKS))),
+        "image_id_hash": tf.constant(random.integers(0, highest, rows)),
+        "query_hash": tf.constant(random.integers(0, highest, rows)),
+        "clicked_query_hashes": tf.constant(random.integers(0, highest, (rows, KNOWN_CLICKS))),
     }
 
 
@@ -70,7 +70,7 @@ def main() -> None:
         return tape.gradient(value, [image, text])
 
     def queue_loss(mask_known: bool) -> tf.Tensor:
-        texts, images = queues.hidden(batch, arguments.batch, arguments.batch, mask_known)
+        texts, images = queues.excluded(batch, arguments.batch, arguments.batch, mask_known)
         to_text = queue_logits(image, text_key, [Negatives(queues.text.entries(), texts)], SCALE)
         to_image = queue_logits(text, image_key, [Negatives(queues.image.entries(), images)], SCALE)
         return tf.reduce_mean(queue_cross_entropy(to_text) + queue_cross_entropy(to_image))

@@ -101,9 +101,9 @@ def trace_step(config_file: str, replicas: int):
         "image": tf.zeros([rows, size, size, 3], tf.uint8),
         "token_ids": tf.ones([rows * texts, length], tf.int32),
         "text_mask": tf.ones([rows * texts, length], tf.bool),
-        "image_key": tf.range(rows, dtype=tf.int64),
-        "query_key": tf.range(rows * texts, dtype=tf.int64),
-        "clicked_query_keys": -tf.ones([rows, config.input.max_clicked_queries], tf.int64),
+        "image_id_hash": tf.range(rows, dtype=tf.int64),
+        "query_hash": tf.range(rows * texts, dtype=tf.int64),
+        "clicked_query_hashes": -tf.ones([rows, config.input.max_clicked_queries], tf.int64),
         "seed": tf.zeros([rows, 2], tf.int32),
     }
     distributed = {

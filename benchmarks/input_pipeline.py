@@ -27,10 +27,10 @@ import tensorflow as tf
 from _shared import Results, add_photos_argument, argument_parser, photo_files
 
 from vl_models import features as f
-from vl_models.augmentations import PRESETS
-from vl_models.training.examples import InputConfig
-from vl_models.training.input import Feed, make_dataset
-from vl_models.training.records import find_shards
+from vl_models.input.augmentations import PRESETS
+from vl_models.input.examples import InputConfig
+from vl_models.input.records import find_shards
+from vl_models.input.source import Feed, make_dataset
 
 STORED_SIDE, MODEL_SIDE, BATCH, SHARDS = 256, 224, 64, 4
 CPUS = len(os.sched_getaffinity(0))

@@ -31,8 +31,8 @@ class Curve:
     """A trainer's hook that keeps what it measures on one batch of the whole val split."""
 
     def __init__(self, source):
-        from vl_models.training.input import Feed
-        from vl_models.training.records import START
+        from vl_models.input.records import START
+        from vl_models.input.source import Feed
 
         rows = source.steps_per_epoch(1)
         self._batch, _ = next(source.open(Feed(batch_size=rows, seed=1), START))
@@ -40,12 +40,12 @@ class Curve:
 
     def __call__(self, step, model):
         from tfx_pipeline.evaluation.separability import modality_classifier_accuracy
-        from vl_models.losses.positives import PairKeys, known_positives, own_pairs
+        from vl_models.losses.positives import PairHashes, known_positives, own_pairs
         from vl_models.metrics.in_batch import in_batch_recall
 
         batch = self._batch
         images, texts = model.encode_image(batch).numpy(), model.encode_text(batch).numpy()
-        keys = PairKeys.of_batch(batch, len(images), len(texts))
+        keys = PairHashes.of_batch(batch, len(images), len(texts))
         own, known = own_pairs(keys, keys).numpy(), known_positives(keys, keys).numpy()
         recall = in_batch_recall(images @ texts.T, own, known, k=10)["recall@10"]
         accuracy = modality_classifier_accuracy(images, texts, seed=0)
@@ -54,8 +54,8 @@ class Curve:
         return {"recall@10": float(recall), "modality_classifier/accuracy": accuracy}
 
 
-def objectives(schedule, weight, rows):
-    """The value of ``model.objectives``."""
+def tasks(schedule, weight, rows):
+    """The value of ``model.tasks``."""
     if schedule == NONE:
         return "[]"
     scale = f", instances: {round(RISE * rows)}" if schedule == "dgrl" else ""
@@ -76,7 +76,7 @@ def train(data, run, schedule, arguments, seed):
 
     config = ExperimentConfig.load(REPOSITORY / "configs" / "emoji.yaml", [f"data.folder={data}"])
     rows = arguments.steps * config.train.global_batch_size
-    adversary = f"model.objectives={objectives(schedule, arguments.weight, rows)}"
+    adversary = f"model.tasks={tasks(schedule, arguments.weight, rows)}"
     config = ExperimentConfig.load(
         REPOSITORY / "configs" / "emoji.yaml",
         [

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from vl_models.images import decode_and_crop
+from vl_models.input.images import decode_and_crop
 from vl_models.models.base import VisionLanguageModel
 from vl_models.text.factory import vocabulary_files
 from vl_models.text.tokenizer import Tokenizer

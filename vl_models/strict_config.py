@@ -10,6 +10,16 @@ from typing import Any
 
 import pydantic
 
+# Keys that were renamed, old to new: whoever still writes the old one is told the new one.
+RENAMED = {
+    "objectives": "tasks",
+    "hidden": "hidden_widths",
+    "label_hidden": "label_hidden_width",
+    "classifier_hidden": "classifier_hidden_width",
+    "queue_query_keys": "queue_query_hashes",
+    "code_activation": "vector_activation",
+}
+
 
 class StrictConfig(pydantic.BaseModel):
     """Base of all configuration models: immutable, and an unknown key is an error."""
@@ -42,6 +52,8 @@ def _explain(details: Any, root: type[pydantic.BaseModel]) -> str:
     kind = details["type"]
     if kind == "extra_forbidden":
         names = _sibling_names(location, root)
+        if (renamed := RENAMED.get(str(location[-1]))) in names:
+            return f"Key '{key}' is now called '{_replace_last(key, str(renamed))}'."
         nearest = difflib.get_close_matches(str(location[-1]), names, n=1, cutoff=0.0)
         hint = f"; did you mean '{_replace_last(key, nearest[0])}'?" if nearest else "."
         return f"Unknown key '{key}'{hint} Valid keys here: {', '.join(sorted(names))}."

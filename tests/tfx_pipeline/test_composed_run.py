@@ -23,10 +23,10 @@ model:
   system: ssah
   embedding_dim: 16
   feature_dim: 16
-  label_hidden: 16
+  label_hidden_width: 16
   bank_size: 64
-  image: {kind: features, hidden: [16], activation: relu}
-  text: {kind: features, hidden: [16], activation: relu}
+  image: {kind: features, hidden_widths: [16], activation: relu}
+  text: {kind: features, hidden_widths: [16], activation: relu}
 input: {max_clicked_queries: 0}
 zero_shot: null
 train: {global_batch_size: 16, steps: 20, learning_rate: 1.0e-3}

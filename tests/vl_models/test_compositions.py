@@ -12,7 +12,7 @@ WIDTH = 4  # of what make_model's towers give
 
 
 def make_top(system="ucal", width=WIDTH, **changes):
-    side = {"kind": "features", "width": width, "hidden": [6]}
+    side = {"kind": "features", "width": width, "hidden_widths": [6]}
     values = {"system": system, "image": side, "text": side, **changes}
     return build_model(model_config_from_dict(values))
 

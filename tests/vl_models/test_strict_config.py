@@ -74,3 +74,16 @@ def test_configurations_cannot_be_changed():
     config = Experiment(optimizer=Optimizer(learning_rate=1.0))
     with pytest.raises(pydantic.ValidationError):
         config.seed = 3
+
+
+def test_a_renamed_key_is_answered_with_its_new_name():
+    class Tower(StrictConfig):
+        hidden_widths: tuple[int, ...] = ()
+
+    class Model(StrictConfig):
+        image: Tower = Tower()
+
+    with pytest.raises(pydantic.ValidationError) as error:
+        Model.model_validate({"image": {"hidden": [8]}})
+    text = explain_validation_error(error.value, "experiment.yaml", Model)
+    assert text == "experiment.yaml: Key 'image.hidden' is now called 'image.hidden_widths'."

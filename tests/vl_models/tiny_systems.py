@@ -32,9 +32,9 @@ def make_batch(rows=4, texts_per_image=1):
     return {
         "image": tf.constant(random.integers(0, 256, (rows, 16, 16, 3)), tf.uint8),
         **tokens,
-        "image_key": tf.range(rows, dtype=tf.int64),
-        "query_key": tf.constant(random.integers(0, 3, texts), tf.int64),
-        "clicked_query_keys": tf.constant(random.integers(-1, 3, (rows, 2)), tf.int64),
+        "image_id_hash": tf.range(rows, dtype=tf.int64),
+        "query_hash": tf.constant(random.integers(0, 3, texts), tf.int64),
+        "clicked_query_hashes": tf.constant(random.integers(-1, 3, (rows, 2)), tf.int64),
         "query_weight": tf.constant(random.uniform(0.5, 2.0, texts), tf.float32),
         "image_log_q": tf.constant(np.log(random.uniform(0.1, 0.4, rows)), tf.float32),
         "label_id": tf.constant(np.arange(rows) % 3 - 1, tf.int32),

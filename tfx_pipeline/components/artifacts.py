@@ -45,10 +45,10 @@ class VectorIndex(Artifact):
     TYPE_NAME = "vlsearch.VectorIndex"
 
 
-class Release(Artifact):
+class PushedRelease(Artifact):
     """What was released (`release.json` as written to the serving root), or why not."""
 
-    TYPE_NAME = "vlsearch.Release"
+    TYPE_NAME = "vlsearch.PushedRelease"
 
 
 TYPES: tuple[type[Artifact], ...] = (
@@ -58,5 +58,5 @@ TYPES: tuple[type[Artifact], ...] = (
     Vocabulary,
     Evaluation,
     VectorIndex,
-    Release,
+    PushedRelease,
 )

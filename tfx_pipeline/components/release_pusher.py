@@ -11,7 +11,7 @@ from tfx.dsl.component.experimental.decorators import component
 from tfx.types import standard_artifacts
 from tfx.utils import path_utils
 
-from tfx_pipeline.components.artifacts import METRICS_FILE, Evaluation, Release, VectorIndex
+from tfx_pipeline.components.artifacts import METRICS_FILE, Evaluation, PushedRelease, VectorIndex
 
 
 @component
@@ -21,7 +21,7 @@ def ReleasePusher(
     evaluation: InputArtifact[Evaluation],
     blessing: InputArtifact[standard_artifacts.ModelBlessing],
     infra_blessing: InputArtifact[standard_artifacts.InfraBlessing],
-    release: OutputArtifact[Release],
+    release: OutputArtifact[PushedRelease],
     serving_root: Parameter[str],
     version: Parameter[int],
     experiment: Parameter[str],

@@ -104,7 +104,7 @@ def _extracted(shard: Path, image_tower: Tower, text_tower: Tower) -> Iterator[b
     """Serialised Examples of one shard, a batch of them encoded at a time."""
     import tensorflow as tf
 
-    from vl_models.untuned import untuned
+    from vl_models.input.untuned import untuned
 
     records = untuned(tf.data.TFRecordDataset(str(shard), "GZIP").batch(_BATCH))
     for batch in records.as_numpy_iterator():

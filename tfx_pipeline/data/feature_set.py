@@ -29,7 +29,7 @@ class FeatureSet:
       label: bool[n, C], multi-hot; False everywhere without labels.
       label_names: C names.
       split: n of "train", "val", "test".
-      text_label: bool[n, C'], of the texts by a label system of their own; C' is 0 without one.
+      text_label: bool[n, C'], of the texts by a label set of their own; C' is 0 without one.
       text_label_names: C' names.
     """
 
@@ -110,7 +110,7 @@ def read_feature_set(
       image: name of the image features [n, d_i].
       text: name of the text features [n, d_t].
       label: name of the labels: whole numbers [n] (or [n, 1]) from 0, or multi-hot [n, C].
-      text_label: name of the labels of the texts by a label system of their own, likewise.
+      text_label: name of the labels of the texts by a label set of their own, likewise.
       split: name of the splits, strings [n]: train, val, test.
       classes: whole numbers of ``label`` must be below it; without it, the labels that occur count.
       allow_missing: whether a row that is NaN throughout is a missing modality.

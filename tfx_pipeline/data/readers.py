@@ -267,7 +267,7 @@ def _read_local_tfrecord(path: str, local: str) -> Iterator[RawBatch]:
     """The rows of the file ``local``, which is called ``path`` towards people."""
     import tensorflow as tf
 
-    from vl_models.untuned import untuned
+    from vl_models.input.untuned import untuned
 
     compression = "GZIP" if path.endswith(".gz") else ""
     stream = iter(untuned(tf.data.TFRecordDataset([local], compression)).as_numpy_iterator())

@@ -82,7 +82,7 @@ def read_records(path: str) -> Iterator[Any]:
     """The tf.Examples of a GZIP TFRecord file."""
     import tensorflow as tf
 
-    from vl_models.untuned import untuned
+    from vl_models.input.untuned import untuned
 
     # In small batches: one tf.data call per record would cost as much as encoding an image.
     for batch in untuned(tf.data.TFRecordDataset([path], "GZIP").batch(16)).as_numpy_iterator():

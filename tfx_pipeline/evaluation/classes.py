@@ -22,7 +22,7 @@ from tfx_pipeline.evaluation.metric_keys import (
     check_threshold_keys,
     class_metric_keys,
 )
-from tfx_pipeline.evaluation.result import EmbeddingSample, Evaluation
+from tfx_pipeline.evaluation.result import EmbeddingSample, EvaluationResult
 from tfx_pipeline.evaluation.separability import (
     modality_classifier_accuracy,
     modality_silhouette,
@@ -49,7 +49,7 @@ def evaluate_classes(
     text_tower: str | Path,
     data: FeatureSet,
     config: EvaluationConfig,
-) -> Evaluation:
+) -> EvaluationResult:
     """Encode the evaluated splits, let each modality search the other, and measure the gap.
 
     The gallery of a direction is the other modality of the same splits, the query's own partner
@@ -100,7 +100,7 @@ def evaluate_classes(
     metrics[MODALITY_GAP] = modality_gap(*pair)
     metrics[MODALITY_CLASSIFIER] = modality_classifier_accuracy(*pair, seed)
     metrics[MODALITY_SILHOUETTE] = modality_silhouette(*pair, seed)
-    return Evaluation(
+    return EvaluationResult(
         config=config,
         metrics={key: metrics[key] for key in keys},
         intervals=intervals,

@@ -25,7 +25,7 @@ from tfx_pipeline.evaluation.metric_keys import (
 )
 from tfx_pipeline.evaluation.per_query import direction_table
 from tfx_pipeline.evaluation.relevance import read_relevance
-from tfx_pipeline.evaluation.result import Evaluation
+from tfx_pipeline.evaluation.result import EvaluationResult
 from tfx_pipeline.evaluation.sample import draw_sample
 from tfx_pipeline.evaluation.slices import slice_masks, slice_values
 from tfx_pipeline.evaluation.zero_shot import measure_zero_shot, read_setup
@@ -43,7 +43,7 @@ def evaluate_release(
     relevance_path: str | Path,
     config: EvaluationConfig,
     baseline: Mapping[str, float | None] | None = None,
-) -> Evaluation:
+) -> EvaluationResult:
     """Encode the evaluated queries and the gallery with the exported towers, rank, and decide.
 
     Args:
@@ -88,7 +88,7 @@ def evaluate_release(
     metrics = {key: values[key] for key in keys}
     examples, failures = pick_examples(data, rankings.get("text_to_image"), config)
     shown = {hit.image_id for example in examples + failures for hit in example.shown}
-    return Evaluation(
+    return EvaluationResult(
         config=config,
         metrics=metrics,
         intervals=intervals,

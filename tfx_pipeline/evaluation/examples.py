@@ -9,7 +9,7 @@ import numpy as np
 
 from tfx_pipeline.evaluation.config import EvaluationConfig
 from tfx_pipeline.evaluation.encoded_data import EncodedData
-from tfx_pipeline.evaluation.result import Example, Hit
+from tfx_pipeline.evaluation.result import Example, JudgedHit
 from vl_models.metrics.ranking import Ranking
 
 
@@ -66,8 +66,8 @@ def _example(row: int, data: EncodedData, ranking: Ranking, results: int) -> Exa
         for item, counted in zip(judgements.item[mine], judgements.counted[mine])
     }
 
-    def hit(item: int) -> Hit:
-        return Hit(data.image_ids[item], float(scores[item]), marks.get(item, ""))
+    def hit(item: int) -> JudgedHit:
+        return JudgedHit(data.image_ids[item], float(scores[item]), marks.get(item, ""))
 
     best = int(np.searchsorted(ranking.query, row))
     return Example(

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from vl_models import features
 from vl_models.errors import UserError
-from vl_models.untuned import untuned
+from vl_models.input.untuned import untuned
 
 
 def read_batches(

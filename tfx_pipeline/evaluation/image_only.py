@@ -16,7 +16,7 @@ from tfx_pipeline.evaluation.metric_keys import (
     KNN_NEIGHBOURS,
     check_threshold_keys,
 )
-from tfx_pipeline.evaluation.result import EmbeddingSample, Evaluation
+from tfx_pipeline.evaluation.result import EmbeddingSample, EvaluationResult
 from tfx_pipeline.evaluation.sample import image_labels
 from tfx_pipeline.evaluation.zero_shot import mean_with_interval
 from vl_models.export import ENCODE_IMAGE
@@ -26,7 +26,7 @@ from vl_models.metrics.retrieval import PerQuery
 
 def evaluate_images(
     image_tower: str | Path, gallery_dir: str | Path, config: EvaluationConfig
-) -> Evaluation:
+) -> EvaluationResult:
     """Encode the gallery and classify each labelled image by its labelled neighbours.
 
     Args:
@@ -52,7 +52,7 @@ def evaluate_images(
     metrics = {KNN_ACCURACY: value}
     generator = np.random.default_rng(config.bootstrap.seed)
     shown = np.sort(generator.permutation(len(images))[: config.report.sample])
-    return Evaluation(
+    return EvaluationResult(
         config=config,
         metrics=metrics,
         intervals={KNN_ACCURACY: interval},

@@ -13,7 +13,7 @@ from vl_models.metrics.bootstrap import Interval
 
 
 @dataclass(frozen=True)
-class Hit:
+class JudgedHit:
     """One image in the results of a query.
 
     ``mark`` is "correct" (clicked in the evaluated split), "known" (clicked in another split,
@@ -40,11 +40,11 @@ class Example:
     query: str
     language: str
     rank: int
-    hits: tuple[Hit, ...]
-    wanted: Hit
+    hits: tuple[JudgedHit, ...]
+    wanted: JudgedHit
 
     @property
-    def shown(self) -> tuple[Hit, ...]:
+    def shown(self) -> tuple[JudgedHit, ...]:
         """Every image that the report shows for this query."""
         return (*self.hits, self.wanted)
 
@@ -85,7 +85,7 @@ class AttentionMap:
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class EvaluationResult:
     """Metrics of one release on one data set.
 
     Attributes:

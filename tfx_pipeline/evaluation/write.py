@@ -9,13 +9,13 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from tfx_pipeline.evaluation.result import Evaluation
+from tfx_pipeline.evaluation.result import EvaluationResult
 from tfx_pipeline.report.facts import ReportFacts
 from tfx_pipeline.report.render import render_report
 
 
 def write_evaluation(
-    evaluation: Evaluation,
+    evaluation: EvaluationResult,
     out_dir: str | Path,
     history_path: str | Path | None = None,
     config_yaml: str = "",

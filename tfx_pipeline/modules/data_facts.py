@@ -12,11 +12,11 @@ import numpy as np
 from tfx_pipeline.config import ExperimentConfig
 from tfx_pipeline.modules.sources import TRAIN, source_names, split_pattern
 from vl_models import features as f
+from vl_models.input.feature_facts import class_names, feature_statistics
+from vl_models.input.records import find_shards
 from vl_models.models.base import ModelConfig
 from vl_models.models.registry import modalities
 from vl_models.text.tokenizer import Tokenizer
-from vl_models.training.feature_facts import class_names, feature_statistics
-from vl_models.training.records import find_shards
 
 _FEATURES = {"image_features": f.IMAGE_FEATURES, "text_features": f.QUERY_FEATURES}
 
@@ -29,7 +29,7 @@ class DataFacts:
       model: with vocabulary size, widths, number of classes and sources filled in.
       statistics: modality of features → (mean, standard deviation), float64[d] each.
       labels: names of the labels, if the system learns from them: ``classes`` and, where the texts
-        have a label system of their own, ``text_classes``.
+        have a label set of their own, ``text_classes``.
     """
 
     model: ModelConfig

@@ -8,10 +8,10 @@ from types import MappingProxyType
 
 from tfx_pipeline.config import InputOptions, SourceOptions
 from vl_models.errors import UserError
+from vl_models.input.examples import InputConfig
+from vl_models.input.source import RecordSource, TextFunction, WeightFunction
 from vl_models.models.base import ModelConfig
 from vl_models.models.registry import modalities
-from vl_models.training.examples import InputConfig
-from vl_models.training.input import RecordSource, TextFunction, WeightFunction
 
 TRAIN, VALIDATION = "train", "val"
 

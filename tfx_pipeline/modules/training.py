@@ -27,12 +27,12 @@ from tfx_pipeline.tuning.space import from_values, with_values
 from vl_models import features
 from vl_models.errors import Interrupted
 from vl_models.export import export_compositions, export_towers
+from vl_models.input.source import TextFunction, WeightFunction
 from vl_models.models.base import VisionLanguageModel
 from vl_models.models.registry import create_model, modalities
 from vl_models.text.factory import load_tokenizer
 from vl_models.text.tokenizer import Tokenizer
 from vl_models.training import validation
-from vl_models.training.input import TextFunction, WeightFunction
 from vl_models.training.logging import HISTORY
 from vl_models.training.strategy import make_strategy
 from vl_models.training.trainer import Hook, Trainer

@@ -13,7 +13,7 @@ NEXT_VERSION = 0  # as the version: one more than there is when the pusher runs
 
 
 @dataclasses.dataclass(frozen=True)
-class Place:
+class ReleasePlace:
     """Where a submission stands among the releases that there are."""
 
     submitted: str
@@ -29,7 +29,7 @@ def current_metrics(serving_root: str | Path) -> dict[str, float | None] | None:
 
 def place_release(
     serving_root: Path, key: str, submitted: str, publish_to: str | None = None
-) -> Place:
+) -> ReleasePlace:
     """Version, baseline and time of a submission, as the serving root has them.
 
     Args:
@@ -58,4 +58,6 @@ def place_release(
     else:
         version = max(next_version(serving_root), (published or 0) + 1)
         baseline = current.metrics if current is not None else None
-    return Place(submitted, version, json.dumps(baseline, sort_keys=True) if baseline else "")
+    return ReleasePlace(
+        submitted, version, json.dumps(baseline, sort_keys=True) if baseline else ""
+    )

@@ -55,7 +55,7 @@ def count_label_texts(pattern: str) -> Counter[str]:
     import tensorflow as tf
 
     from vl_models import features
-    from vl_models.untuned import untuned
+    from vl_models.input.untuned import untuned
 
     counts: Counter[str] = Counter()
     folder = Path(pattern).parent

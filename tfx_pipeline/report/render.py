@@ -7,7 +7,7 @@ from pathlib import Path
 import markupsafe
 
 from tfx_pipeline.evaluation.metric_keys import MODALITY_GAP
-from tfx_pipeline.evaluation.result import Evaluation
+from tfx_pipeline.evaluation.result import EvaluationResult
 from tfx_pipeline.report import tables
 from tfx_pipeline.report.facts import ReportFacts
 from tfx_pipeline.report.history import read_history
@@ -19,7 +19,7 @@ _TEMPLATE = Path(__file__).with_name("report.html.j2")
 
 
 def render_report(
-    evaluation: Evaluation,
+    evaluation: EvaluationResult,
     history_path: str | Path | None,
     config_yaml: str,
     facts: ReportFacts | None,

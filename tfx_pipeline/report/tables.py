@@ -21,7 +21,7 @@ from tfx_pipeline.evaluation.metric_keys import (
     measure_names,
     with_direction,
 )
-from tfx_pipeline.evaluation.result import Evaluation
+from tfx_pipeline.evaluation.result import EvaluationResult
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Cell:
     trend: str = ""
 
 
-def cell(evaluation: Evaluation, key: str) -> Cell:
+def cell(evaluation: EvaluationResult, key: str) -> Cell:
     """The metric ``key`` with its interval and its difference against the current release."""
     value = evaluation.metrics[key]
     if math.isnan(value):
@@ -66,7 +66,7 @@ def headline_names(config: EvaluationConfig) -> list[str]:
     return [*(f"recall@{k}" for k in config.ks), "mrr", f"ndcg@{config.ks[-1]}", MEDIAN_RANK]
 
 
-def headline(evaluation: Evaluation) -> list[Cell]:
+def headline(evaluation: EvaluationResult) -> list[Cell]:
     """The metrics one looks at first, in the first direction of the evaluation."""
     direction = evaluation.config.directions[0]
     names = headline_names(evaluation.config)
@@ -84,7 +84,7 @@ def headline(evaluation: Evaluation) -> list[Cell]:
     return [cell(evaluation, key) for key in keys if key in evaluation.metrics]
 
 
-def direction_rows(evaluation: Evaluation) -> tuple[list[str], list[tuple[str, list[Cell]]]]:
+def direction_rows(evaluation: EvaluationResult) -> tuple[list[str], list[tuple[str, list[Cell]]]]:
     """Column names and one row per measure: every direction and, of two, their mean.
 
     No rows for a system without texts.
@@ -103,7 +103,7 @@ def direction_rows(evaluation: Evaluation) -> tuple[list[str], list[tuple[str, l
     return [column.replace("_", " ") for column in columns], rows
 
 
-def _class_rows(evaluation: Evaluation) -> tuple[list[str], list[tuple[str, list[Cell]]]]:
+def _class_rows(evaluation: EvaluationResult) -> tuple[list[str], list[tuple[str, list[Cell]]]]:
     """As `direction_rows`, of an evaluation by class."""
     columns = (IMAGE_TO_TEXT, TEXT_TO_IMAGE, MEAN)
     ending = f"/{MEAN}"
@@ -112,7 +112,9 @@ def _class_rows(evaluation: Evaluation) -> tuple[list[str], list[tuple[str, list
     return [column.replace("_", " ") for column in columns], rows
 
 
-def slice_tables(evaluation: Evaluation) -> list[tuple[str, list[tuple[str, int, list[Cell]]]]]:
+def slice_tables(
+    evaluation: EvaluationResult,
+) -> list[tuple[str, list[tuple[str, int, list[Cell]]]]]:
     """Per slice: (name, rows of (value, number of queries, cells of the headline measures))."""
     if TEXT_TO_IMAGE not in evaluation.config.directions:
         return []
@@ -133,7 +135,7 @@ def slice_tables(evaluation: Evaluation) -> list[tuple[str, list[tuple[str, int,
     return tables
 
 
-def zero_shot_rows(evaluation: Evaluation) -> tuple[list[str], list[tuple[str, list[Cell]]]]:
+def zero_shot_rows(evaluation: EvaluationResult) -> tuple[list[str], list[tuple[str, list[Cell]]]]:
     """Column names and rows: the exported classifier, then the classes under each prefix."""
     start = f"{ZERO_SHOT}/"
     names = [key for key in evaluation.metrics if key.startswith(start)]

@@ -17,7 +17,7 @@ from tfx.orchestration.pipeline import Pipeline
 from tfx.orchestration.portable import launcher, runtime_parameter_utils
 from tfx.proto.orchestration import pipeline_pb2
 
-from tfx_pipeline.components.artifacts import Evaluation, RejectedRows, Release
+from tfx_pipeline.components.artifacts import Evaluation, PushedRelease, RejectedRows
 from tfx_pipeline.config import ExperimentConfig
 from tfx_pipeline.pipeline import build_components
 from tfx_pipeline.runners import steps
@@ -122,5 +122,5 @@ def _collect(
         submission,
         evaluation=artifacts[Evaluation.TYPE_NAME].uri,
         rejected=artifacts[RejectedRows.TYPE_NAME].uri,
-        release=artifacts[Release.TYPE_NAME],
+        release=artifacts[PushedRelease.TYPE_NAME],
     )

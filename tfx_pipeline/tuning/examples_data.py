@@ -11,7 +11,7 @@ import tensorflow as tf
 from tfx_pipeline.data import writers
 from tfx_pipeline.modules.sources import TRAIN, VALIDATION, split_pattern
 from vl_models import features
-from vl_models.training.records import find_shards, read_records
+from vl_models.input.records import find_shards, read_records
 
 _GALLERY_FEATURES = (features.IMAGE_ID, features.IMAGE_ENCODED, features.LABEL_TEXT)
 

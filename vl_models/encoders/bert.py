@@ -27,7 +27,7 @@ class BertEncoder(keras.layers.Layer):
       width: W, width of a token.
       depth: number of blocks.
       heads: attention heads; BERT takes W / 64.
-      mlp_ratio: hidden width of the perceptrons over W.
+      mlp_ratio: hidden width of the MLPs over W.
       activation: "gelu" (BERT), "quick_gelu" or "relu".
       pooling: "cls" (first token) or "mean" (of the tokens).
       dropout: rate on embeddings and residual branches while training.

@@ -126,20 +126,20 @@ class BertConfig(_TransformerConfig):
     pooling: Literal["cls", "mean"] = "cls"
 
 
-class FeaturesConfig(StrictConfig):
+class FeatureEncoderConfig(StrictConfig):
     """Configuration of `FeatureEncoder`; ``width`` is the data's, the trainer sets it."""
 
     kind: Literal["features"]
     width: PositiveInt | None = None
-    hidden: tuple[PositiveInt, ...] = ()
+    hidden_widths: tuple[PositiveInt, ...] = ()
     activation: FeatureActivation = "tanh"
     standardize: bool = True
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     input_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
 
 
-AnyImageConfig = ViTConfig | CNNConfig | KerasHubImageConfig | FeaturesConfig
-AnyTextConfig = TextTransformerConfig | BertConfig | KerasHubTextConfig | FeaturesConfig
+AnyImageConfig = ViTConfig | CNNConfig | KerasHubImageConfig | FeatureEncoderConfig
+AnyTextConfig = TextTransformerConfig | BertConfig | KerasHubTextConfig | FeatureEncoderConfig
 ImageEncoderConfig = Annotated[AnyImageConfig, Field(discriminator="kind")]
 TextEncoderConfig = Annotated[AnyTextConfig, Field(discriminator="kind")]
 
@@ -184,7 +184,7 @@ def build_text_encoder(
       ValueError: another encoder than `TextTransformer` is to take a prefix.
     """
     arguments = config.model_dump(exclude={"kind"} | _of_the_data(config))
-    if isinstance(config, FeaturesConfig):
+    if isinstance(config, FeatureEncoderConfig):
         return FeatureEncoder(name=name, dtype=dtype, **arguments)
     assert vocabulary_size is not None, "a text encoder of tokens"
     if isinstance(config, TextTransformerConfig):
@@ -205,4 +205,4 @@ def build_text_encoder(
 
 def _of_the_data(config: AnyImageConfig | AnyTextConfig) -> set[str]:
     """Keys that tell of the data and are no argument of the encoder."""
-    return {"width"} if isinstance(config, FeaturesConfig) else set()
+    return {"width"} if isinstance(config, FeatureEncoderConfig) else set()

@@ -26,7 +26,7 @@ class FeatureEncoder(keras.layers.Layer):
     exported tower takes raw features.
 
     Args:
-      hidden: widths of the dense layers; none leaves the standardised features.
+      hidden_widths: widths of the dense layers; none leaves the standardised features.
       activation: of every dense layer.
       standardize: whether `adapt` takes effect.
       dropout: share of each hidden layer's units that is left out in training, drawn by the
@@ -36,7 +36,7 @@ class FeatureEncoder(keras.layers.Layer):
 
     def __init__(
         self,
-        hidden: Sequence[int] = (),
+        hidden_widths: Sequence[int] = (),
         activation: Activation = "tanh",
         standardize: bool = True,
         dropout: float = 0.0,
@@ -44,7 +44,7 @@ class FeatureEncoder(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.hidden = tuple(hidden)
+        self.hidden_widths = tuple(hidden_widths)
         self.activation = activation
         self.standardize = standardize
         self.dropout = dropout
@@ -56,7 +56,7 @@ class FeatureEncoder(keras.layers.Layer):
         self.mean = self._statistic("mean", width, "zeros")
         self.deviation = self._statistic("deviation", width, "ones")
         self.dense = []
-        for place, units in enumerate(self.hidden):
+        for place, units in enumerate(self.hidden_widths):
             layer = keras.layers.Dense(
                 units, activation=self.activation, dtype=self.dtype_policy, name=f"dense_{place}"
             )
@@ -100,7 +100,7 @@ class FeatureEncoder(keras.layers.Layer):
         """Constructor arguments."""
         return {
             **super().get_config(),
-            "hidden": self.hidden,
+            "hidden_widths": self.hidden_widths,
             "activation": self.activation,
             "standardize": self.standardize,
             "dropout": self.dropout,
@@ -108,7 +108,7 @@ class FeatureEncoder(keras.layers.Layer):
         }
 
     def _drop(self, x: Any, share: float, seeds: Any, place: int) -> Any:
-        """Set units to 0 with this chance, and scale the others up."""
+        """Set units to 0 with this probability, and scale the others up."""
         if not share:
             return x
         if seeds is None:

@@ -26,7 +26,7 @@ class TextTransformer(keras.layers.Layer):
       width: W, width of a token.
       depth: number of blocks.
       heads: attention heads.
-      mlp_ratio: hidden width of the perceptrons over W.
+      mlp_ratio: hidden width of the MLPs over W.
       activation: "gelu", "quick_gelu" (CLIP) or "relu".
       causal: position i attends to positions ≤ i only (CLIP).
       pooling: "cls" (first token), "mean" (of the tokens) or "eot" (last token: the end

@@ -1,6 +1,6 @@
 """Towers as sequences of layers: encoder, what pools its tokens, projection.
 
-A query tower and its momentum twin are two such sequences, encoded by one function.
+A query tower and its momentum encoder are two such sequences, encoded by one function.
 """
 
 from __future__ import annotations

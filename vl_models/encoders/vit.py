@@ -27,7 +27,7 @@ class ViTEncoder(keras.layers.Layer):
       width: W, width of a token.
       depth: number of blocks.
       heads: attention heads; CLIP takes W / 64.
-      mlp_ratio: hidden width of the perceptrons over W.
+      mlp_ratio: hidden width of the MLPs over W.
       activation: "gelu", "quick_gelu" (CLIP) or "relu".
       pooling: "cls" (the class token) or "mean" (of the patches; there is no class token).
       dropout: rate on the residual branches while training.

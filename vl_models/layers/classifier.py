@@ -17,7 +17,7 @@ class Classifier(keras.layers.Layer):
 
     Args:
       classes: C.
-      hidden: widths of the layers in between.
+      hidden_widths: widths of the layers in between.
       activation: of the layers in between; "linear" leaves it out.
       stddev: of the last layer's normal initialisation; Glorot's uniform one without it.
     """
@@ -25,22 +25,22 @@ class Classifier(keras.layers.Layer):
     def __init__(
         self,
         classes: int,
-        hidden: Sequence[int] = (),
+        hidden_widths: Sequence[int] = (),
         activation: str = "relu",
         stddev: float | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.classes = classes
-        self.hidden = tuple(hidden)
+        self.hidden_widths = tuple(hidden_widths)
         self.activation = activation
         self.stddev = stddev
 
     def build(self, input_shape: Any) -> None:
         """Create the dense layers."""
         width, self.dense = input_shape[-1], []
-        for place, units in enumerate((*self.hidden, self.classes)):
-            last = place == len(self.hidden)
+        for place, units in enumerate((*self.hidden_widths, self.classes)):
+            last = place == len(self.hidden_widths)
             layer = keras.layers.Dense(
                 units,
                 activation=None if last else self.activation,
@@ -65,7 +65,7 @@ class Classifier(keras.layers.Layer):
         return {
             **super().get_config(),
             "classes": self.classes,
-            "hidden": self.hidden,
+            "hidden_widths": self.hidden_widths,
             "activation": self.activation,
             "stddev": self.stddev,
         }

@@ -13,7 +13,7 @@ from vl_models.layers.projection import l2_normalize
 
 WarmUp = Literal["masked", "random"]
 
-_NO_KEY = -1
+_NO_HASH = -1
 
 
 def _unit_rows(shape: Any, dtype: Any = None) -> Any:
@@ -26,7 +26,7 @@ class FeatureQueue(keras.layers.Layer):
     """The newest K embeddings, each with the keys of its image and queries; first in, first out.
 
     All state is variables, so that checkpoints hold it: ``features`` float32 [K, D],
-    ``image_key`` int64 [K], ``query_key`` int64 [K, Q] (-1 = none), ``enqueued_at`` int64 [K]
+    ``image_id_hash`` int64 [K], ``query_hash`` int64 [K, Q] (-1 = none), ``enqueued_at`` int64 [K]
     (in forward passes), ``pointer`` (the slot that is written next), ``filled`` and ``passes``
     int64. Unlike in the reference code, K need be no multiple of the batch.
     Source: He et al., "Momentum Contrast for Unsupervised Visual Representation Learning",
@@ -35,13 +35,13 @@ class FeatureQueue(keras.layers.Layer):
     Args:
       size: K, number of slots.
       dim: D, width of an embedding.
-      query_keys: Q, how many query keys an entry carries.
+      query_hashes: Q, how many query hashes an entry carries.
       warm_up: what a slot is that nothing was written to yet: no negative ("masked"), or the
         random unit vector that it was initialised with (the published "random").
     """
 
     def __init__(
-        self, size: int, dim: int, query_keys: int = 1, warm_up: WarmUp = "masked", **kwargs: Any
+        self, size: int, dim: int, query_hashes: int = 1, warm_up: WarmUp = "masked", **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
         if warm_up not in ("masked", "random"):
@@ -50,15 +50,15 @@ class FeatureQueue(keras.layers.Layer):
             )
         self.size = size
         self.dim = dim
-        self.query_keys = query_keys
+        self.query_hashes = query_hashes
         self.warm_up = warm_up
 
     def build(self, input_shape: Any = None) -> None:
         """Create the state; no optimiser sees it."""
-        no_key = keras.initializers.Constant(_NO_KEY)
+        no_hash = keras.initializers.Constant(_NO_HASH)
         self.features = self._state("features", (self.size, self.dim), _unit_rows, "float32")
-        self.image_key = self._state("image_key", (self.size,), no_key)
-        self.query_key = self._state("query_key", (self.size, self.query_keys), no_key)
+        self.image_id_hash = self._state("image_id_hash", (self.size,), no_hash)
+        self.query_hash = self._state("query_hash", (self.size, self.query_hashes), no_hash)
         self.enqueued_at = self._state("enqueued_at", (self.size,), "zeros")
         self.pointer = self._state("pointer", (), "zeros")
         self.filled = self._state("filled", (), "zeros")
@@ -78,31 +78,31 @@ class FeatureQueue(keras.layers.Layer):
             return tf.zeros([self.size], tf.bool)
         return tf.range(self.size, dtype=tf.int64) >= tf.convert_to_tensor(self.filled)
 
-    def matches_image(self, image_key: tf.Tensor) -> tf.Tensor:
+    def matches_image(self, image_id_hash: tf.Tensor) -> tf.Tensor:
         """True where an entry's image is that of a row: int64 [B] to bool [B, K]."""
-        return image_key[:, None] == tf.convert_to_tensor(self.image_key)[None, :]
+        return image_id_hash[:, None] == tf.convert_to_tensor(self.image_id_hash)[None, :]
 
     def queries(self) -> tf.Tensor:
         """Query keys of the entries, int64 [K, Q]."""
-        return tf.convert_to_tensor(self.query_key)
+        return tf.convert_to_tensor(self.query_hash)
 
-    def enqueue(self, features: tf.Tensor, image_key: tf.Tensor, query_key: tf.Tensor) -> None:
+    def enqueue(self, features: tf.Tensor, image_id_hash: tf.Tensor, query_hash: tf.Tensor) -> None:
         """Write the keys of one global batch over the oldest entries.
 
         All replicas must give the same, gathered values. Of more than K rows the last K stay.
 
         Args:
           features: unit-norm float [G, D].
-          image_key: int64 [G].
-          query_key: int64 [G, Q].
+          image_id_hash: int64 [G].
+          query_hash: int64 [G, Q].
 
         Raises:
           ValueError: D or Q differs from the queue's.
         """
-        if (features.shape[1], query_key.shape[1]) != (self.dim, self.query_keys):
+        if (features.shape[1], query_hash.shape[1]) != (self.dim, self.query_hashes):
             raise ValueError(
-                f"The queue holds vectors of width {self.dim} with {self.query_keys} query keys. "
-                f"Received: features {features.shape}, query_key {query_key.shape}"
+                f"The queue holds vectors of width {self.dim}, {self.query_hashes} hashes each. "
+                f"Received: features {features.shape}, query_hash {query_hash.shape}"
             )
         rows = tf.shape(features, out_type=tf.int64)[0]
         first = tf.maximum(rows - self.size, 0)
@@ -111,8 +111,8 @@ class FeatureQueue(keras.layers.Layer):
         slots = (pointer + tf.range(first, rows, dtype=tf.int64)) % self.size
         written = (
             (self.features, tf.cast(features[first:], tf.float32)),
-            (self.image_key, image_key[first:]),
-            (self.query_key, query_key[first:]),
+            (self.image_id_hash, image_id_hash[first:]),
+            (self.query_hash, query_hash[first:]),
             (self.enqueued_at, tf.fill([rows - first], passes)),
         )
         for variable, values in written:
@@ -144,7 +144,7 @@ class FeatureQueue(keras.layers.Layer):
             **super().get_config(),
             "size": self.size,
             "dim": self.dim,
-            "query_keys": self.query_keys,
+            "query_hashes": self.query_hashes,
             "warm_up": self.warm_up,
         }
 

@@ -13,11 +13,11 @@ _PREFIX = "momentum_"
 
 
 class MomentumEncoder:
-    """Twins of the layers of a query tower, which follow it and are never trained.
+    """Momentum copies of the layers of a query tower, which follow it and are never trained.
 
-    A twin of layer ``image_encoder`` is a layer ``momentum_image_encoder``, with the same
+    The copy of layer ``image_encoder`` is a layer ``momentum_image_encoder``, with the same
     variables under the same names. Trainable parameters are averaged; batch statistics are the
-    twin's own, since it runs in training mode too. Give its outputs a stop_gradient.
+    copy's own, since it runs in training mode too. Give its outputs a stop_gradient.
     Source: He et al., "Momentum Contrast for Unsupervised Visual Representation Learning",
     equation 2.
 
@@ -26,7 +26,7 @@ class MomentumEncoder:
       momentum: m in key ← m · key + (1 - m) · query, in [0, 1].
 
     Attributes:
-      layers: the twins, in the order of ``queries``; empty before `build`.
+      layers: the copies, in the order of ``queries``; empty before `build`.
     """
 
     def __init__(self, queries: Sequence[keras.layers.Layer], momentum: float) -> None:
@@ -37,15 +37,15 @@ class MomentumEncoder:
         self.layers: tuple[keras.layers.Layer, ...] = ()
 
     def build(self) -> None:
-        """Create the twins with the weights of the queries, which must be built."""
-        twins = []
+        """Create the copies with the weights of the queries, which must be built."""
+        copies = []
         for query in self._queries:
             config = {**query.get_config(), "name": _PREFIX + query.name}
-            twin = type(query).from_config(config)
-            if not twin.built:
-                twin.build_from_config(query.get_build_config())
-            twins.append(twin)
-        self.layers = tuple(twins)
+            copy = type(query).from_config(config)
+            if not copy.built:
+                copy.build_from_config(query.get_build_config())
+            copies.append(copy)
+        self.layers = tuple(copies)
         for query, key in self._pairs():
             key.assign(tf.convert_to_tensor(query))
         for layer in self.layers:
@@ -54,13 +54,13 @@ class MomentumEncoder:
                 variable.trainable = False
 
     def update(self) -> None:
-        """Move the twins' parameters towards the queries', in replica context or out of it."""
+        """Move the copies' parameters towards the queries', in replica context or out of it."""
         for query, key in self._pairs():
             if query.trainable:
                 update_copies(key.value, self._step, tf.convert_to_tensor(query))
 
     def synchronise(self, loaded: Collection[str]) -> None:
-        """Copy queries that got new values, unless their twins did too.
+        """Copy queries that got new values, unless their copies did too.
 
         Args:
           loaded: paths of the variables that got new values.

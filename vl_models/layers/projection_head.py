@@ -20,17 +20,17 @@ class ProjectionHead(keras.layers.Layer):
 
     Args:
       dim: D, the width of the embedding.
-      hidden: whether there is a hidden layer.
+      hidden_layer: whether there is a hidden layer.
     """
 
-    def __init__(self, dim: int, hidden: bool = True, **kwargs: Any) -> None:
+    def __init__(self, dim: int, hidden_layer: bool = True, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.dim = dim
-        self.hidden = hidden
+        self.hidden_layer = hidden_layer
 
     def build(self, input_shape: Any) -> None:
         """Create the dense layers."""
-        self.dense = [self._dense(input_shape[-1], "hidden", "relu")] if self.hidden else []
+        self.dense = [self._dense(input_shape[-1], "hidden", "relu")] if self.hidden_layer else []
         self.dense.append(self._dense(self.dim, "output", None))
         for layer in self.dense:
             layer.build(input_shape)
@@ -43,7 +43,7 @@ class ProjectionHead(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments."""
-        return {**super().get_config(), "dim": self.dim, "hidden": self.hidden}
+        return {**super().get_config(), "dim": self.dim, "hidden_layer": self.hidden_layer}
 
     def _dense(self, units: int, name: str, activation: str | None) -> keras.layers.Dense:
         return keras.layers.Dense(

@@ -1,4 +1,4 @@
-"""The transformer block: attention and a two-layer perceptron, pre- or post-normalised."""
+"""The transformer block: attention and a two-layer MLP, pre- or post-normalised."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from vl_models.layers.layer_norm import LayerNorm
 
 @keras.saving.register_keras_serializable("vlsearch")
 class TransformerBlock(keras.layers.Layer):
-    """Residual self-attention, then a residual perceptron.
+    """Residual self-attention, then a residual MLP.
 
     Pre-norm (CLIP, ViT): x + f(norm(x)). Post-norm (BERT): norm(x + f(x)).
 
     Args:
       heads: attention heads; must divide the width.
-      mlp_ratio: hidden width of the perceptron over the width.
+      mlp_ratio: hidden width of the MLP over the width.
       activation: "gelu", "quick_gelu" or "relu".
       pre_norm: True for pre-norm, False for post-norm.
       causal: position i attends to positions ≤ i only.
       epsilon: of the layer normalisations.
       dropout: rate on both residual branches while training.
       qkv_initializer: of the fused attention kernel; U(±1/√fan_in) by default, as all here.
-      hidden_initializer: of the perceptron's first kernel.
+      hidden_initializer: of the MLP's first kernel.
       residual_initializer: of the two kernels that write to the residual stream.
     """
 
@@ -59,9 +59,9 @@ class TransformerBlock(keras.layers.Layer):
         self.residual_initializer = initializers.get(residual_initializer, default)
 
     def build(self, input_shape: Any) -> None:
-        """Create attention, perceptron and the two normalisations."""
+        """Create attention, MLP and the two normalisations."""
         width = input_shape[-1]
-        hidden = round(width * self.mlp_ratio)
+        hidden_width = round(width * self.mlp_ratio)
         policy = self.dtype_policy
         self.attention = SelfAttention(
             self.heads,
@@ -74,7 +74,7 @@ class TransformerBlock(keras.layers.Layer):
         self.attention_norm = LayerNorm(self.epsilon, dtype=policy, name="attention_norm")
         self.mlp_norm = LayerNorm(self.epsilon, dtype=policy, name="mlp_norm")
         self.mlp_hidden = keras.layers.Dense(
-            hidden,
+            hidden_width,
             activation=get_activation(self.activation),
             kernel_initializer=initializers.fresh(self.hidden_initializer),
             dtype=policy,
@@ -89,7 +89,7 @@ class TransformerBlock(keras.layers.Layer):
         self.residual_dropout = keras.layers.Dropout(self.dropout, dtype=policy, name="dropout")
         for layer in (self.attention, self.attention_norm, self.mlp_norm, self.mlp_hidden):
             layer.build(input_shape)
-        self.mlp_output.build((*input_shape[:-1], hidden))
+        self.mlp_output.build((*input_shape[:-1], hidden_width))
 
     def call(
         self, inputs: Any, key_mask: Any = None, bias: Any = None, training: bool = False

@@ -42,7 +42,7 @@ class TransformerPooling(keras.layers.Layer):
     Args:
       depth: number of blocks; BriVL's 4.
       heads: attention heads; BriVL's 4.
-      mlp_ratio: hidden width of the perceptrons over W.
+      mlp_ratio: hidden width of the MLPs over W.
     """
 
     def __init__(

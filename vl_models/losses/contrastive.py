@@ -67,7 +67,7 @@ def multi_positive_cross_entropy(
     logits: tf.Tensor,
     targets: tf.Tensor,
     *,
-    hidden: tf.Tensor | None = None,
+    excluded: tf.Tensor | None = None,
     label_smoothing: float = 0.0,
 ) -> tf.Tensor:
     """Cross-entropy of every row against its row-normalised targets.
@@ -78,10 +78,10 @@ def multi_positive_cross_entropy(
     Args:
       logits: [rows, candidates].
       targets: bool or non-negative float [rows, candidates]; a float weighs a positive.
-      hidden: bool [rows, candidates]; candidates left out of the softmax ("accidental
-        hits removed"). Targets must not be hidden.
+      excluded: bool [rows, candidates]; candidates left out of the softmax ("accidental
+        hits removed"). Targets must not be excluded.
       label_smoothing: share ε of the target that is spread evenly over all candidates
-        that are not hidden (ALIGN, 0.1).
+        that are not excluded (ALIGN, 0.1).
 
     Returns:
       float32 [rows]; 0 for a row without a positive.
@@ -91,9 +91,9 @@ def multi_positive_cross_entropy(
     total = tf.reduce_sum(targets, axis=1, keepdims=True)
     targets = tf.math.divide_no_nan(targets, total)
     visible = tf.ones_like(targets)
-    if hidden is not None:
-        logits = tf.where(hidden, _MASKED, logits)
-        visible = tf.cast(~hidden, tf.float32)
+    if excluded is not None:
+        logits = tf.where(excluded, _MASKED, logits)
+        visible = tf.cast(~excluded, tf.float32)
     if label_smoothing:
         spread = visible / tf.reduce_sum(visible, axis=1, keepdims=True)
         targets = (1.0 - label_smoothing) * targets + label_smoothing * spread
@@ -126,17 +126,17 @@ def contrast_rows(
     Raises:
       ValueError: for an unknown mode.
     """
-    hidden = None
+    excluded = None
     if mode == "uniform":
         targets = positives
     elif mode == "hide":
-        targets, hidden = pairs, positives & ~pairs
+        targets, excluded = pairs, positives & ~pairs
     elif mode == "pairs":
         targets = pairs
     else:
         raise ValueError(f"`mode` must be 'pairs', 'uniform' or 'hide'. Received: mode={mode!r}")
     return multi_positive_cross_entropy(
-        logits, targets, hidden=hidden, label_smoothing=label_smoothing
+        logits, targets, excluded=excluded, label_smoothing=label_smoothing
     )
 
 

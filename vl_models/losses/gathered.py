@@ -29,7 +29,7 @@ from vl_models.losses.contrastive import (
     sampling_correction,
     symmetric_contrastive_loss,
 )
-from vl_models.losses.positives import PairKeys, known_positives, own_pairs
+from vl_models.losses.positives import PairHashes, known_positives, own_pairs
 
 GatherForm = Literal["global", "local", "detached"]
 
@@ -38,7 +38,7 @@ def gathered_contrastive_loss(
     image_embedding: tf.Tensor,
     text_embedding: tf.Tensor,
     scale: tf.Tensor | float,
-    keys: PairKeys,
+    hashes: PairHashes,
     *,
     form: GatherForm = "global",
     mode: PositivesMode = "uniform",
@@ -52,7 +52,7 @@ def gathered_contrastive_loss(
       image_embedding: unit-norm [b, D] of this replica.
       text_embedding: unit-norm [b·n, D] of this replica, image-major.
       scale: inverse temperature, scalar.
-      keys: of this replica's rows.
+      hashes: of this replica's rows.
       form: see the module.
       mode: see `contrast_rows`.
       label_smoothing: see `multi_positive_cross_entropy`.
@@ -64,7 +64,7 @@ def gathered_contrastive_loss(
     """
     gather = all_gather_detached if form == "detached" else all_gather
     images, texts = gather(image_embedding), gather(text_embedding)
-    everyone = keys.gathered()
+    everyone = hashes.gathered()
     log_q = None if image_log_q is None else all_gather(image_log_q)
     if form != "local":
         return symmetric_contrastive_loss(
@@ -77,20 +77,20 @@ def gathered_contrastive_loss(
         )
     to_text = contrast_rows(
         contrastive_logits(image_embedding, texts, scale),
-        known_positives(keys, everyone),
-        own_pairs(keys, everyone),
+        known_positives(hashes, everyone),
+        own_pairs(hashes, everyone),
         mode=mode,
         label_smoothing=label_smoothing,
     )
     logits = contrastive_logits(text_embedding, images, scale)
     to_image = contrast_rows(
         logits if log_q is None else sampling_correction(logits, log_q),
-        tf.transpose(known_positives(everyone, keys)),
-        tf.transpose(own_pairs(everyone, keys)),
+        tf.transpose(known_positives(everyone, hashes)),
+        tf.transpose(own_pairs(everyone, hashes)),
         mode=mode,
         label_smoothing=label_smoothing,
     )
     if weights is None:
         return 0.5 * (global_mean(to_text) + global_mean(to_image))
-    image_weights = tf.reduce_mean(tf.reshape(weights, [-1, keys.texts_per_image]), axis=1)
+    image_weights = tf.reduce_mean(tf.reshape(weights, [-1, hashes.texts_per_image]), axis=1)
     return 0.5 * (global_mean(to_text, image_weights) + global_mean(to_image, weights))

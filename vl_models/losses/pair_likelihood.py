@@ -1,4 +1,4 @@
-"""Negative log-likelihood of pairwise similarity, sigmoid(θ) being the chance of a shared class."""
+"""Negative log-likelihood of pairs: sigmoid(θ) is the probability of a shared class."""
 
 from __future__ import annotations
 

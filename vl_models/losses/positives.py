@@ -9,35 +9,35 @@ import tensorflow as tf
 
 from vl_models.distribution import all_gather, replica_index
 
-_NO_KEY = -1
+_NO_HASH = -1
 _NO_LABEL = -1
 
 
 @dataclass(frozen=True)
-class PairKeys:
+class PairHashes:
     """What is known of some rows, each an image with its n texts.
 
     Attributes:
       index: int32 [B], place of the rows in the global batch.
       texts_per_image: n.
-      image_key: int64 [B], None if unknown; then rows belong together by place alone.
-      query_key: int64 [B·n], image-major.
-      clicked_query_keys: int64 [B, M], -1 padded.
+      image_id_hash: int64 [B], None if unknown; then rows belong together by place alone.
+      query_hash: int64 [B·n], image-major.
+      clicked_query_hashes: int64 [B, M], -1 padded.
       label: int32 [B], -1 = none; None if labels make no positives.
     """
 
     index: tf.Tensor
     texts_per_image: int
-    image_key: tf.Tensor | None = None
-    query_key: tf.Tensor | None = None
-    clicked_query_keys: tf.Tensor | None = None
+    image_id_hash: tf.Tensor | None = None
+    query_hash: tf.Tensor | None = None
+    clicked_query_hashes: tf.Tensor | None = None
     label: tf.Tensor | None = None
 
     @classmethod
     def of_batch(
         cls, batch: Mapping[str, tf.Tensor], rows: int, texts: int, use_labels: bool = False
-    ) -> PairKeys:
-        """The keys of this replica's part of a batch (`vl_models.models.base`).
+    ) -> PairHashes:
+        """The hashes of this replica's part of a batch (`vl_models.models.base`).
 
         Args:
           batch: what it lacks stays None.
@@ -45,33 +45,33 @@ class PairKeys:
           texts: B·n on this replica.
           use_labels: whether rows of the same label are positives.
         """
-        known = "image_key" in batch and "query_key" in batch
+        known = "image_id_hash" in batch and "query_hash" in batch
         return cls(
             index=replica_index() * rows + tf.range(rows),
             texts_per_image=texts // rows,
-            image_key=batch["image_key"] if known else None,
-            query_key=batch["query_key"] if known else None,
-            clicked_query_keys=batch.get("clicked_query_keys") if known else None,
+            image_id_hash=batch["image_id_hash"] if known else None,
+            query_hash=batch["query_hash"] if known else None,
+            clicked_query_hashes=batch.get("clicked_query_hashes") if known else None,
             label=batch.get("label_id") if use_labels else None,
         )
 
-    def gathered(self) -> PairKeys:
-        """The keys of all replicas, in the order of `all_gather`."""
-        clicked = self.clicked_query_keys
+    def gathered(self) -> PairHashes:
+        """The hashes of all replicas, in the order of `all_gather`."""
+        clicked = self.clicked_query_hashes
         if clicked is not None:
             # A gather forgets the number of columns.
             clicked = tf.ensure_shape(all_gather(clicked), [None, clicked.shape[1]])
-        return PairKeys(
+        return PairHashes(
             index=all_gather(self.index),
             texts_per_image=self.texts_per_image,
-            image_key=_gathered(self.image_key),
-            query_key=_gathered(self.query_key),
-            clicked_query_keys=clicked,
+            image_id_hash=_gathered(self.image_id_hash),
+            query_hash=_gathered(self.query_hash),
+            clicked_query_hashes=clicked,
             label=_gathered(self.label),
         )
 
 
-def own_pairs(images: PairKeys, texts: PairKeys) -> tf.Tensor:
+def own_pairs(images: PairHashes, texts: PairHashes) -> tf.Tensor:
     """True where text j is one of those drawn for image i: bool [I, T].
 
     Args:
@@ -81,7 +81,7 @@ def own_pairs(images: PairKeys, texts: PairKeys) -> tf.Tensor:
     return images.index[:, None] == _per_text(texts.index, texts)[None, :]
 
 
-def known_positives(images: PairKeys, texts: PairKeys) -> tf.Tensor:
+def known_positives(images: PairHashes, texts: PairHashes) -> tf.Tensor:
     """True where image i and text j must not be negatives of each other.
 
     They are positives if their rows share the image or a query, if the text is a known click
@@ -97,30 +97,30 @@ def known_positives(images: PairKeys, texts: PairKeys) -> tf.Tensor:
       bool [I, T].
     """
     positives = own_pairs(images, texts)
-    if images.image_key is not None and texts.image_key is not None:
-        positives |= images.image_key[:, None] == _per_text(texts.image_key, texts)[None, :]
-        own_queries = tf.reshape(images.query_key, [-1, images.texts_per_image])
-        positives |= _any_column_equals(own_queries, texts.query_key)
-        if images.clicked_query_keys is not None:
-            positives |= _any_column_equals(images.clicked_query_keys, texts.query_key)
+    if images.image_id_hash is not None and texts.image_id_hash is not None:
+        positives |= images.image_id_hash[:, None] == _per_text(texts.image_id_hash, texts)[None, :]
+        own_queries = tf.reshape(images.query_hash, [-1, images.texts_per_image])
+        positives |= _any_column_equals(own_queries, texts.query_hash)
+        if images.clicked_query_hashes is not None:
+            positives |= _any_column_equals(images.clicked_query_hashes, texts.query_hash)
     if images.label is not None and texts.label is not None:
         labelled = images.label[:, None] != _NO_LABEL
         positives |= labelled & (images.label[:, None] == _per_text(texts.label, texts)[None, :])
     return positives
 
 
-def _any_column_equals(keys: tf.Tensor, query_key: tf.Tensor) -> tf.Tensor:
-    """True where one of the keys [I, M] of image i is the key [T] of text j: bool [I, T]."""
-    found = tf.zeros([tf.shape(keys)[0], tf.shape(query_key)[0]], tf.bool)
+def _any_column_equals(hashes: tf.Tensor, query_hash: tf.Tensor) -> tf.Tensor:
+    """True where one of the hashes [I, M] of image i is the hash [T] of text j: bool [I, T]."""
+    found = tf.zeros([tf.shape(hashes)[0], tf.shape(query_hash)[0]], tf.bool)
     # One comparison per column: [I, M, T] at once would not fit for large batches.
-    for column in tf.unstack(keys, axis=1):
-        found |= (column[:, None] == query_key[None, :]) & (column[:, None] != _NO_KEY)
+    for column in tf.unstack(hashes, axis=1):
+        found |= (column[:, None] == query_hash[None, :]) & (column[:, None] != _NO_HASH)
     return found
 
 
-def _per_text(values: tf.Tensor, keys: PairKeys) -> tf.Tensor:
+def _per_text(values: tf.Tensor, hashes: PairHashes) -> tf.Tensor:
     """Values [B] of rows, repeated for each of their texts: [B·n]."""
-    return tf.repeat(values, keys.texts_per_image)
+    return tf.repeat(values, hashes.texts_per_image)
 
 
 def _gathered(values: tf.Tensor | None) -> tf.Tensor | None:

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-# Finite, so that a row whose negatives are all hidden has the loss 0 and not NaN.
+# Finite, so that a row whose negatives are all excluded has the loss 0 and not NaN.
 _MASKED = -1e9
-_NO_KEY = -1
+_NO_HASH = -1
 
 
 class Negatives(NamedTuple):
@@ -21,11 +21,11 @@ class Negatives(NamedTuple):
 
     Attributes:
       embedding: unit-norm [K, D].
-      hidden: bool [b, K] or [1, K]; True = no negative of this query. None hides nothing.
+      excluded: bool [b, K] or [1, K]; True = no negative of this query. None excludes nothing.
     """
 
     embedding: tf.Tensor
-    hidden: tf.Tensor | None = None
+    excluded: tf.Tensor | None = None
 
 
 def queue_logits(
@@ -52,7 +52,9 @@ def queue_logits(
     for block in negatives:
         embedding = tf.stop_gradient(tf.cast(block.embedding, tf.float32))
         logits = tf.matmul(query, embedding, transpose_b=True)
-        columns.append(logits if block.hidden is None else tf.where(block.hidden, _MASKED, logits))
+        columns.append(
+            logits if block.excluded is None else tf.where(block.excluded, _MASKED, logits)
+        )
     return tf.concat(columns, axis=1)
 
 
@@ -70,10 +72,10 @@ def queue_cross_entropy(
 
     Args:
       logits: [b, 1 + K] of `queue_logits`.
-      positives: bool [b, K], columns that count as positives too; must not be hidden.
+      positives: bool [b, K], columns that count as positives too; must not be excluded.
       share: whether the positives of a row share its target evenly.
       label_smoothing: share of the target that is spread evenly over all columns that are not
-        hidden.
+        excluded.
 
     Returns:
       float32 [b].
@@ -96,7 +98,7 @@ def queue_cross_entropy(
 
 
 def mutual_neighbours(
-    image_cosines: tf.Tensor, text_cosines: tf.Tensor, hidden: tf.Tensor, count: int = 1
+    image_cosines: tf.Tensor, text_cosines: tf.Tensor, excluded: tf.Tensor, count: int = 1
 ) -> tf.Tensor:
     """Queue entries that are nearest to a pair by image and by text.
 
@@ -105,20 +107,20 @@ def mutual_neighbours(
     Args:
       image_cosines: of the pairs' image keys with the image queue, [b, K].
       text_cosines: of their text keys with the text queue, [b, K].
-      hidden: bool [b, K] or [1, K], entries that do not count.
+      excluded: bool [b, K] or [1, K], entries that do not count.
       count: k; an entry must be among the k nearest in both.
 
     Returns:
       bool [b, K].
     """
-    both = ~hidden
+    both = ~excluded
     for cosines in (image_cosines, text_cosines):
-        visible = tf.where(hidden, _MASKED, cosines)
+        visible = tf.where(excluded, _MASKED, cosines)
         both &= visible >= tf.math.top_k(visible, count).values[:, -1:]
     return both
 
 
-def shared_queries(image_queries: tf.Tensor, query_key: tf.Tensor) -> tf.Tensor:
+def shared_queries(image_queries: tf.Tensor, query_hash: tf.Tensor) -> tf.Tensor:
     """True where text t is one of the queries that image i is known for.
 
     The cost hardly depends on M: the keys are looked up in the sorted queries, and only what
@@ -126,20 +128,20 @@ def shared_queries(image_queries: tf.Tensor, query_key: tf.Tensor) -> tf.Tensor:
 
     Args:
       image_queries: int64 [I, M], -1 padded.
-      query_key: int64 [T], -1 = none.
+      query_hash: int64 [T], -1 = none.
 
     Returns:
       bool [T, I].
     """
-    images, texts = tf.shape(image_queries)[0], tf.shape(query_key)[0]
-    ordered = tf.sort(query_key)
+    images, texts = tf.shape(image_queries)[0], tf.shape(query_hash)[0]
+    ordered = tf.sort(query_hash)
     keys = tf.reshape(image_queries, [-1])
     place = tf.minimum(tf.searchsorted(ordered, keys), texts - 1)
-    found = (tf.gather(ordered, place) == keys) & (keys != _NO_KEY)
+    found = (tf.gather(ordered, place) == keys) & (keys != _NO_HASH)
     image = tf.repeat(tf.range(images), tf.shape(image_queries)[1])
     # Row t of the table is the t-th query in order; what was not found goes to a row beyond.
     cells = tf.stack([tf.where(found, place, texts), image], axis=1)
     table = tf.tensor_scatter_nd_update(
         tf.zeros([texts + 1, images], tf.bool), cells, tf.ones_like(found)
     )
-    return tf.gather(table, tf.searchsorted(ordered, query_key))
+    return tf.gather(table, tf.searchsorted(ordered, query_hash))

@@ -27,7 +27,7 @@ class ClassRetrieval:
     Attributes:
       average_precision: per cut-off (None = the whole gallery) float64[Q]; 0 for a query
         without relevant items.
-      auc: float64[Q], the chance that a relevant item ranks before an irrelevant one; NaN
+      auc: float64[Q], the probability that a relevant item ranks before an irrelevant one; NaN
         where there are not both.
       precision: float64[21], mean over the queries that have relevant items of the best
         precision at or beyond each of `RECALL_LEVELS`.

@@ -128,7 +128,7 @@ def average_precision(
 
 
 def area_under_curve(ranking: Ranking) -> PerQuery:
-    """AUC: the chance that a counted positive scores above a negative of its query (ties half).
+    """AUC: probability that a counted positive scores above a negative of its query (ties half).
 
     Each query is the mean over its positives. Not defined where every item is a known positive.
     """

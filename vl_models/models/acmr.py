@@ -16,9 +16,9 @@ from vl_models.losses.class_triplet import batch_hinge, class_triplet_rows, hard
 from vl_models.losses.same_class import shares_label
 from vl_models.models.base import Batch, Outputs
 from vl_models.models.common_space import CommonSpace, CommonSpaceConfig, require_labels
-from vl_models.objectives.factory import ObjectiveConfig
-from vl_models.objectives.label_classifier import LabelClassifierConfig, labels_of
-from vl_models.objectives.modality_adversary import ModalityAdversary, ModalityAdversaryConfig
+from vl_models.tasks.factory import TaskConfig
+from vl_models.tasks.label_classifier import LabelClassifierConfig, labels_of
+from vl_models.tasks.modality_adversary import ModalityAdversary, ModalityAdversaryConfig
 
 
 class ACMRConfig(CommonSpaceConfig):
@@ -34,7 +34,7 @@ class ACMRConfig(CommonSpaceConfig):
       push_weight: λ of equations 4 and 5.
       weight_norms: factor of the sum of the Frobenius norms of the towers' matrices
         (equation 7, where it is 1 beside sums over the batch, which are means here).
-      objectives: the label classifier, with β as its weight, and the modality adversary.
+      tasks: the label classifier, with β as its weight, and the modality adversary.
       reference_demo: the released code's behaviour on features, for tests alone: ``triplet`` is
         `batch_hinge`, with its own margin and weight and the negatives that are hardest by raw
         features; the adversary gives the towers no gradient; the label classifier stays as it
@@ -46,7 +46,7 @@ class ACMRConfig(CommonSpaceConfig):
     margin: PositiveFloat = 1.0
     push_weight: NonNegativeFloat = 0.05
     weight_norms: NonNegativeFloat = 0.0
-    objectives: tuple[ObjectiveConfig, ...] = (
+    tasks: tuple[TaskConfig, ...] = (
         LabelClassifierConfig(),
         ModalityAdversaryConfig(),
     )
@@ -84,10 +84,10 @@ class ACMR(CommonSpace):
 
     def system_losses(self, batch: Batch, outputs: Outputs) -> dict[str, tf.Tensor]:
         """``triplet`` and ``weight_norms``; nothing if a modality is absent."""
-        if not {"image_code", "text_code"} <= outputs.keys():
+        if not {"image_vector", "text_vector"} <= outputs.keys():
             return {}
         config = self.config
-        image, text = outputs["image_code"], outputs["text_code"]
+        image, text = outputs["image_vector"], outputs["text_vector"]
         image_labels = labels_of(batch, image.shape[0])
         text_labels = labels_of(batch, text.shape[0])
         if config.reference_demo:
@@ -111,9 +111,9 @@ class ACMR(CommonSpace):
 
     def _disarm(self) -> None:
         """Keep the label classifier as it is, and the adversary's gradient out of the towers."""
-        for objective in self.objectives:
-            if isinstance(objective, ModalityAdversary):
-                objective.reversal.schedule = ReversalSchedule(kind="constant", maximum=0.0)
+        for task in self.tasks:
+            if isinstance(task, ModalityAdversary):
+                task.reversal.schedule = ReversalSchedule(kind="constant", maximum=0.0)
         if self.label_classifier is not None:
             for classifier in self.label_classifier.layers:
                 classifier.trainable = False
@@ -128,9 +128,9 @@ class ACMR(CommonSpace):
         rows = (image, text, features, batch["text_features"], labels)
         image, text, image_features, text_features, labels = (all_gather(row) for row in rows)
 
-        def negatives(features: tf.Tensor, codes: tf.Tensor, anchors: tf.Tensor) -> tf.Tensor:
+        def negatives(features: tf.Tensor, vectors: tf.Tensor, anchors: tf.Tensor) -> tf.Tensor:
             index, found = hardest_negatives(features, labels)
-            return tf.where(found[:, None], tf.gather(codes, index), anchors)
+            return tf.where(found[:, None], tf.gather(vectors, index), anchors)
 
         return batch_hinge(
             image,

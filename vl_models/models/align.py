@@ -12,7 +12,7 @@ import keras
 import tensorflow as tf
 from pydantic import Field, PositiveFloat
 
-from vl_models.layers.plain_temperature import PlainTemperature
+from vl_models.layers.divisor_temperature import DivisorTemperature
 from vl_models.layers.projection import UnitNorm
 from vl_models.models.base import Batch
 from vl_models.models.contrastive import ContrastiveConfig, ContrastiveDualEncoder
@@ -78,8 +78,8 @@ class ALIGN(ContrastiveDualEncoder):
             return UnitNorm(dtype=self.config.precision, name=name)
         return super()._projection(name)
 
-    def _make_temperature(self, config: ContrastiveConfig) -> PlainTemperature:
-        return PlainTemperature(
+    def _make_temperature(self, config: ContrastiveConfig) -> DivisorTemperature:
+        return DivisorTemperature(
             config.initial_temperature,
             1.0 / config.maximum_scale,
             dtype="float32",

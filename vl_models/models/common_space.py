@@ -8,13 +8,13 @@ import keras
 import tensorflow as tf
 from pydantic import PositiveFloat, PositiveInt, model_validator
 
-from vl_models.encoders.factory import FeaturesConfig, ImageEncoderConfig, TextEncoderConfig
+from vl_models.encoders.factory import FeatureEncoderConfig, ImageEncoderConfig, TextEncoderConfig
 from vl_models.errors import UserError
-from vl_models.layers.code_projection import CodeProjection
 from vl_models.layers.projection import l2_normalize
+from vl_models.layers.unnormalized_projection import UnnormalizedProjection
 from vl_models.models.base import Batch, Outputs
 from vl_models.models.dual_encoder import DualEncoder, DualEncoderConfig
-from vl_models.objectives.label_classifier import LabelClassifier
+from vl_models.tasks.label_classifier import LabelClassifier
 
 
 class CommonSpaceConfig(DualEncoderConfig):
@@ -24,8 +24,8 @@ class CommonSpaceConfig(DualEncoderConfig):
       embedding_dim: D, the width of the common space.
       image: the image side; of any kind, so that live towers work as well.
       text: the text side.
-      code_activation: of the last layer of both towers.
-      search_by: what an embedding is. "code": the direction of the common space's vector, as in
+      vector_activation: of the last layer of both towers.
+      search_by: what an embedding is. "vector": the direction of the common space's vector, as in
         the papers. "classes": that of what the classifier on it says of the classes, which are
         then the axes of the space (semantic matching: Rasiwasia et al., "A New Approach to
         Cross-Modal Multimedia Retrieval", section 4.2). Classes rank by class better, since a
@@ -35,30 +35,30 @@ class CommonSpaceConfig(DualEncoderConfig):
     """
 
     embedding_dim: PositiveInt = 40
-    image: ImageEncoderConfig = FeaturesConfig(kind="features", hidden=(512, 100))
-    text: TextEncoderConfig = FeaturesConfig(kind="features", hidden=(512, 100))
-    code_activation: Literal["tanh", "linear"] = "tanh"
-    search_by: Literal["code", "classes"] = "code"
+    image: ImageEncoderConfig = FeatureEncoderConfig(kind="features", hidden_widths=(512, 100))
+    text: TextEncoderConfig = FeatureEncoderConfig(kind="features", hidden_widths=(512, 100))
+    vector_activation: Literal["tanh", "linear"] = "tanh"
+    search_by: Literal["vector", "classes"] = "vector"
     class_temperature: PositiveFloat = 1.0
 
     @property
     def classifies(self) -> bool:
-        """Whether there is a classifier of the codes."""
-        return any(objective.kind == "label_classifier" for objective in self.objectives)
+        """Whether there is a classifier of the vectors."""
+        return any(task.kind == "label_classifier" for task in self.tasks)
 
     @model_validator(mode="after")
     def _classes_are_learned(self) -> CommonSpaceConfig:
         if self.search_by == "classes" and not self.classifies:
             raise ValueError(
-                "search_by 'classes' needs a classifier: add {kind: label_classifier} to objectives"
+                "search_by 'classes' needs a classifier: add {kind: label_classifier} to tasks"
             )
         return self
 
 
 class CommonSpace(DualEncoder):
-    """Towers whose codes are compared as they are in training, and by a cosine in search.
+    """Towers whose vectors are compared as they are in training, and by a cosine in search.
 
-    Losses see ``image_code`` and ``text_code``. The embeddings of search are these, or what the
+    Losses see ``image_vector`` and ``text_vector``. The embeddings of search are these, or what the
     classifier makes of them, divided by their norm.
     """
 
@@ -70,29 +70,29 @@ class CommonSpace(DualEncoder):
         if config.search_by == "classes" and classifier is not None and classifier.labels_differ:
             raise UserError(
                 "model.search_by: classes compares classes of images with those of texts, and the "
-                "texts have a label system of their own. Set search_by: code, or share the "
+                "texts have a label set of their own. Set search_by: vector, or share the "
                 "label_classifier."
             )
 
     @property
     def label_classifier(self) -> LabelClassifier | None:
-        """The objective of that kind, if there is one."""
-        return next((o for o in self.objectives if isinstance(o, LabelClassifier)), None)
+        """The task of that kind, if there is one."""
+        return next((o for o in self.tasks if isinstance(o, LabelClassifier)), None)
 
     def forward(self, batch: Batch, training: bool) -> Outputs:
         """Encode what the batch holds.
 
         Returns:
-          ``image_code`` [B, D] and ``text_code`` [B·n, D] of this replica, which losses see, and
-          ``image_embedding`` and ``text_embedding``, as in search; float32.
+          ``image_vector`` [B, D] and ``text_vector`` [B·n, D] of this replica, which losses see,
+          and ``image_embedding`` and ``text_embedding``, as in search; float32.
         """
-        codes = super().forward(batch, training)
+        vectors = super().forward(batch, training)
         outputs: Outputs = {}
         for side, name in enumerate(("image", "text")):
-            if f"{name}_embedding" in codes:
-                code = codes[f"{name}_embedding"]
-                outputs[f"{name}_code"] = code
-                outputs[f"{name}_embedding"] = self._searched(side, code)
+            if f"{name}_embedding" in vectors:
+                vector = vectors[f"{name}_embedding"]
+                outputs[f"{name}_vector"] = vector
+                outputs[f"{name}_embedding"] = self._searched(side, vector)
         return outputs
 
     def encode_image(self, batch: Batch) -> tf.Tensor:
@@ -103,21 +103,21 @@ class CommonSpace(DualEncoder):
         """Text embeddings, unit-norm float32: [B·n, D], or [B·n, C] of classes."""
         return self._searched(1, super().encode_text(batch))
 
-    def class_values(self, side: int, code: tf.Tensor) -> tf.Tensor:
-        """How much codes [B, D] are of each class, [B, C]: chances, by the label classifier.
+    def class_values(self, side: int, vector: tf.Tensor) -> tf.Tensor:
+        """How much vectors [B, D] are of each class, [B, C]: the label classifier's probabilities.
 
         Args:
           side: 0 of images, 1 of texts, which may have a classifier of their own.
-          code: [B, D].
+          vector: [B, D].
         """
         assert self.label_classifier is not None  # or search_by "classes" is refused
-        scores = self.label_classifier.classifiers[side](code)
+        scores = self.label_classifier.classifiers[side](vector)
         return tf.nn.softmax(scores / self.config.class_temperature)
 
-    def _searched(self, side: int, code: tf.Tensor) -> tf.Tensor:
+    def _searched(self, side: int, vector: tf.Tensor) -> tf.Tensor:
         if self.config.search_by == "classes":
-            code = self.class_values(side, code)
-        return l2_normalize(code)
+            vector = self.class_values(side, vector)
+        return l2_normalize(vector)
 
     def _build_towers(self) -> int:
         batch = self.zeros()
@@ -127,19 +127,19 @@ class CommonSpace(DualEncoder):
 
     def _projection(self, name: str) -> keras.layers.Layer:
         config = self.config
-        return CodeProjection(
-            config.embedding_dim, config.code_activation, dtype=config.precision, name=name
+        return UnnormalizedProjection(
+            config.embedding_dim, config.vector_activation, dtype=config.precision, name=name
         )
 
 
-def paired_codes(outputs: Outputs) -> tuple[tf.Tensor, tf.Tensor] | None:
-    """Image codes repeated for each of their texts, and text codes, [B·n, D] both.
+def paired_vectors(outputs: Outputs) -> tuple[tf.Tensor, tf.Tensor] | None:
+    """Image vectors repeated for each of their texts, and text vectors, [B·n, D] both.
 
     None if the batch holds one modality alone.
     """
-    if not {"image_code", "text_code"} <= outputs.keys():
+    if not {"image_vector", "text_vector"} <= outputs.keys():
         return None
-    image, text = outputs["image_code"], outputs["text_code"]
+    image, text = outputs["image_vector"], outputs["text_vector"]
     return tf.repeat(image, text.shape[0] // image.shape[0], axis=0), text
 
 

@@ -8,11 +8,11 @@ import keras
 import tensorflow as tf
 from pydantic import Field, PositiveFloat
 
-from vl_models.layers.plain_temperature import PlainTemperature
+from vl_models.layers.divisor_temperature import DivisorTemperature
 from vl_models.layers.temperature import Temperature
 from vl_models.losses.contrastive import PositivesMode
 from vl_models.losses.gathered import GatherForm, gathered_contrastive_loss
-from vl_models.losses.positives import PairKeys
+from vl_models.losses.positives import PairHashes
 from vl_models.models.base import Batch
 from vl_models.models.dual_encoder import DualEncoderConfig, PairDualEncoder
 
@@ -70,7 +70,7 @@ class ContrastiveDualEncoder(PairDualEncoder):
             image_embedding,
             text_embedding,
             self.temperature.scale(),
-            PairKeys.of_batch(batch, rows, texts, use_labels=self.LABELS_MATCH),
+            PairHashes.of_batch(batch, rows, texts, use_labels=self.LABELS_MATCH),
             form=config.gather,
             mode=config.positives,
             label_smoothing=config.label_smoothing,
@@ -84,10 +84,10 @@ class ContrastiveDualEncoder(PairDualEncoder):
         self.temperature.clamp()
 
     def scalars(self) -> dict[str, tf.Tensor]:
-        """The temperature 1 / scale, and what the objectives log."""
+        """The temperature 1 / scale, and what the tasks log."""
         return {**super().scalars(), "temperature": 1.0 / self.temperature.scale()}
 
-    def _make_temperature(self, config: ContrastiveConfig) -> Temperature | PlainTemperature:
+    def _make_temperature(self, config: ContrastiveConfig) -> Temperature | DivisorTemperature:
         return Temperature(
             config.initial_temperature,
             maximum_scale=config.maximum_scale,

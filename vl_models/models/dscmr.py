@@ -13,7 +13,7 @@ import tensorflow as tf
 from pydantic import NonNegativeFloat, PositiveInt
 
 from vl_models.distribution import all_gather, global_mean
-from vl_models.encoders.factory import FeaturesConfig, ImageEncoderConfig, TextEncoderConfig
+from vl_models.encoders.factory import FeatureEncoderConfig, ImageEncoderConfig, TextEncoderConfig
 from vl_models.layers.classifier import Classifier
 from vl_models.losses.distances import distances
 from vl_models.losses.pair_likelihood import half_cosine, pair_likelihood
@@ -22,10 +22,10 @@ from vl_models.models.base import Batch, Outputs
 from vl_models.models.common_space import (
     CommonSpace,
     CommonSpaceConfig,
-    paired_codes,
+    paired_vectors,
     require_labels,
 )
-from vl_models.objectives.label_classifier import labels_of
+from vl_models.tasks.label_classifier import labels_of
 
 _LEAST = 1e-6
 
@@ -41,9 +41,13 @@ class DSCMRConfig(CommonSpaceConfig):
 
     system: Literal["dscmr"] = "dscmr"
     embedding_dim: PositiveInt = 1024
-    image: ImageEncoderConfig = FeaturesConfig(kind="features", hidden=(2048,), activation="relu")
-    text: TextEncoderConfig = FeaturesConfig(kind="features", hidden=(2048,), activation="relu")
-    code_activation: Literal["tanh", "linear"] = "linear"
+    image: ImageEncoderConfig = FeatureEncoderConfig(
+        kind="features", hidden_widths=(2048,), activation="relu"
+    )
+    text: TextEncoderConfig = FeatureEncoderConfig(
+        kind="features", hidden_widths=(2048,), activation="relu"
+    )
+    vector_activation: Literal["tanh", "linear"] = "linear"
     shared_projection: bool = True
     likelihood_weight: NonNegativeFloat = 1e-3
     pair_weight: NonNegativeFloat = 1e-1
@@ -77,7 +81,7 @@ class DSCMR(CommonSpace):
 
     @property
     def layers(self) -> Sequence[keras.layers.Layer]:
-        """Towers, objectives and the classifier of both modalities."""
+        """Towers, tasks and the classifier of both modalities."""
         return (*super().layers, self.class_scores)
 
     def build(self) -> None:
@@ -86,27 +90,27 @@ class DSCMR(CommonSpace):
             self.class_scores.build((None, self.config.embedding_dim))
         super().build()
 
-    def class_values(self, side: int, code: tf.Tensor) -> tf.Tensor:
-        """How much codes [B, D] are of each class, [B, C].
+    def class_values(self, side: int, vector: tf.Tensor) -> tf.Tensor:
+        """How much vectors [B, D] are of each class, [B, C].
 
-        The chances of a label classifier, if there is one beside; else the class scores, which
-        are fitted to 1 for the class and to 0 for the others: what is below 0 is as little of
+        The probabilities of a label classifier, if there is one beside; else the class scores,
+        which are fitted to 1 for the class and to 0 for the others: what is below 0 is as little of
         the class as 0, and none of any class is a little of all.
         """
         if self.label_classifier is not None:
-            return super().class_values(side, code)
-        return tf.nn.relu(self.class_scores(code)) + _LEAST
+            return super().class_values(side, vector)
+        return tf.nn.relu(self.class_scores(vector)) + _LEAST
 
     def system_losses(self, batch: Batch, outputs: Outputs) -> dict[str, tf.Tensor]:
         """``label_distance``, ``likelihood`` and ``pair_distance``, weighed; nothing alone."""
-        pairs = paired_codes(outputs)
+        pairs = paired_vectors(outputs)
         if pairs is None:
             return {}
         config = self.config
-        image, text = outputs["image_code"], outputs["text_code"]
-        sides = [(code, labels_of(batch, code.shape[0])) for code in (image, text)]
+        image, text = outputs["image_vector"], outputs["text_vector"]
+        sides = [(vector, labels_of(batch, vector.shape[0])) for vector in (image, text)]
         label_distance = tf.add_n(
-            [global_mean(distances(self.class_scores(code), labels)) for code, labels in sides]
+            [global_mean(distances(self.class_scores(vector), labels)) for vector, labels in sides]
         )
         image_side, text_side = sides
         terms = [
@@ -125,8 +129,8 @@ class DSCMR(CommonSpace):
 
 
 def _likelihood(a: tuple[tf.Tensor, tf.Tensor], b: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
-    """Mean over all pairs of the global batch; a and b are (codes, labels) of this replica."""
-    (codes, labels), (others, other_labels) = a, b
+    """Mean over all pairs of the global batch; a and b are (vectors, labels) of this replica."""
+    (vectors, labels), (others, other_labels) = a, b
     others, other_labels = all_gather(others), all_gather(other_labels)
-    theta = half_cosine(codes, others)
+    theta = half_cosine(vectors, others)
     return global_mean(pair_likelihood(theta, shares_label(labels, other_labels)))

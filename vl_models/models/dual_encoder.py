@@ -12,7 +12,7 @@ from pydantic import PositiveInt, field_validator
 
 from vl_models.encoders.factory import (
     AnyTextConfig,
-    FeaturesConfig,
+    FeatureEncoderConfig,
     ImageEncoderConfig,
     TextEncoderConfig,
     TextTransformerConfig,
@@ -28,7 +28,7 @@ from vl_models.encoders.towers import (
 )
 from vl_models.layers.projection import Projection
 from vl_models.models.base import Batch, ModelConfig, Outputs, VisionLanguageModel
-from vl_models.objectives.factory import ObjectiveConfig, build_objectives
+from vl_models.tasks.factory import TaskConfig, build_tasks
 
 
 class DualEncoderConfig(ModelConfig):
@@ -39,32 +39,32 @@ class DualEncoderConfig(ModelConfig):
       image: the image encoder; of kind "features" it reads precomputed vectors.
       text: the text encoder; likewise.
       shared_projection: one last layer for both towers, whose encoders must be equally wide.
-      objectives: losses beside the system's own, each kind at most once.
+      tasks: losses beside the system's own, each kind at most once.
       num_labels: classes of the data; the trainer sets it.
-      num_text_labels: classes of the texts where they have a label system of their own; likewise.
+      num_text_labels: classes of the texts where they have a label set of their own; likewise.
     """
 
     embedding_dim: PositiveInt = 128
     image: ImageEncoderConfig = ViTConfig(kind="vit")
     text: TextEncoderConfig = TextTransformerConfig(kind="transformer")
     shared_projection: bool = False
-    objectives: tuple[ObjectiveConfig, ...] = ()
+    tasks: tuple[TaskConfig, ...] = ()
     num_labels: PositiveInt | None = None
     num_text_labels: PositiveInt | None = None
 
     @property
     def learns_from_labels(self) -> bool:
         """Whether batches must hold ``label``, and ``num_labels`` must be known."""
-        return any(objective.kind == "label_classifier" for objective in self.objectives)
+        return any(task.kind == "label_classifier" for task in self.tasks)
 
-    @field_validator("objectives")
+    @field_validator("tasks")
     @classmethod
-    def _unique_kinds(cls, objectives: tuple[ObjectiveConfig, ...]) -> tuple[ObjectiveConfig, ...]:
-        kinds = [objective.kind for objective in objectives]
+    def _unique_kinds(cls, tasks: tuple[TaskConfig, ...]) -> tuple[TaskConfig, ...]:
+        kinds = [task.kind for task in tasks]
         repeated = sorted({kind for kind in kinds if kinds.count(kind) > 1})
         if repeated:
-            raise ValueError(f"each kind of objective once; repeated: {', '.join(repeated)}")
-        return objectives
+            raise ValueError(f"each kind of task once; repeated: {', '.join(repeated)}")
+        return tasks
 
 
 class DualEncoder(VisionLanguageModel):
@@ -91,9 +91,7 @@ class DualEncoder(VisionLanguageModel):
         else:
             self.image_projection = self._projection("image_projection")
             self.text_projection = self._projection("text_projection")
-        self.objectives = build_objectives(
-            config.objectives, config.num_labels, config.num_text_labels
-        )
+        self.tasks = build_tasks(config.tasks, config.num_labels, config.num_text_labels)
         self._built = False
 
     @classmethod
@@ -106,19 +104,19 @@ class DualEncoder(VisionLanguageModel):
 
     @property
     def layers(self) -> Sequence[keras.layers.Layer]:
-        """Both towers and the objectives; systems add theirs behind."""
+        """Both towers and the tasks; systems add theirs behind."""
         towers = (
             self.image_encoder,
             self.image_projection,
             self.text_encoder,
             self.text_projection,
         )
-        return (*dict.fromkeys(towers), *self.objective_layers)
+        return (*dict.fromkeys(towers), *self.task_layers)
 
     @property
-    def objective_layers(self) -> Sequence[keras.layers.Layer]:
-        """Layers of the objectives."""
-        return tuple(layer for objective in self.objectives for layer in objective.layers)
+    def task_layers(self) -> Sequence[keras.layers.Layer]:
+        """Layers of the tasks."""
+        return tuple(layer for task in self.tasks for layer in task.layers)
 
     def build(self) -> None:
         """Create every variable; a second call changes nothing."""
@@ -126,8 +124,8 @@ class DualEncoder(VisionLanguageModel):
             return
         # A call, because a backbone's output width is known by nothing else.
         width = self._build_towers()
-        for objective in self.objectives:
-            objective.build(width)
+        for task in self.tasks:
+            task.build(width)
         for layer in self.layers:
             if not layer.built:
                 layer.build(None)
@@ -148,10 +146,10 @@ class DualEncoder(VisionLanguageModel):
         return outputs
 
     def losses(self, batch: Batch, outputs: Outputs) -> dict[str, tf.Tensor]:
-        """The system's losses, then those of the objectives."""
+        """The system's losses, then those of the tasks."""
         losses = dict(self.system_losses(batch, outputs))
-        for objective in self.objectives:
-            losses |= objective.losses(batch, outputs)
+        for task in self.tasks:
+            losses |= task.losses(batch, outputs)
         return losses
 
     @abc.abstractmethod
@@ -159,20 +157,20 @@ class DualEncoder(VisionLanguageModel):
         """The system's own losses, see `VisionLanguageModel.losses`."""
 
     def before_training(self, instances: int) -> None:
-        """Tell the objectives."""
-        for objective in self.objectives:
-            objective.before_training(instances)
+        """Tell the tasks."""
+        for task in self.tasks:
+            task.before_training(instances)
 
     def after_step(self, batch: Batch, outputs: Outputs) -> None:
-        """Let the objectives count and measure."""
-        for objective in self.objectives:
-            objective.after_step(batch, outputs)
+        """Let the tasks count and measure."""
+        for task in self.tasks:
+            task.after_step(batch, outputs)
 
     def scalars(self) -> dict[str, tf.Tensor]:
-        """What the objectives log; systems add theirs."""
+        """What the tasks log; systems add theirs."""
         found: dict[str, tf.Tensor] = {}
-        for objective in self.objectives:
-            found |= objective.scalars()
+        for task in self.tasks:
+            found |= task.scalars()
         return found
 
     def encode_image(self, batch: Batch) -> tf.Tensor:
@@ -202,11 +200,11 @@ class DualEncoder(VisionLanguageModel):
         """A batch of one row of zeros."""
         size, length = self.config.image_size, self.config.max_length
         batch: dict[str, tf.Tensor] = {}
-        if isinstance(self.config.image, FeaturesConfig):
+        if isinstance(self.config.image, FeatureEncoderConfig):
             batch["image_features"] = tf.zeros([1, self.config.image.width])
         else:
             batch["image"] = tf.zeros([1, size, size, 3], tf.uint8)
-        if isinstance(self.config.text, FeaturesConfig):
+        if isinstance(self.config.text, FeatureEncoderConfig):
             batch["text_features"] = tf.zeros([1, self.config.text.width])
         else:
             batch["token_ids"] = tf.zeros([1, length], tf.int32)
@@ -214,7 +212,7 @@ class DualEncoder(VisionLanguageModel):
         return batch
 
     def _build_towers(self) -> int:
-        """Create the towers' variables; returns the width of what objectives read."""
+        """Create the towers' variables; returns the width of what tasks read."""
         batch = self.zeros()
         width = self.encode_image(batch).shape[-1]
         self.encode_text(batch)
@@ -267,7 +265,7 @@ def _check_complete(config: DualEncoderConfig) -> None:
             "Received: vocabulary_size=None"
         )
     for side in (config.image, config.text):
-        if isinstance(side, FeaturesConfig) and side.width is None:
+        if isinstance(side, FeatureEncoderConfig) and side.width is None:
             raise ValueError(
                 "`width` of an encoder of features must be set to that of the data's features. "
                 "Received: width=None"

@@ -51,10 +51,10 @@ class MoCoConfig(MomentumContrastConfig):
 
 
 class MoCo(VisionLanguageModel):
-    """An image tower, its momentum twin, and one queue; there is no text tower.
+    """An image tower, its momentum encoder, and one queue; there is no text tower.
 
-    The query is ``image``, the key ``image_2``. The twin is updated after each optimiser
-    update, which is where algorithm 1 has it: before the next batch's keys.
+    The query is ``image``, the key ``image_2``. The momentum encoder is updated after each
+    optimiser update, which is where algorithm 1 has it: before the next batch's keys.
 
     Args:
       config: sizes and options.
@@ -67,7 +67,7 @@ class MoCo(VisionLanguageModel):
         self.image_encoder = build_image_encoder(config.image, "image_encoder", config.precision)
         self.image_projection = ProjectionHead(
             config.embedding_dim,
-            hidden=config.head == "mlp",
+            hidden_layer=config.head == "mlp",
             dtype=config.precision,
             name="image_projection",
         )
@@ -83,7 +83,7 @@ class MoCo(VisionLanguageModel):
 
     @property
     def layers(self) -> Sequence[keras.layers.Layer]:
-        """The tower, its twin and the queue."""
+        """The tower, its momentum encoder and the queue."""
         return (*self._query_layers, *self.momentum_image.layers, self.queue)
 
     def build(self) -> None:
@@ -130,13 +130,13 @@ class MoCo(VisionLanguageModel):
         """``contrastive``: algorithm 1's cross-entropy; nothing without a second view."""
         if "image_2_key_embedding" not in outputs:
             return {}
-        hidden = self.queue.unusable()[None, :]
-        if self.config.mask_known and "image_key" in batch:
-            hidden |= self.queue.matches_image(batch["image_key"])
+        excluded = self.queue.unusable()[None, :]
+        if self.config.mask_known and "image_id_hash" in batch:
+            excluded |= self.queue.matches_image(batch["image_id_hash"])
         logits = queue_logits(
             outputs["image_embedding"],
             outputs["image_2_key_embedding"],
-            [Negatives(self.queue.entries(), hidden)],
+            [Negatives(self.queue.entries(), excluded)],
             1.0 / self.config.temperature,
         )
         return {"contrastive": global_mean(queue_cross_entropy(logits))}
@@ -145,19 +145,19 @@ class MoCo(VisionLanguageModel):
         """Put the keys of the global batch into the queue."""
         if "image_2_key_embedding" not in outputs:
             return
-        image_key = batch.get("image_key")
-        if image_key is None:
-            image_key = tf.fill(tf.shape(batch["image"])[:1], tf.constant(-1, tf.int64))
-        image_key = all_gather(image_key)
-        no_query = tf.fill([tf.shape(image_key)[0], 1], tf.constant(-1, tf.int64))
-        self.queue.enqueue(all_gather(outputs["image_2_key_embedding"]), image_key, no_query)
+        image_id_hash = batch.get("image_id_hash")
+        if image_id_hash is None:
+            image_id_hash = tf.fill(tf.shape(batch["image"])[:1], tf.constant(-1, tf.int64))
+        image_id_hash = all_gather(image_id_hash)
+        no_query = tf.fill([tf.shape(image_id_hash)[0], 1], tf.constant(-1, tf.int64))
+        self.queue.enqueue(all_gather(outputs["image_2_key_embedding"]), image_id_hash, no_query)
 
     def after_update(self) -> None:
-        """Move the twin towards the tower."""
+        """Move the momentum encoder towards the tower."""
         self.momentum_image.update()
 
     def after_warm_start(self, loaded: Collection[str]) -> None:
-        """Copy loaded weights to the twin, unless it was loaded too."""
+        """Copy loaded weights to the momentum encoder, unless it was loaded too."""
         self.momentum_image.synchronise(loaded)
 
     def scalars(self) -> dict[str, tf.Tensor]:

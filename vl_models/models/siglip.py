@@ -16,7 +16,7 @@ from vl_models.distribution import all_gather, global_mean
 from vl_models.layers.bias import Bias
 from vl_models.layers.temperature import Temperature
 from vl_models.losses.contrastive import PositivesMode, contrastive_logits
-from vl_models.losses.positives import PairKeys, known_positives, own_pairs
+from vl_models.losses.positives import PairHashes, known_positives, own_pairs
 from vl_models.losses.sigmoid import pairwise_sigmoid_sums
 from vl_models.models.base import Batch
 from vl_models.models.dual_encoder import DualEncoderConfig, PairDualEncoder
@@ -70,7 +70,7 @@ class SigLIP(PairDualEncoder):
         self, batch: Batch, image_embedding: tf.Tensor, text_embedding: tf.Tensor
     ) -> dict[str, tf.Tensor]:
         """``sigmoid``, the mean over the texts of the global batch."""
-        keys = PairKeys.of_batch(batch, image_embedding.shape[0], text_embedding.shape[0])
+        keys = PairHashes.of_batch(batch, image_embedding.shape[0], text_embedding.shape[0])
         everyone = keys.gathered()
         images = all_gather(image_embedding)
         sums = pairwise_sigmoid_sums(
@@ -87,7 +87,7 @@ class SigLIP(PairDualEncoder):
         self.temperature.clamp()
 
     def scalars(self) -> dict[str, tf.Tensor]:
-        """Temperature and bias of the logits, and what the objectives log."""
+        """Temperature and bias of the logits, and what the tasks log."""
         return {
             **super().scalars(),
             "temperature": 1.0 / self.temperature.scale(),

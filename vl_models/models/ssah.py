@@ -16,7 +16,7 @@ from pydantic import NonNegativeFloat, PositiveInt, field_validator
 
 from vl_models.distribution import all_gather, global_mean
 from vl_models.encoders.factory import (
-    FeaturesConfig,
+    FeatureEncoderConfig,
     ImageEncoderConfig,
     TextEncoderConfig,
 )
@@ -28,14 +28,14 @@ from vl_models.encoders.towers import (
 )
 from vl_models.hashing import direction, pack, sign
 from vl_models.layers.classifier import Classifier
-from vl_models.layers.code_projection import CodeProjection
 from vl_models.layers.labelled_bank import LabelledBank
+from vl_models.layers.unnormalized_projection import UnnormalizedProjection
 from vl_models.losses.pair_likelihood import half_product, pair_likelihood
 from vl_models.losses.same_class import shares_label
 from vl_models.models.base import Batch, Outputs
 from vl_models.models.common_space import require_labels
 from vl_models.models.dual_encoder import DualEncoder, DualEncoderConfig
-from vl_models.objectives.label_classifier import labels_of
+from vl_models.tasks.label_classifier import labels_of
 
 LABEL, IMAGE, TEXT = "label", "image", "text"
 
@@ -50,7 +50,7 @@ class SSAHConfig(DualEncoderConfig):
       system: "ssah".
       embedding_dim: c, bits of the codes; a multiple of 8.
       feature_dim: S, width of the semantic features.
-      label_hidden: width of the label network's hidden layer.
+      label_hidden_width: width of the label network's hidden layer.
       image: before the image network's semantic features.
       text: before the text network's.
       bank_size: rows of the memory banks; best as many as the train split has.
@@ -67,9 +67,13 @@ class SSAHConfig(DualEncoderConfig):
     system: Literal["ssah"] = "ssah"
     embedding_dim: PositiveInt = 64
     feature_dim: PositiveInt = 512
-    label_hidden: PositiveInt = 512
-    image: ImageEncoderConfig = FeaturesConfig(kind="features", hidden=(1024,), activation="relu")
-    text: TextEncoderConfig = FeaturesConfig(kind="features", hidden=(1024,), activation="relu")
+    label_hidden_width: PositiveInt = 512
+    image: ImageEncoderConfig = FeatureEncoderConfig(
+        kind="features", hidden_widths=(1024,), activation="relu"
+    )
+    text: TextEncoderConfig = FeatureEncoderConfig(
+        kind="features", hidden_widths=(1024,), activation="relu"
+    )
     bank_size: PositiveInt = 2048
     feature_weight: NonNegativeFloat = 1.0
     hash_weight: NonNegativeFloat = 1.0
@@ -109,7 +113,7 @@ class SSAH(DualEncoder):
         super().__init__(config)
         self.label_encoder = Classifier(
             config.feature_dim,
-            (config.label_hidden,),
+            (config.label_hidden_width,),
             stddev=_STDDEV,
             dtype="float32",
             name="label_encoder",
@@ -120,7 +124,7 @@ class SSAH(DualEncoder):
             )
             for side in (IMAGE, TEXT)
         }
-        self.label_hash = CodeProjection(
+        self.label_hash = UnnormalizedProjection(
             config.embedding_dim, "tanh", dtype="float32", name="label_hash"
         )
         self.scores = {
@@ -271,7 +275,7 @@ class SSAH(DualEncoder):
         return outputs if side == LABEL else {**outputs, f"{side}_embedding": direction(code)}
 
     def _projection(self, name: str) -> keras.layers.Layer:
-        return CodeProjection(self.config.embedding_dim, "tanh", dtype="float32", name=name)
+        return UnnormalizedProjection(self.config.embedding_dim, "tanh", dtype="float32", name=name)
 
     def _network(
         self,

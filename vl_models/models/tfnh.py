@@ -14,19 +14,19 @@ import tensorflow as tf
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_validator
 
 from vl_models.distribution import all_gather, global_mean
-from vl_models.encoders.factory import FeaturesConfig
+from vl_models.encoders.factory import FeatureEncoderConfig
 from vl_models.encoders.feature_encoder import FeatureEncoder
 from vl_models.errors import UserError
 from vl_models.hashing import direction, pack
 from vl_models.layers.classifier import Classifier
-from vl_models.layers.code_projection import CodeProjection
 from vl_models.layers.gradient_reversal import GradientReversal
 from vl_models.layers.reversal_schedule import ReversalSchedule
+from vl_models.layers.unnormalized_projection import UnnormalizedProjection
 from vl_models.losses.graph import feature_neighbours, laplacian_penalty
 from vl_models.losses.same_class import shares_label
 from vl_models.models.base import Batch, ModelConfig, Outputs, VisionLanguageModel
-from vl_models.objectives.label_classifier import label_cross_entropy
 from vl_models.row_random import stream_seed
+from vl_models.tasks.label_classifier import label_cross_entropy
 
 PAIRED, IMAGE, TEXT = "paired", "image", "text"
 _STREAMS = {PAIRED: 51, IMAGE: 52, TEXT: 53}  # of the rows' randomness
@@ -40,10 +40,10 @@ class TFNHConfig(ModelConfig):
       embedding_dim: c, bits of the codes; a multiple of 8.
       image: the image features; only standardisation, no hidden layers.
       text: the text features, likewise.
-      hidden: widths of the fusion network before its codes.
+      hidden_widths: widths of the fusion network before its codes.
       dropout: of the fusion network's hidden layers.
       input_dropout: of the features.
-      classifier_hidden: width of the label classifier's hidden layer; c / 2 by default.
+      classifier_hidden_width: width of the label classifier's hidden layer; c / 2 by default.
       label_loss: of the label classifier; the code's least squares learn many classes slowly.
       label_weight: α.
       adversarial_weight: μ.
@@ -55,12 +55,12 @@ class TFNHConfig(ModelConfig):
 
     system: Literal["tfnh"] = "tfnh"
     embedding_dim: PositiveInt = 64
-    image: FeaturesConfig = FeaturesConfig(kind="features")
-    text: FeaturesConfig = FeaturesConfig(kind="features")
-    hidden: tuple[PositiveInt, ...] = (1024, 512)
+    image: FeatureEncoderConfig = FeatureEncoderConfig(kind="features")
+    text: FeatureEncoderConfig = FeatureEncoderConfig(kind="features")
+    hidden_widths: tuple[PositiveInt, ...] = (1024, 512)
     dropout: float = Field(default=0.5, ge=0.0, lt=1.0)
     input_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
-    classifier_hidden: PositiveInt | None = None
+    classifier_hidden_width: PositiveInt | None = None
     label_loss: Literal["least_squares", "cross_entropy"] = "least_squares"
     label_weight: NonNegativeFloat = 1.0
     adversarial_weight: NonNegativeFloat = 2.0
@@ -78,8 +78,8 @@ class TFNHConfig(ModelConfig):
 
     @field_validator("image", "text")
     @classmethod
-    def _not_encoded(cls, features: FeaturesConfig) -> FeaturesConfig:
-        if features.hidden:
+    def _not_encoded(cls, features: FeatureEncoderConfig) -> FeatureEncoderConfig:
+        if features.hidden_widths:
             raise ValueError("features enter the fusion network as they are: no hidden layers here")
         return features
 
@@ -122,7 +122,7 @@ class TFNH(VisionLanguageModel):
         self.image_encoder = _standardiser(config.image, "image_encoder")
         self.text_encoder = _standardiser(config.text, "text_encoder")
         self.fusion = FeatureEncoder(
-            config.hidden,
+            config.hidden_widths,
             "relu",
             standardize=False,
             dropout=config.dropout,
@@ -130,12 +130,12 @@ class TFNH(VisionLanguageModel):
             dtype="float32",
             name="fusion",
         )
-        self.hash_layer = CodeProjection(
+        self.hash_layer = UnnormalizedProjection(
             config.embedding_dim, "tanh", dtype="float32", name="hash_layer"
         )
-        hidden = config.classifier_hidden or max(1, config.embedding_dim // 2)
+        width = config.classifier_hidden_width or max(1, config.embedding_dim // 2)
         self.label_classifier = Classifier(
-            config.num_labels, (hidden,), dtype="float32", name="label_classifier"
+            config.num_labels, (width,), dtype="float32", name="label_classifier"
         )
         self.reversal = GradientReversal(config.reversal, name="reversal")
         self.data_classifiers = {
@@ -165,7 +165,7 @@ class TFNH(VisionLanguageModel):
         self.image_encoder.build((None, image))
         self.text_encoder.build((None, text))
         self.fusion.build((None, image + text))
-        self.hash_layer.build((None, (self.config.hidden or (image + text,))[-1]))
+        self.hash_layer.build((None, (self.config.hidden_widths or (image + text,))[-1]))
         layers: list[keras.layers.Layer] = [
             self.label_classifier,
             self.reversal,
@@ -303,7 +303,7 @@ class TFNH(VisionLanguageModel):
         return {"image_features": self.image_encoder, "text_features": self.text_encoder}
 
 
-def _standardiser(config: FeaturesConfig, name: str) -> FeatureEncoder:
+def _standardiser(config: FeatureEncoderConfig, name: str) -> FeatureEncoder:
     return FeatureEncoder(
-        config.hidden, config.activation, config.standardize, dtype="float32", name=name
+        config.hidden_widths, config.activation, config.standardize, dtype="float32", name=name
     )

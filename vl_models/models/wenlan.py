@@ -1,4 +1,4 @@
-"""WenLan (BriVL): two towers, their momentum twins, and two queues, wired crosswise.
+"""WenLan (BriVL): two towers, their momentum encoders, and two queues, wired crosswise.
 
 Huo et al., "WenLan: Bridging Vision and Language by Large-Scale Multi-Modal Pre-Training";
 Fei et al., "Towards artificial general intelligence via a multimodal foundation model".
@@ -33,7 +33,7 @@ from vl_models.layers.shuffled_batch import (
     has_batch_statistics,
 )
 from vl_models.layers.temperature import Temperature
-from vl_models.losses.positives import PairKeys, known_positives, own_pairs
+from vl_models.losses.positives import PairHashes, known_positives, own_pairs
 from vl_models.losses.queue import (
     Negatives,
     mutual_neighbours,
@@ -61,7 +61,7 @@ class WenLanConfig(MomentumContrastConfig, DualEncoderConfig):
         evenly, instead of being left out; needs ``batch_negatives``. Published: False.
       neighbours: k of the multi-label form: queue entries among the k nearest of a pair by
         both modalities are positives too; 0 for none. Needs one text per image.
-      queue_query_keys: how many query keys an image in the queue carries: its texts in the
+      queue_query_hashes: how many query hashes an image in the queue carries: its texts in the
         batch, then its known clicks.
       weigh_queries: whether a pair weighs in by its position-debiased clicks.
       label_smoothing: share of the target spread over all candidates; published: 0.
@@ -76,7 +76,7 @@ class WenLanConfig(MomentumContrastConfig, DualEncoderConfig):
     batch_negatives: bool = False
     batch_positives: bool = False
     neighbours: int = Field(default=0, ge=0)
-    queue_query_keys: PositiveInt = 16
+    queue_query_hashes: PositiveInt = 16
     weigh_queries: bool = False
     label_smoothing: float = Field(default=0.0, ge=0.0, lt=1.0)
 
@@ -85,7 +85,7 @@ class WenLanConfig(MomentumContrastConfig, DualEncoderConfig):
         if self.batch_positives and not (self.batch_negatives and self.mask_known):
             raise ValueError("batch_positives needs batch_negatives and mask_known")
         if self.shared_projection:
-            raise ValueError("shared_projection does not go with momentum twins")
+            raise ValueError("shared_projection does not go with momentum encoders")
         if self.batch_positives and self.neighbours:
             raise ValueError("batch_positives and neighbours exclude each other")
         return self
@@ -114,7 +114,7 @@ class WenLan(DualEncoder):
         self.momentum_image = MomentumEncoder(self._image_layers, config.momentum)
         self.momentum_text = MomentumEncoder(self._text_layers, config.momentum)
         self.queues = PairQueues(
-            config.queue_size, config.embedding_dim, config.queue_query_keys, config.warm_up
+            config.queue_size, config.embedding_dim, config.queue_query_hashes, config.warm_up
         )
         self.temperature = None
         if config.learn_temperature:
@@ -128,14 +128,14 @@ class WenLan(DualEncoder):
 
     @property
     def layers(self) -> Sequence[keras.layers.Layer]:
-        """Towers, their twins, queues, and the temperature if it is learned."""
+        """Towers, their momentum encoders, queues, and the temperature if it is learned."""
         return (
             *self._image_layers,
             *self._text_layers,
             *self.momentum_image.layers,
             *self.momentum_text.layers,
             *self.queues.layers,
-            *self.objective_layers,
+            *self.task_layers,
             *(() if self.temperature is None else (self.temperature,)),
         )
 
@@ -169,30 +169,30 @@ class WenLan(DualEncoder):
         images, texts = outputs["image_embedding"], outputs["text_embedding"]
         image_keys, text_keys = outputs["image_key_embedding"], outputs["text_key_embedding"]
         per_image = texts.shape[0] // images.shape[0]
-        hidden_texts, hidden_images = self.queues.hidden(
+        excluded_texts, excluded_images = self.queues.excluded(
             batch, images.shape[0], texts.shape[0], config.mask_known
         )
-        to_text = [Negatives(self.queues.text.entries(), hidden_texts)]
-        to_image = [Negatives(self.queues.image.entries(), hidden_images)]
+        to_text = [Negatives(self.queues.text.entries(), excluded_texts)]
+        to_image = [Negatives(self.queues.image.entries(), excluded_images)]
         text_positives = image_positives = self._neighbours(
-            image_keys, text_keys, hidden_texts | hidden_images
+            image_keys, text_keys, excluded_texts | excluded_images
         )
         if config.batch_negatives:
-            own = PairKeys.of_batch(batch, images.shape[0], texts.shape[0])
+            own = PairHashes.of_batch(batch, images.shape[0], texts.shape[0])
             everyone = own.gathered()
             known = known_positives if config.mask_known else own_pairs
-            hidden = tf.repeat(known(own, everyone), per_image, axis=0)
+            excluded = tf.repeat(known(own, everyone), per_image, axis=0)
             if config.batch_positives:
                 pairs = tf.repeat(own_pairs(own, everyone), per_image, axis=0)
-                text_positives = self._behind_queue(hidden & ~pairs)
-                hidden = pairs
-            to_text.append(Negatives(all_gather(text_keys), hidden))
-            hidden = tf.transpose(known(everyone, own))
+                text_positives = self._behind_queue(excluded & ~pairs)
+                excluded = pairs
+            to_text.append(Negatives(all_gather(text_keys), excluded))
+            excluded = tf.transpose(known(everyone, own))
             if config.batch_positives:
                 pairs = tf.transpose(own_pairs(everyone, own))
-                image_positives = self._behind_queue(hidden & ~pairs)
-                hidden = pairs
-            to_image.append(Negatives(all_gather(image_keys), hidden))
+                image_positives = self._behind_queue(excluded & ~pairs)
+                excluded = pairs
+            to_image.append(Negatives(all_gather(image_keys), excluded))
         weights = batch["query_weight"] if config.weigh_queries else None
 
         def loss(
@@ -224,14 +224,14 @@ class WenLan(DualEncoder):
         self.queues.enqueue(batch, outputs["image_key_embedding"], outputs["text_key_embedding"])
 
     def after_update(self) -> None:
-        """Bound the temperature, then move the twins towards the towers."""
+        """Bound the temperature, then move the momentum encoders towards the towers."""
         if self.temperature is not None:
             self.temperature.clamp()
         self.momentum_image.update()
         self.momentum_text.update()
 
     def after_warm_start(self, loaded: Collection[str]) -> None:
-        """Copy loaded weights to the twins, unless these were loaded too."""
+        """Copy loaded weights to the momentum encoders, unless these were loaded too."""
         self.momentum_image.synchronise(loaded)
         self.momentum_text.synchronise(loaded)
 
@@ -255,7 +255,7 @@ class WenLan(DualEncoder):
         return tf.pad(columns, [[0, 0], [self.config.queue_size, 0]])
 
     def _neighbours(
-        self, image_keys: tf.Tensor, text_keys: tf.Tensor, hidden: tf.Tensor
+        self, image_keys: tf.Tensor, text_keys: tf.Tensor, excluded: tf.Tensor
     ) -> tf.Tensor | None:
         """Further positives in both queues, bool [B, K + batch negatives]."""
         if self.config.neighbours == 0:
@@ -269,7 +269,7 @@ class WenLan(DualEncoder):
         positives = mutual_neighbours(
             self.queues.image(image_keys),
             self.queues.text(text_keys),
-            hidden,
+            excluded,
             self.config.neighbours,
         )
         if self.config.batch_negatives:

@@ -232,6 +232,6 @@ def _byte_alphabet() -> dict[int, str]:
     """One visible character per byte: itself where it has one, else one from U+0100 on."""
     visible = [*range(33, 127), *range(161, 173), *range(174, 256)]
     alphabet = {byte: chr(byte) for byte in visible}
-    hidden = (byte for byte in range(256) if byte not in alphabet)
-    alphabet.update({byte: chr(256 + index) for index, byte in enumerate(hidden)})
+    unprintable = (byte for byte in range(256) if byte not in alphabet)
+    alphabet.update({byte: chr(256 + index) for index, byte in enumerate(unprintable)})
     return alphabet

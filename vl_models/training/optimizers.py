@@ -80,7 +80,7 @@ def reduce_gradients(gradients: Sequence[tf.Tensor]) -> list[tf.Tensor]:
     return list(context.all_reduce(tf.distribute.ReduceOp.SUM, list(gradients)))
 
 
-def clip_by_norm(
+def clip_by_global_norm(
     gradients: Sequence[tf.Tensor], limit: float | None
 ) -> tuple[list[tf.Tensor], tf.Tensor]:
     """Scale gradients down to a global norm of at most ``limit`` (Pascanu et al. 2013).

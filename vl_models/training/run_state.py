@@ -12,6 +12,7 @@ import keras
 import tensorflow as tf
 
 from vl_models.errors import UserError
+from vl_models.input.mixer import Mixer
 from vl_models.training.checkpoint import (
     Checkpoint,
     assign_values,
@@ -21,7 +22,6 @@ from vl_models.training.checkpoint import (
     variable_values,
 )
 from vl_models.training.config import TrainConfig
-from vl_models.training.mixer import Mixer
 from vl_models.training.workers import from_chief, worker_place
 
 logger = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from vl_models.errors import UserError
 from vl_models.models.base import Batch, VisionLanguageModel
 from vl_models.training.config import PhaseConfig
 from vl_models.training.moving_statistics import average_over_replicas, moving_statistics
-from vl_models.training.optimizers import Group, clip_by_norm, reduce_gradients
+from vl_models.training.optimizers import Group, clip_by_global_norm, reduce_gradients
 from vl_models.training.patterns import matches
 from vl_models.training.selection import frozen_variables, phase_variables
 
@@ -130,12 +130,12 @@ def compile_steps(
         ]
         if accumulators is not None:
             present = [(v, accumulators.take(v, gradient)) for v, gradient in present]
-        reduced, norm = clip_by_norm(reduce_gradients([g for _, g in present]), clip_norm)
+        reduced, norm = clip_by_global_norm(reduce_gradients([g for _, g in present]), clip_norm)
         by_path = {variable.path: gradient for (variable, _), gradient in zip(present, reduced)}
         for group in groups:
             own = [variable for variable in group.variables if variable.path in by_path]
             if own:
-                own_gradients, _ = clip_by_norm(
+                own_gradients, _ = clip_by_global_norm(
                     [by_path[variable.path] for variable in own], group.config.clip_norm
                 )
                 group.optimizer.apply(own_gradients, own)

@@ -13,14 +13,14 @@ import keras
 import tensorflow as tf
 
 from vl_models.errors import UserError
+from vl_models.input.mixer import Mixer, Sampling
+from vl_models.input.source import Feed, Source
 from vl_models.models.base import Batch, VisionLanguageModel
 from vl_models.training.best import BestWeights
 from vl_models.training.checkpoint import by_path
 from vl_models.training.config import TrainConfig
-from vl_models.training.input import Feed, Source
 from vl_models.training.logging import RunLog
 from vl_models.training.measurements import Measurements
-from vl_models.training.mixer import Mixer, Sampling
 from vl_models.training.optimizers import Group, build_groups
 from vl_models.training.phases import StagePlan, plan_stages
 from vl_models.training.run_state import RunState

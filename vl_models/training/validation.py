@@ -10,12 +10,12 @@ import numpy as np
 import tensorflow as tf
 
 from vl_models.errors import UserError
-from vl_models.losses.positives import PairKeys, known_positives, own_pairs
+from vl_models.input.records import START
+from vl_models.input.source import Feed, RecordSource
+from vl_models.losses.positives import PairHashes, known_positives, own_pairs
 from vl_models.metrics.class_retrieval import class_retrieval, cosine_similarity
 from vl_models.metrics.in_batch import in_batch_recall
 from vl_models.models.base import Batch, Outputs, VisionLanguageModel
-from vl_models.training.input import Feed, RecordSource
-from vl_models.training.records import START
 
 NAME = "validation"
 
@@ -119,7 +119,7 @@ def _embedded_pairs(batch: Batch, outputs: Outputs) -> tuple[tf.Tensor, ...]:
     if not {"image_embedding", "text_embedding"} <= outputs.keys():
         return ()
     images, texts = outputs["image_embedding"], outputs["text_embedding"]
-    keys = PairKeys.of_batch(batch, images.shape[0], texts.shape[0])
+    keys = PairHashes.of_batch(batch, images.shape[0], texts.shape[0])
     return images, texts, own_pairs(keys, keys), known_positives(keys, keys)
 
 

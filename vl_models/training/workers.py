@@ -17,7 +17,7 @@ _ROLES = ("chief", "worker")  # in the order of TensorFlow's replicas
 
 
 @dataclass(frozen=True)
-class Place:
+class WorkerPlace:
     """Index of this worker process, 0 is the chief, and the number of workers."""
 
     index: int
@@ -29,7 +29,7 @@ class Place:
         return self.index == CHIEF
 
 
-def place_in_cluster() -> Place:
+def place_in_cluster() -> WorkerPlace:
     """The place of this process in the cluster that TF_CONFIG describes; alone without one.
 
     Raises:
@@ -43,14 +43,14 @@ def place_in_cluster() -> Place:
     cluster, task = config.get("cluster", {}), config.get("task", {})
     order = [(role, i) for role in _ROLES for i in range(len(cluster.get(role, [])))]
     if len(order) <= 1:
-        return Place(CHIEF, 1)
+        return WorkerPlace(CHIEF, 1)
     own = (task.get("type"), int(task.get("index", -1)))
     if own not in order:
         raise UserError(
             f"TF_CONFIG: the task must be one of {', '.join(f'{r} {i}' for r, i in order)}. "
             f"Received: task={task!r}."
         )
-    return Place(order.index(own), len(order))
+    return WorkerPlace(order.index(own), len(order))
 
 
 def await_chief(timeout: float = 600.0) -> None:
@@ -76,11 +76,11 @@ def await_chief(timeout: float = 600.0) -> None:
         time.sleep(0.5)
 
 
-def worker_place(strategy: tf.distribute.Strategy) -> Place:
+def worker_place(strategy: tf.distribute.Strategy) -> WorkerPlace:
     """The place of this process among the workers of a strategy."""
     if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         return place_in_cluster()
-    return Place(CHIEF, 1)
+    return WorkerPlace(CHIEF, 1)
 
 
 def from_chief(strategy: tf.distribute.Strategy, value: int) -> int:

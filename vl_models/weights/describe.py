@@ -80,13 +80,13 @@ def _add_text(section: dict[str, Any], shapes: Shapes, layout: Layout, facts: An
 def _transformer(
     shapes: Shapes, layout: Layout, tower: Tower, width: int, facts: Mapping[str, Any]
 ) -> dict[str, Any]:
-    hidden = shapes.get(f"{tower}_encoder/block_0/mlp_hidden/bias", (4 * width,))[0]
+    hidden_width = shapes.get(f"{tower}_encoder/block_0/mlp_hidden/bias", (4 * width,))[0]
     return {
         "kind": layout.kinds[tower],
         "width": width,
         "depth": blocks(shapes, tower),
         "heads": max(1, width // facts["head_width"]),
-        "mlp_ratio": hidden / width,
+        "mlp_ratio": hidden_width / width,
         "activation": facts["activation"],
         "epsilon": facts["epsilon"],
         "pooling": facts["pooling"],

@@ -16,10 +16,10 @@ from tfx_pipeline.cli.main import app
 from tfx_pipeline.config import ExperimentConfig
 from vl_models.errors import UserError
 from vl_models.export import export_towers
+from vl_models.input.examples import InputConfig
+from vl_models.input.source import RecordSource
 from vl_models.models.registry import create_model
 from vl_models.text.factory import load_tokenizer, pretrained_tokenizer
-from vl_models.training.examples import InputConfig
-from vl_models.training.input import RecordSource
 from vl_models.training.trainer import Trainer
 
 HEADS, LENGTH = checkpoints.HEADS, checkpoints.LENGTH

@@ -110,7 +110,7 @@ def test_what_is_written_reads_well(acmr, data, tmp_path):
 
 def test_features_of_one_width_are_drawn_before_and_after(data, tmp_path):
     config = {"system": "acmr", "embedding_dim": 4, "num_labels": CLASSES}
-    side = {"kind": "features", "width": 6, "hidden": [4]}
+    side = {"kind": "features", "width": 6, "hidden_widths": [4]}
     exported = towers(tmp_path / "towers", **config, image=side, text=side)
     wide = FeatureSet(**{**vars(data), "text": data.image + 1.0})
     found = evaluate(exported, wide)

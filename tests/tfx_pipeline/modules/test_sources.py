@@ -16,9 +16,9 @@ from tfx_pipeline.modules.sources import (
 )
 from vl_models import features as f
 from vl_models.errors import UserError
+from vl_models.input.records import START
+from vl_models.input.source import Feed
 from vl_models.models.registry import model_config_from_dict
-from vl_models.training.input import Feed
-from vl_models.training.records import START
 
 TWO = (
     "[{name: labels, texts: labels, share: 0.3, templates: ['a {}']}, {name: queries, share: 0.7}]"

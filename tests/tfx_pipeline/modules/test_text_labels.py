@@ -1,4 +1,4 @@
-"""Images and texts whose label systems differ: from arrays to the classifiers' losses."""
+"""Images and texts whose label sets differ: from arrays to the classifiers' losses."""
 
 import numpy as np
 import pytest
@@ -11,14 +11,14 @@ from tfx_pipeline.data.feature_set import read_feature_set
 from tfx_pipeline.modules.data_facts import read_data_facts
 from tfx_pipeline.modules.sources import train_sources
 from vl_models.errors import UserError
+from vl_models.input.records import START
+from vl_models.input.source import Feed
 from vl_models.models.registry import build_model
-from vl_models.training.input import Feed
-from vl_models.training.records import START
 
 ROWS = 24
 IMAGE_CLASS = np.arange(ROWS) % 3
 TOPIC = np.array(["art", "news"])[np.arange(ROWS) % 2]
-OBJECTIVES = "model.objectives=[{kind: label_classifier, shared: %s}]"
+TASKS = "model.tasks=[{kind: label_classifier, shared: %s}]"
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def facts_of(examples, *overrides):
 
 
 def test_each_classifier_learns_the_labels_of_its_side(examples):
-    config, facts = facts_of(examples, OBJECTIVES % "false", "model.search_by=code")
+    config, facts = facts_of(examples, TASKS % "false", "model.search_by=vector")
     assert facts.labels == {"classes": ("0", "1", "2"), "text_classes": ("art", "news")}
     (source,) = train_sources(config.input, facts.model, examples, None, None, facts.labels)
     batch, _ = next(source.open(Feed(batch_size=8, seed=1, source_id=0), START))
@@ -57,24 +57,22 @@ def test_each_classifier_learns_the_labels_of_its_side(examples):
     )
     model = build_model(facts.model)
     outputs = model.forward(batch, training=False)
-    (objective,) = model.objectives
+    (task,) = model.tasks
     expected = 0.0
-    for side, key, classifier in zip(
-        ("image", "text"), ("label", "text_label"), objective.classifiers
-    ):
-        scores = classifier(outputs[f"{side}_code"])
+    for side, key, classifier in zip(("image", "text"), ("label", "text_label"), task.classifiers):
+        scores = classifier(outputs[f"{side}_vector"])
         expected += np.mean(tf.nn.softmax_cross_entropy_with_logits(batch[key], scores))
     found = float(model.losses(batch, outputs)["label_classifier"])
     assert found == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_shared_classifier_goes_by_the_images_labels(examples):
-    _, facts = facts_of(examples, OBJECTIVES % "true")
+    _, facts = facts_of(examples, TASKS % "true")
     model = build_model(facts.model)
-    assert [layer.classes for layer in model.objectives[0].layers] == [3]
+    assert [layer.classes for layer in model.tasks[0].layers] == [3]
 
 
 def test_classes_of_different_systems_cannot_be_compared(examples):
-    _, facts = facts_of(examples, OBJECTIVES % "false", "model.search_by=classes")
-    with pytest.raises(UserError, match=r"search_by: classes compares.*search_by: code"):
+    _, facts = facts_of(examples, TASKS % "false", "model.search_by=classes")
+    with pytest.raises(UserError, match=r"search_by: classes compares.*search_by: vector"):
         build_model(facts.model)

@@ -11,12 +11,12 @@ from tfx_pipeline.modules.data_facts import read_data_facts
 from tfx_pipeline.modules.sources import train_sources
 from tfx_pipeline.modules.training import train_towers
 from vl_models.errors import UserError
-from vl_models.training.input import Feed
-from vl_models.training.records import START
+from vl_models.input.records import START
+from vl_models.input.source import Feed
 
 ROWS = 48
 SOURCES = "input.sources=[{name: pairs}, {name: images, rows: images}, {name: texts, rows: texts}]"
-SMALL = ("model.hidden=[16]", "train.global_batch_size=4", "model.embedding_dim=8")
+SMALL = ("model.hidden_widths=[16]", "train.global_batch_size=4", "model.embedding_dim=8")
 
 
 def experiment(system, *overrides):

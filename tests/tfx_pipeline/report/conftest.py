@@ -12,7 +12,7 @@ from PIL import Image
 from tfx_pipeline.evaluation.blessing import bless
 from tfx_pipeline.evaluation.config import EvaluationConfig
 from tfx_pipeline.evaluation.metric_keys import metric_keys
-from tfx_pipeline.evaluation.result import EmbeddingSample, Evaluation, Example, Hit
+from tfx_pipeline.evaluation.result import EmbeddingSample, EvaluationResult, Example, JudgedHit
 from vl_models.metrics.bootstrap import Interval
 
 QUERY = "<script>alert('x')</script> & 红裙子"
@@ -40,10 +40,10 @@ def evaluation():
         query=QUERY,
         language="zh",
         rank=1200,
-        hits=(Hit("a", 0.9, ""), Hit("b", 0.8, "known"), Hit("broken", 0.7, "")),
-        wanted=Hit("d", -0.25, "correct"),
+        hits=(JudgedHit("a", 0.9, ""), JudgedHit("b", 0.8, "known"), JudgedHit("broken", 0.7, "")),
+        wanted=JudgedHit("d", -0.25, "correct"),
     )
-    return Evaluation(
+    return EvaluationResult(
         config=config,
         metrics=metrics,
         intervals={"recall@10": Interval(0.35, 0.45)},

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from tfx_pipeline.evaluation.result import AttentionMap, AttentionStrip, EmbeddingSample, Hit
+from tfx_pipeline.evaluation.result import AttentionMap, AttentionStrip, EmbeddingSample, JudgedHit
 from tfx_pipeline.report.facts import ReportFacts
 from tfx_pipeline.report.render import render_report
 from vl_models.metrics.bootstrap import Interval
@@ -141,7 +141,7 @@ def test_largest_report_stays_below_three_megabytes(evaluation, render):
         for row in range(32)
     ]
     examples = tuple(
-        dataclasses.replace(example, hits=shown, wanted=Hit(f"wanted-{row}", 0.1, "correct"))
+        dataclasses.replace(example, hits=shown, wanted=JudgedHit(f"wanted-{row}", 0.1, "correct"))
         for row, shown in enumerate(hits)
     )
     thumbnails = {hit.image_id: noise for one in examples for hit in one.shown}

@@ -9,8 +9,7 @@ from tfx.types import standard_artifacts
 from serving.publish import publish_release
 from serving.release import Release
 from tests.tfx_pipeline.conftest import REPOSITORY
-from tfx_pipeline.components.artifacts import METRICS_FILE, Evaluation, VectorIndex
-from tfx_pipeline.components.artifacts import Release as ReleaseArtifact
+from tfx_pipeline.components.artifacts import METRICS_FILE, Evaluation, PushedRelease, VectorIndex
 from tfx_pipeline.components.release_pusher import ReleasePusher
 from tfx_pipeline.config import ExperimentConfig
 from tfx_pipeline.data.folder import DataFolder
@@ -115,7 +114,7 @@ def test_the_pusher_publishes_what_is_blessed(bucket, s3, tmp_path, blessed):
     (tmp_path / "evaluation" / METRICS_FILE).write_text('{"recall@10": 0.5}')
     verdict = _artifact(standard_artifacts.ModelBlessing, tmp_path / "b", blessed=blessed)
     infra = _artifact(standard_artifacts.InfraBlessing, tmp_path / "i", blessed=1)
-    release = _artifact(ReleaseArtifact, tmp_path / "release")
+    release = _artifact(PushedRelease, tmp_path / "release")
     inputs = {
         "model": model,
         "index": index,

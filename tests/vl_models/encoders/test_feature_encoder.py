@@ -14,7 +14,7 @@ def test_layer_contract(hidden, tmp_path):
     width = (5, *hidden)[-1]
     run_layer_test(
         FeatureEncoder,
-        {"hidden": hidden},
+        {"hidden_widths": hidden},
         [INPUTS],
         folder=tmp_path,
         output_shape={"tokens": (4, 1, width), "pooled": (4, width)},

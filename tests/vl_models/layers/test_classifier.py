@@ -7,7 +7,7 @@ INPUTS = np.random.default_rng(0).normal(size=(4, 5)).astype(np.float32)
 
 
 def test_layer_contract(tmp_path):
-    for arguments in ({}, {"hidden": (6, 3), "activation": "tanh", "stddev": 0.01}):
+    for arguments in ({}, {"hidden_widths": (6, 3), "activation": "tanh", "stddev": 0.01}):
         run_layer_test(
             Classifier,
             {"classes": 2, **arguments},

@@ -25,7 +25,7 @@ def test_layer_contract(tmp_path):
     unit = np.array([[1.0, 0.0], [0.6, 0.8]], np.float32)
     run_layer_test(
         FeatureQueue,
-        {"size": 5, "dim": 2, "query_keys": 3, "warm_up": "random"},
+        {"size": 5, "dim": 2, "query_hashes": 3, "warm_up": "random"},
         [unit],
         folder=tmp_path,
         output_shape=(2, 5),
@@ -43,8 +43,8 @@ def test_starts_with_random_unit_rows_and_has_nothing_to_train():
         f"queue/{name}"
         for name in (
             "features",
-            "image_key",
-            "query_key",
+            "image_id_hash",
+            "query_hash",
             "enqueued_at",
             "pointer",
             "filled",
@@ -59,8 +59,8 @@ def test_pointer_trace(golden):
     for step in range(4):
         trace.append(int(queue.pointer.numpy()))
         before = queue.features.numpy()
-        features, image_key, query_key = rows(4 * step, 4)
-        queue.enqueue(features, image_key, query_key)
+        features, image_id_hash, query_hash = rows(4 * step, 4)
+        queue.enqueue(features, image_id_hash, query_hash)
         after = queue.features.numpy()
         written = np.arange(trace[-1], trace[-1] + 4)
         np.testing.assert_array_equal(after[written], features)
@@ -74,9 +74,11 @@ def test_wraps_around_where_the_size_is_no_multiple_of_the_batch():
     queue = make_queue(size=8)
     for step in range(4):  # 12 rows of 3, the last 8 of which stay
         queue.enqueue(*rows(3 * step, 3))
-    np.testing.assert_array_equal(queue.image_key.numpy(), [8, 9, 10, 11, 4, 5, 6, 7])
-    np.testing.assert_array_equal(queue.query_key.numpy()[:, 0] - 100, queue.image_key.numpy())
-    np.testing.assert_allclose(queue.features.numpy()[:, 0], np.cos(queue.image_key.numpy()), 1e-6)
+    np.testing.assert_array_equal(queue.image_id_hash.numpy(), [8, 9, 10, 11, 4, 5, 6, 7])
+    np.testing.assert_array_equal(queue.query_hash.numpy()[:, 0] - 100, queue.image_id_hash.numpy())
+    np.testing.assert_allclose(
+        queue.features.numpy()[:, 0], np.cos(queue.image_id_hash.numpy()), 1e-6
+    )
     assert int(queue.pointer.numpy()) == 4
 
 
@@ -84,9 +86,9 @@ def test_of_a_batch_larger_than_the_queue_the_last_rows_stay():
     queue = make_queue(size=4)
     queue.enqueue(*rows(0, 1))
     queue.enqueue(*rows(1, 10))
-    assert sorted(queue.image_key.numpy()) == [7, 8, 9, 10]
+    assert sorted(queue.image_id_hash.numpy()) == [7, 8, 9, 10]
     assert int(queue.pointer.numpy()) == 11 % 4
-    oldest = queue.image_key.numpy()[int(queue.pointer.numpy())]
+    oldest = queue.image_id_hash.numpy()[int(queue.pointer.numpy())]
     assert oldest == 7
 
 
@@ -116,11 +118,11 @@ def test_unfilled_slots_are_no_negatives_unless_published_behaviour_is_asked_for
 
 def test_other_widths_are_refused():
     queue = make_queue()
-    features, image_key, query_key = rows(0, 2)
-    with pytest.raises(ValueError, match="vectors of width 2 with 1 query keys"):
-        queue.enqueue(tf.zeros([2, 3]), image_key, query_key)
+    features, image_id_hash, query_hash = rows(0, 2)
+    with pytest.raises(ValueError, match="vectors of width 2 with 1 query hashes"):
+        queue.enqueue(tf.zeros([2, 3]), image_id_hash, query_hash)
     with pytest.raises(ValueError, match="Received: features"):
-        queue.enqueue(features, image_key, tf.repeat(query_key, 2, axis=1))
+        queue.enqueue(features, image_id_hash, tf.repeat(query_hash, 2, axis=1))
 
 
 def test_replicas_hold_the_gathered_rows_in_the_same_order():

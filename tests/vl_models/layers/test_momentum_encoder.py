@@ -20,9 +20,9 @@ def make_tower():
 
 def make_momentum(momentum=0.9):
     tower = make_tower()
-    twin = MomentumEncoder(tower, momentum)
-    twin.build()
-    return tower, twin
+    momentum = MomentumEncoder(tower, momentum)
+    momentum.build()
+    return tower, momentum
 
 
 def variables(layers):
@@ -30,26 +30,26 @@ def variables(layers):
 
 
 def test_twins_start_equal_under_names_of_their_own_and_are_not_trained():
-    tower, twin = make_momentum()
-    queries, keys = variables(tower), variables(twin.layers)
+    tower, momentum = make_momentum()
+    queries, keys = variables(tower), variables(momentum.layers)
     assert set(keys) == {"momentum_" + path for path in queries}
     for path, query in queries.items():
         np.testing.assert_array_equal(keys["momentum_" + path], query)
-    assert [layer.trainable_variables for layer in twin.layers] == [[], []]
+    assert [layer.trainable_variables for layer in momentum.layers] == [[], []]
     assert all(layer.trainable_variables for layer in tower)
-    encoded = [encoder(IMAGES)["pooled"] for encoder in (tower[0], twin.layers[0])]
+    encoded = [encoder(IMAGES)["pooled"] for encoder in (tower[0], momentum.layers[0])]
     np.testing.assert_array_equal(*encoded)
 
 
 def test_average_has_the_closed_form():
-    tower, twin = make_momentum(momentum=0.9)
-    start = {path: v.numpy() for path, v in variables(twin.layers).items()}
+    tower, momentum = make_momentum(momentum=0.9)
+    start = {path: v.numpy() for path, v in variables(momentum.layers).items()}
     for variable in variables(tower).values():
         variable.assign(variable + 1.0)
     for _ in range(7):
-        twin.update()
+        momentum.update()
     for path, query in variables(tower).items():
-        key, first = variables(twin.layers)["momentum_" + path], start["momentum_" + path]
+        key, first = variables(momentum.layers)["momentum_" + path], start["momentum_" + path]
         if "moving" in path:  # batch statistics are its own
             np.testing.assert_array_equal(key, first)
         else:
@@ -57,31 +57,31 @@ def test_average_has_the_closed_form():
 
 
 def test_equal_weights_stay_equal():
-    tower, twin = make_momentum(momentum=0.999)
-    twin.update()
+    tower, momentum = make_momentum(momentum=0.999)
+    momentum.update()
     for path, query in variables(tower).items():
-        np.testing.assert_array_equal(variables(twin.layers)["momentum_" + path], query)
+        np.testing.assert_array_equal(variables(momentum.layers)["momentum_" + path], query)
 
 
 def test_twin_normalises_by_its_own_batch_statistics_in_training():
-    tower, twin = make_momentum()
+    tower, momentum = make_momentum()
     features = tf.constant(np.random.default_rng(1).normal(3.0, 2.0, (16, 8)), tf.float32)
-    output = twin.layers[1](features, training=True)
+    output = momentum.layers[1](features, training=True)
     np.testing.assert_allclose(tf.reduce_mean(output, axis=0), 0.0, atol=1e-5)
-    moved = variables(twin.layers)["momentum_norm/moving_mean"].numpy()
+    moved = variables(momentum.layers)["momentum_norm/moving_mean"].numpy()
     assert np.all(moved > 0.0)
     np.testing.assert_array_equal(variables(tower)["norm/moving_mean"], 0.0)
 
 
 def test_loaded_queries_are_copied_unless_the_twin_was_loaded_too():
-    tower, twin = make_momentum()
+    tower, momentum = make_momentum()
     for variable in variables(tower).values():
         variable.assign(variable + 1.0)
-    queries, keys = variables(tower), variables(twin.layers)
+    queries, keys = variables(tower), variables(momentum.layers)
     positions, kernel = "image_encoder/patch_embedding/positions", "norm/gamma"
     before = {path: v.numpy() for path, v in keys.items()}
     loaded = {positions, "norm/moving_mean", kernel, "momentum_" + kernel}
-    twin.synchronise(loaded)
+    momentum.synchronise(loaded)
     for path, key in keys.items():
         if path in ("momentum_" + positions, "momentum_norm/moving_mean"):
             np.testing.assert_array_equal(key, queries[path.removeprefix("momentum_")])
@@ -92,17 +92,17 @@ def test_loaded_queries_are_copied_unless_the_twin_was_loaded_too():
 def test_update_in_replica_context_is_equal_on_all_replicas():
     strategy = two_replicas()
     with strategy.scope():
-        tower, twin = make_momentum()
+        tower, momentum = make_momentum()
     for variable in variables(tower).values():
         variable.assign(variable + 1.0)
-    start = {path: v.numpy() for path, v in variables(twin.layers).items()}
+    start = {path: v.numpy() for path, v in variables(momentum.layers).items()}
 
     @tf.function(autograph=False)
     def step():
-        strategy.run(twin.update)
+        strategy.run(momentum.update)
 
     step()
-    for path, key in variables(twin.layers).items():
+    for path, key in variables(momentum.layers).items():
         query = variables(tower)[path.removeprefix("momentum_")].numpy()
         if "moving" in path:
             continue

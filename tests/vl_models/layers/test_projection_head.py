@@ -10,7 +10,7 @@ def test_layer_contract(tmp_path):
     for hidden in (True, False):
         run_layer_test(
             ProjectionHead,
-            {"dim": 5, "hidden": hidden},
+            {"dim": 5, "hidden_layer": hidden},
             [INPUTS],
             folder=tmp_path,
             output_shape=(3, 5),
@@ -27,6 +27,6 @@ def test_hidden_layer_is_as_wide_as_the_input_and_rectified():
     expected = hidden @ values["head/output/kernel"] + values["head/output/bias"]
     expected /= np.linalg.norm(expected, axis=1, keepdims=True)
     np.testing.assert_allclose(outputs, expected, atol=1e-6)
-    linear = ProjectionHead(5, hidden=False, name="head")
+    linear = ProjectionHead(5, hidden_layer=False, name="head")
     linear(INPUTS)
     assert [v.path for v in linear.variables] == ["head/output/kernel", "head/output/bias"]

@@ -124,7 +124,7 @@ def test_hidden_entries_have_no_gradient_and_smoothing_skips_them():
         loss = multi_positive_cross_entropy(
             logits,
             tf.constant([[True, False, False]]),
-            hidden=tf.constant([[False, True, False]]),
+            excluded=tf.constant([[False, True, False]]),
             label_smoothing=0.2,
         )
     assert tape.gradient(loss, logits)[0, 1] == 0.0

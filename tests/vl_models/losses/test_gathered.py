@@ -7,7 +7,7 @@ import tensorflow as tf
 from tests.harness import two_replicas
 from vl_models.layers.projection import l2_normalize
 from vl_models.losses.gathered import gathered_contrastive_loss
-from vl_models.losses.positives import PairKeys
+from vl_models.losses.positives import PairHashes
 
 ROWS, TEXTS, DIM = 4, 2, 3
 LOG_SCALE = 1.5
@@ -23,9 +23,9 @@ def make_batch():
     return {
         "image": random.normal(size=(ROWS, DIM)).astype(np.float32),
         "text": random.normal(size=(ROWS * TEXTS, DIM)).astype(np.float32),
-        "image_key": np.array([1, 2, 1, 3]),
-        "query_key": random.integers(0, 5, ROWS * TEXTS),
-        "clicked_query_keys": random.integers(-1, 5, (ROWS, 2)),
+        "image_id_hash": np.array([1, 2, 1, 3]),
+        "query_hash": random.integers(0, 5, ROWS * TEXTS),
+        "clicked_query_hashes": random.integers(-1, 5, (ROWS, 2)),
         "label_id": np.array([0, -1, -1, 0], np.int32),
         "query_weight": random.uniform(0.5, 2.0, ROWS * TEXTS).astype(np.float32),
         "image_log_q": np.log(random.uniform(0.1, 0.4, ROWS)).astype(np.float32),
@@ -42,7 +42,7 @@ def loss_and_gradients(batch, form, case, replicas=1):
             l2_normalize(batch["image"]),
             l2_normalize(batch["text"]),
             tf.exp(log_scale),
-            PairKeys.of_batch(
+            PairHashes.of_batch(
                 batch, len(batch["image"]), len(batch["text"]), use_labels=case == "labels"
             ),
             form=form,

@@ -1,13 +1,13 @@
 import numpy as np
 import tensorflow as tf
 
-from vl_models.losses.positives import PairKeys, known_positives, own_pairs
+from vl_models.losses.positives import PairHashes, known_positives, own_pairs
 
 
 def keys(rows, texts_per_image=1, first=0, **values):
     types = {"label": tf.int32}
     tensors = {name: tf.constant(v, types.get(name, tf.int64)) for name, v in values.items()}
-    return PairKeys(tf.range(first, first + rows), texts_per_image, **tensors)
+    return PairHashes(tf.range(first, first + rows), texts_per_image, **tensors)
 
 
 def positives(rows, **values):
@@ -27,21 +27,23 @@ def test_without_keys_rows_belong_together_by_place_alone():
 def test_positives_share_image_or_query_or_a_known_click():
     found = positives(
         4,
-        image_key=[10, 11, 10, 12],
-        query_key=[1, 2, 3, 2],
-        clicked_query_keys=[[-1, -1], [3, -1], [-1, -1], [1, 3]],
+        image_id_hash=[10, 11, 10, 12],
+        query_hash=[1, 2, 3, 2],
+        clicked_query_hashes=[[-1, -1], [3, -1], [-1, -1], [1, 3]],
     )
     expected = [[1, 0, 1, 0], [0, 1, 1, 1], [1, 0, 1, 0], [1, 1, 1, 1]]
     np.testing.assert_array_equal(found, expected)
 
 
 def test_padding_is_no_click_even_of_a_query_with_the_padding_key():
-    found = positives(2, image_key=[1, 2], query_key=[-1, 5], clicked_query_keys=[[-1], [-1]])
+    found = positives(
+        2, image_id_hash=[1, 2], query_hash=[-1, 5], clicked_query_hashes=[[-1], [-1]]
+    )
     np.testing.assert_array_equal(found, np.eye(2))
 
 
 def test_positives_with_several_texts_per_image():
-    found = positives(2, texts_per_image=2, image_key=[1, 2], query_key=[5, 6, 7, 5])
+    found = positives(2, texts_per_image=2, image_id_hash=[1, 2], query_hash=[5, 6, 7, 5])
     np.testing.assert_array_equal(found, [[1, 1, 0, 1], [1, 0, 1, 1]])
 
 
@@ -56,9 +58,9 @@ def test_rows_of_one_label_are_positives_and_unlabelled_rows_only_of_themselves(
 def test_a_part_of_the_rows_against_all_is_a_part_of_the_whole():
     random = np.random.default_rng(0)
     values = {
-        "image_key": random.integers(0, 3, 6),
-        "query_key": random.integers(0, 5, 12),
-        "clicked_query_keys": random.integers(-1, 5, (6, 3)),
+        "image_id_hash": random.integers(0, 3, 6),
+        "query_hash": random.integers(0, 5, 12),
+        "clicked_query_hashes": random.integers(-1, 5, (6, 3)),
         "label": random.integers(-1, 2, 6),
     }
     whole = keys(6, texts_per_image=2, **values)

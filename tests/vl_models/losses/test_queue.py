@@ -15,8 +15,8 @@ from vl_models.losses.queue import (
 E1 = np.array([[1.0, 0.0]], np.float32)
 
 
-def loss(query, key, queue, temperature, hidden=None):
-    logits = queue_logits(query, key, [Negatives(queue, hidden)], 1.0 / temperature)
+def loss(query, key, queue, temperature, excluded=None):
+    logits = queue_logits(query, key, [Negatives(queue, excluded)], 1.0 / temperature)
     return queue_cross_entropy(logits)
 
 
@@ -53,9 +53,9 @@ def test_no_gradient_reaches_keys_or_queue():
 
 def test_hidden_entries_are_as_if_absent():
     query, key, queue = unit((3, 4), 0), unit((3, 4), 1), unit((6, 4), 2)
-    hidden = tf.constant([[False, False, True, False, True, True]])
+    excluded = tf.constant([[False, False, True, False, True, True]])
     expected = loss(query, key, tf.gather(queue, [0, 1, 3]), 0.1)
-    np.testing.assert_allclose(loss(query, key, queue, 0.1, hidden), expected, rtol=1e-6)
+    np.testing.assert_allclose(loss(query, key, queue, 0.1, excluded), expected, rtol=1e-6)
     np.testing.assert_allclose(loss(query, key, queue, 0.1, tf.ones([3, 6], tf.bool)), 0.0)
 
 
@@ -86,8 +86,8 @@ def test_shared_positives_are_the_mean_of_their_cross_entropies():
 
 def test_label_smoothing_spreads_over_what_is_not_hidden():
     query, key, queue = unit((3, 4), 0), unit((3, 4), 1), unit((6, 4), 2)
-    hidden = tf.constant([[False, False, True, False, True, True]])
-    logits = queue_logits(query, key, [Negatives(queue, hidden)], 5.0)
+    excluded = tf.constant([[False, False, True, False, True, True]])
+    logits = queue_logits(query, key, [Negatives(queue, excluded)], 5.0)
     seen = queue_logits(query, key, [Negatives(tf.gather(queue, [0, 1, 3]))], 5.0)
     targets = np.array([[0.9, 0.0, 0.0, 0.0]]) + 0.1 / 4
     expected = -np.sum(targets * tf.nn.log_softmax(seen).numpy(), axis=1)
@@ -104,8 +104,8 @@ def test_neighbours_are_near_in_both_queues():
     two = mutual_neighbours(image, text, nothing, 2).numpy()
     np.testing.assert_array_equal(two, [[True, False, False, False], [False, False, False, True]])
     # Without its nearest entry, the first pair's second nearest are different ones.
-    hidden = tf.constant([[True, False, False, False]])
-    assert not mutual_neighbours(image, text, hidden, 1).numpy()[0].any()
+    excluded = tf.constant([[True, False, False, False]])
+    assert not mutual_neighbours(image, text, excluded, 1).numpy()[0].any()
     assert not mutual_neighbours(image, text, ~nothing, 1).numpy().any()
 
 

@@ -27,14 +27,14 @@ def test_triplets_are_those_of_both_directions():
     batch, model = feature_batch(), make(triplet_weight=3.0, margin=0.8, push_weight=0.4)
     outputs = model.forward(batch, True)
     same = tf.constant(np.equal.outer(batch["label_id"], batch["label_id"]))
-    v, w = outputs["image_code"], outputs["text_code"]
+    v, w = outputs["image_vector"], outputs["text_vector"]
     rows = [class_triplet_rows(a, b, same, 0.8, 0.4) for a, b in ((v, w), (w, v))]
     expected = 3.0 * sum(float(tf.reduce_mean(row)) for row in rows)
     assert float(model.losses(batch, outputs)["triplet"]) == pytest.approx(expected, rel=1e-5)
 
 
 def test_gradients_reach_what_they_must():
-    model, batch = make(objectives=[{"kind": "label_classifier"}, CONSTANT]), feature_batch()
+    model, batch = make(tasks=[{"kind": "label_classifier"}, CONSTANT]), feature_batch()
     towers = ("image_", "text_")
     reached = {
         name: {path for path, g in gradients(model, batch, [name]).items() if np.any(g)}
@@ -51,7 +51,7 @@ def test_gradients_reach_what_they_must():
 
 def test_only_the_heads_learn_without_weights_and_reversal():
     silent = {"kind": "modality_adversary", "reversal": {"kind": "constant", "maximum": 0.0}}
-    model = make(triplet_weight=0.0, objectives=[{"kind": "label_classifier", "weight": 0}, silent])
+    model = make(triplet_weight=0.0, tasks=[{"kind": "label_classifier", "weight": 0}, silent])
     batch = feature_batch()
     names = list(model.losses(batch, model.forward(batch, True)))
     moved = {path for path, g in gradients(model, batch, names).items() if np.any(g)}
@@ -74,13 +74,13 @@ def test_data_without_labels_are_refused():
 @pytest.mark.parametrize("temperature", [1.0, 0.5])
 def test_search_by_classes_is_by_the_direction_of_their_chances(temperature):
     model, batch = make(search_by="classes", class_temperature=temperature), feature_batch()
-    (objective,) = (o for o in model.objectives if o.config.kind == "label_classifier")
-    code = model.forward(batch, training=False)["text_code"]
-    chances = tf.nn.softmax(objective.classifiers[1](code) / temperature).numpy()
+    (task,) = (o for o in model.tasks if o.config.kind == "label_classifier")
+    vector = model.forward(batch, training=False)["text_vector"]
+    probabilities = tf.nn.softmax(task.classifiers[1](vector) / temperature).numpy()
     found = model.encode_text(batch).numpy()
     assert found.shape == (6, 3)
     np.testing.assert_allclose(
-        found, chances / np.linalg.norm(chances, axis=1, keepdims=True), atol=1e-6
+        found, probabilities / np.linalg.norm(probabilities, axis=1, keepdims=True), atol=1e-6
     )
 
 
@@ -90,7 +90,7 @@ def test_contract_of_a_search_by_classes():
 
 def test_search_by_classes_needs_a_classifier():
     with pytest.raises(pydantic.ValidationError, match="search_by 'classes' needs a classifier"):
-        make(search_by="classes", objectives=[])
+        make(search_by="classes", tasks=[])
 
 
 @pytest.mark.parametrize("texts", [1, 2])
@@ -101,7 +101,7 @@ def test_contract_of_the_reference_demo(texts):
 def test_the_reference_demo_pushes_the_hardest_item_of_another_class():
     batch, model = feature_batch(), make(reference_demo=True)
     outputs = model.forward(batch, True)
-    v, w = outputs["image_code"].numpy(), outputs["text_code"].numpy()
+    v, w = outputs["image_vector"].numpy(), outputs["text_vector"].numpy()
 
     def hardest(features):
         unit = features / np.linalg.norm(features, axis=1, keepdims=True)
@@ -124,7 +124,7 @@ def test_the_reference_demo_only_pulls_where_all_are_of_one_class():
     batch, model = feature_batch(), make(reference_demo=True)
     batch["label"] = tf.one_hot([1] * 6, 3)
     outputs = model.forward(batch, True)
-    square = np.sum((outputs["image_code"] - outputs["text_code"]).numpy() ** 2)
+    square = np.sum((outputs["image_vector"] - outputs["text_vector"]).numpy() ** 2)
     # 0.1 + 5 · ½‖V - W‖² for each modality.
     assert float(model.losses(batch, outputs)["triplet"]) == pytest.approx(
         0.2 + 5 * square, rel=1e-5
@@ -132,8 +132,8 @@ def test_the_reference_demo_only_pulls_where_all_are_of_one_class():
 
 
 def test_the_reference_demo_is_not_adversarial_and_its_classifier_never_learns():
-    objectives = [{"kind": "label_classifier", "weight": 100.0}, CONSTANT]
-    model, batch = make(reference_demo=True, objectives=objectives), feature_batch()
+    tasks = [{"kind": "label_classifier", "weight": 100.0}, CONSTANT]
+    model, batch = make(reference_demo=True, tasks=tasks), feature_batch()
     adversary = gradients(model, batch, ["modality_adversary"])
     assert {path.split("/")[0] for path, g in adversary.items() if np.any(g)} == {
         "modality_classifier"

@@ -8,7 +8,7 @@ from vl_models.errors import UserError
 from vl_models.models.dscmr import DSCMRConfig
 from vl_models.models.registry import build_model
 
-WIDE = {side: {**SIDES[side], "hidden": [8]} for side in ("image", "text")}
+WIDE = {side: {**SIDES[side], "hidden_widths": [8]} for side in ("image", "text")}
 
 
 def make(**options):
@@ -24,9 +24,9 @@ def test_contract(texts):
 def test_the_three_terms_by_hand():
     batch, model = feature_batch(), make(likelihood_weight=0.5, pair_weight=0.25)
     outputs = model.forward(batch, True)
-    u, v = outputs["image_code"].numpy(), outputs["text_code"].numpy()
+    u, v = outputs["image_vector"].numpy(), outputs["text_vector"].numpy()
     y = batch["label"].numpy()
-    scores = [model.class_scores(code).numpy() for code in (u, v)]
+    scores = [model.class_scores(vector).numpy() for vector in (u, v)]
     j1 = sum(np.linalg.norm(score - y, axis=1).mean() for score in scores)
 
     def likelihood(a, b):
@@ -66,16 +66,16 @@ def test_data_without_labels_are_refused():
 
 def test_search_by_classes_is_by_the_scores_above_zero():
     model, batch = make(search_by="classes"), feature_batch()
-    scores = model.class_scores(model.forward(batch, training=False)["image_code"]).numpy()
+    scores = model.class_scores(model.forward(batch, training=False)["image_vector"]).numpy()
     expected = np.maximum(scores, 0.0) + 1e-6
     expected /= np.linalg.norm(expected, axis=1, keepdims=True)
     np.testing.assert_allclose(model.encode_image(batch), expected, atol=1e-5)
 
 
 def test_a_label_classifier_beside_is_searched_by_instead():
-    model = make(search_by="classes", objectives=[{"kind": "label_classifier"}])
+    model = make(search_by="classes", tasks=[{"kind": "label_classifier"}])
     batch = feature_batch()
-    code = model.forward(batch, training=False)["image_code"]
-    expected = tf.nn.softmax(model.objectives[0].classifiers[0](code)).numpy()
+    vector = model.forward(batch, training=False)["image_vector"]
+    expected = tf.nn.softmax(model.tasks[0].classifiers[0](vector)).numpy()
     expected /= np.linalg.norm(expected, axis=1, keepdims=True)
     np.testing.assert_allclose(model.encode_image(batch), expected, atol=1e-5)

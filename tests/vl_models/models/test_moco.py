@@ -44,7 +44,7 @@ def make_batch(rows=4, seed=7):
     return {
         "image": tf.constant(views[0], tf.uint8),
         "image_2": tf.constant(views[1], tf.uint8),
-        "image_key": tf.constant(random.integers(0, 100, rows)),
+        "image_id_hash": tf.constant(random.integers(0, 100, rows)),
         "seed": tf.constant(random.integers(0, 1000, (rows, 2)), tf.int32),
     }
 
@@ -130,7 +130,7 @@ def test_loss_uses_the_queue_of_before_the_batch():
         expected = np.mean(np.log(np.exp(logits).sum(axis=1)) - logits[:, 0])
         np.testing.assert_allclose(found, expected, rtol=1e-5)
     np.testing.assert_array_equal(model.queue.features.numpy()[4:8], key)
-    np.testing.assert_array_equal(model.queue.image_key.numpy()[4:8], second["image_key"])
+    np.testing.assert_array_equal(model.queue.image_id_hash.numpy()[4:8], second["image_id_hash"])
     assert int(model.queue.pointer.numpy()) == 8
 
 
@@ -139,10 +139,10 @@ def test_entries_of_the_same_image_are_no_negatives():
     model = make_model(warm_up="masked")
     np.testing.assert_allclose(loss(model, batch), 0.0, atol=1e-6)  # the queue is empty
     model.after_step(batch, model.forward(batch, training=True))
-    model.queue.image_key.assign(tf.fill([16], tf.cast(batch["image_key"][0], tf.int64)))
+    model.queue.image_id_hash.assign(tf.fill([16], tf.cast(batch["image_id_hash"][0], tf.int64)))
     one = {key: value[:1] for key, value in batch.items()}
     np.testing.assert_allclose(loss(model, one), 0.0, atol=1e-6)
-    other = one | {"image_key": one["image_key"] + 1}
+    other = one | {"image_id_hash": one["image_id_hash"] + 1}
     assert float(loss(model, other)) > 0.1
 
 
@@ -173,7 +173,7 @@ def test_a_batch_without_second_view_has_no_loss_and_leaves_the_queue_alone():
     assert int(model.queue.passes.numpy()) == 0
     keyless = {key: make_batch()[key] for key in ("image", "image_2")}
     model.after_step(keyless, model.forward(keyless, training=True))
-    np.testing.assert_array_equal(model.queue.image_key.numpy(), -1)
+    np.testing.assert_array_equal(model.queue.image_id_hash.numpy(), -1)
 
 
 def test_twin_follows_after_an_update_and_after_a_warm_start():

@@ -11,7 +11,7 @@ from vl_models.hashing import sign, unpack
 from vl_models.models.registry import build_model
 from vl_models.models.ssah import SSAHConfig
 
-SMALL = {"embedding_dim": 8, "feature_dim": 6, "label_hidden": 5, "bank_size": 10}
+SMALL = {"embedding_dim": 8, "feature_dim": 6, "label_hidden_width": 5, "bank_size": 10}
 
 
 def make(**options):

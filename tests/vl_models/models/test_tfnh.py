@@ -21,7 +21,7 @@ from vl_models.models.tfnh import TFNHConfig
 
 SMALL = {
     "embedding_dim": 8,
-    "hidden": [7, 6],
+    "hidden_widths": [7, 6],
     "dropout": 0.0,
     "image": {"kind": "features", "width": IMAGE_WIDTH},
     "text": {"kind": "features", "width": TEXT_WIDTH},
@@ -118,7 +118,7 @@ def test_wrong_use_is_refused():
     with pytest.raises(pydantic.ValidationError, match="a multiple of 8"):
         make(embedding_dim=12)
     with pytest.raises(pydantic.ValidationError, match="no hidden layers here"):
-        make(image={"kind": "features", "width": 3, "hidden": [4]})
+        make(image={"kind": "features", "width": 3, "hidden_widths": [4]})
     with pytest.raises(UserError, match="System 'tfnh' learns from classes"):
         make(num_labels=None)
     with pytest.raises(UserError, match="one text per image"):
@@ -131,7 +131,7 @@ def test_cross_entropy_of_labels():
     expected = 0.0
     for side in ("paired", "image", "text"):
         scores = model.label_classifier(outputs[f"{side}_code"]).numpy().astype(np.float64)
-        chances = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
-        own = chances[np.arange(len(scores)), batch["label_id"].numpy()]
+        probabilities = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+        own = probabilities[np.arange(len(scores)), batch["label_id"].numpy()]
         expected += -np.log(own).mean() / 3
     assert model.losses(batch, outputs)["label"].numpy() == pytest.approx(expected, rel=1e-5)

@@ -36,7 +36,7 @@ def test_pair_distance_in_both_forms():
     for form in ("frobenius", "mean_square"):
         model = make(pair_distance=form, pair_weight=2.0)
         outputs = model.forward(batch, True)
-        difference = (outputs["image_code"] - outputs["text_code"]).numpy()
+        difference = (outputs["image_vector"] - outputs["text_vector"]).numpy()
         expected = {
             "frobenius": np.linalg.norm(difference),
             "mean_square": np.square(difference).sum(axis=1).mean(),
@@ -47,7 +47,7 @@ def test_pair_distance_in_both_forms():
 
 def test_an_adversary_without_preference_costs_two_ln_two():
     model = make()
-    for variable in model.objectives[0].classifier.variables:
+    for variable in model.tasks[0].classifier.variables:
         variable.assign(tf.zeros_like(variable))
     batch = feature_batch()
     losses = model.losses(batch, model.forward(batch, True))
@@ -59,7 +59,7 @@ def test_the_towers_ascend_what_the_classifier_descends():
     model = make()
     found = {}
     for strength in (0.0, 0.5, 1.0):
-        model.objectives[0].reversal.schedule = type(model.objectives[0].reversal.schedule)(
+        model.tasks[0].reversal.schedule = type(model.tasks[0].reversal.schedule)(
             kind="constant", maximum=strength
         )
         found[strength] = gradients(model, batch, ["modality_adversary"])
@@ -73,7 +73,7 @@ def test_the_towers_ascend_what_the_classifier_descends():
     # Against the plain gradient: the sign flips, nothing else.
     with tf.GradientTape() as tape:
         outputs = model.forward(batch, True)
-        scores = [model.objectives[0].classifier(outputs[f"{s}_code"]) for s in ("image", "text")]
+        scores = [model.tasks[0].classifier(outputs[f"{s}_vector"]) for s in ("image", "text")]
         loss = tf.add_n(
             [
                 tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits([m] * 6, s))
@@ -90,7 +90,7 @@ def test_one_modality_alone_has_no_pairs_but_an_adversary():
     images = {key: value for key, value in batch.items() if key != "text_features"}
     model = make()
     outputs = model.forward(images, True)
-    assert outputs.keys() == {"image_code", "image_embedding"}
+    assert outputs.keys() == {"image_vector", "image_embedding"}
     assert model.losses(images, outputs).keys() == {"modality_adversary"}
 
 

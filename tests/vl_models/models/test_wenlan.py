@@ -17,7 +17,7 @@ TOWERS = {
 }
 STATE = {"queue_size": 16, "momentum": 0.9, "warm_up": "random"}
 UNIT = np.eye(8, dtype=np.float32)
-KEYS = ("image_key", "query_key", "clicked_query_keys")
+KEYS = ("image_id_hash", "query_hash", "clicked_query_hashes")
 
 
 def make_model(**changes):
@@ -174,7 +174,7 @@ def test_empty_queues_have_no_negatives_unless_random_ones_are_asked_for():
 
 def test_what_is_known_to_fit_is_no_negative():
     """After one step the queues hold the batch itself."""
-    batch = make_batch(texts_per_image=2) | {"query_key": tf.constant([1, 2] * 4, tf.int64)}
+    batch = make_batch(texts_per_image=2) | {"query_hash": tf.constant([1, 2] * 4, tf.int64)}
     masked = make_model(warm_up="masked")
     published = make_model(warm_up="masked", mask_known=False)
     for model in (masked, published):
@@ -197,14 +197,14 @@ def test_other_keys_of_the_batch_become_negatives_if_asked():
     np.testing.assert_allclose(found["image_to_text"], np.mean(rows), rtol=1e-5)
     known = make_model(warm_up="masked", batch_negatives=True)
     copy_weights(model, known)
-    same_query = batch | {"query_key": tf.ones([8], tf.int64)}
+    same_query = batch | {"query_hash": tf.ones([8], tf.int64)}
     np.testing.assert_allclose(losses(known, same_query), 0.0, atol=1e-6)
 
 
 def test_known_fits_of_the_batch_become_targets_if_asked():
-    """One text per image and an empty queue: the targets are UniCL's, the keys are the twins'."""
-    batch = make_batch(texts_per_image=1) | {"query_key": tf.constant([1, 2, 1, 3], tf.int64)}
-    batch["clicked_query_keys"] = tf.fill([4, 2], tf.constant(-1, tf.int64))
+    """One text per image and an empty queue: UniCL's targets, the keys of momentum encoders."""
+    batch = make_batch(texts_per_image=1) | {"query_hash": tf.constant([1, 2, 1, 3], tf.int64)}
+    batch["clicked_query_hashes"] = tf.fill([4, 2], tf.constant(-1, tf.int64))
     options = {"warm_up": "masked", "batch_negatives": True, "temperature": 0.5}
     model = make_model(**options, batch_positives=True)
     outputs = model.forward(batch, training=True)
@@ -308,7 +308,7 @@ def test_exports_hold_nothing_of_twins_and_queues(tmp_path):
 
 def test_one_modality_alone_is_encoded_and_nothing_else_happens():
     model = make_model()
-    for names in (("image", "image_key"), ("token_ids", "text_mask", "query_key")):
+    for names in (("image", "image_id_hash"), ("token_ids", "text_mask", "query_hash")):
         batch = {name: make_batch()[name] for name in names}
         outputs = model.forward(batch, training=True)
         assert len(outputs) == 1

@@ -3,18 +3,4 @@
 import sys
 from pathlib import Path
 
-import pytest
-
 sys.path.insert(0, str(Path(__file__).parent))
-
-
-@pytest.fixture(scope="session")
-def strategies():
-    """One device, and two replicas on two devices of the same kind."""
-    import tensorflow as tf
-
-    from tests.devices import device_names
-    from tests.harness import two_replicas
-
-    # A second MirroredStrategy over the same devices would mix up its collectives with the first.
-    return {1: tf.distribute.OneDeviceStrategy(device_names()[0]), 2: two_replicas()}

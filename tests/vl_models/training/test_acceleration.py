@@ -8,11 +8,11 @@ from tiny_systems import SIZE, SYSTEMS, make_model, make_trainer
 
 from tests.harness import check_export, two_replicas
 from vl_models.errors import UserError
+from vl_models.input.records import START
+from vl_models.input.source import Feed
 from vl_models.text.vocabulary import SPECIAL_TOKENS
 from vl_models.text.wordpiece import WordPieceTokenizer
 from vl_models.training.checkpoint import assign_values, by_path, read_weights
-from vl_models.training.input import Feed
-from vl_models.training.records import START
 
 MIXED = {"precision": "mixed_bfloat16"}
 

@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from vl_models.errors import UserError
 from vl_models.training.config import OptimizerConfig, TrainConfig
-from vl_models.training.optimizers import build_groups, clip_by_norm, reduce_gradients
+from vl_models.training.optimizers import build_groups, clip_by_global_norm, reduce_gradients
 from vl_models.training.schedules import ScheduleConfig
 
 
@@ -54,12 +54,12 @@ def test_the_short_form_means_one_optimizer():
 
 def test_clipping_scales_to_the_global_norm():
     gradients = [tf.constant([3.0]), tf.constant([[4.0]])]
-    clipped, norm = clip_by_norm(gradients, 1.0)
+    clipped, norm = clip_by_global_norm(gradients, 1.0)
     assert float(norm) == pytest.approx(5.0)
     assert [float(tf.squeeze(g)) for g in clipped] == pytest.approx([0.6, 0.8])
-    same, _ = clip_by_norm(gradients, 6.0)
+    same, _ = clip_by_global_norm(gradients, 6.0)
     assert [float(tf.squeeze(g)) for g in same] == [3.0, 4.0]
-    zero, norm = clip_by_norm([tf.zeros(2)], 1.0)
+    zero, norm = clip_by_global_norm([tf.zeros(2)], 1.0)
     assert float(norm) == 0.0 and zero[0].numpy().tolist() == [0.0, 0.0]
 
 

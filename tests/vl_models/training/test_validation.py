@@ -5,11 +5,11 @@ import tiny
 import tiny_systems
 
 from vl_models.errors import UserError
+from vl_models.input.records import START
+from vl_models.input.source import Feed
 from vl_models.metrics.class_retrieval import class_retrieval, cosine_similarity
 from vl_models.training.config import TrainConfig
-from vl_models.training.input import Feed
 from vl_models.training.logging import read_history
-from vl_models.training.records import START
 from vl_models.training.trainer import Trainer
 from vl_models.training.validation import Validation
 

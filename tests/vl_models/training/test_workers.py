@@ -5,7 +5,7 @@ import pytest
 
 from vl_models.errors import UserError
 from vl_models.training.workers import (
-    Place,
+    WorkerPlace,
     await_chief,
     from_chief,
     place_in_cluster,
@@ -18,11 +18,14 @@ CLUSTER = {"chief": ["a:1"], "worker": ["b:1", "c:1"], "ps": ["d:1"]}
 @pytest.mark.parametrize(
     ("config", "place"),
     [
-        (None, Place(0, 1)),
-        ({}, Place(0, 1)),
-        ({"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 0}}, Place(0, 1)),
-        ({"cluster": CLUSTER, "task": {"type": "chief", "index": 0}}, Place(0, 3)),
-        ({"cluster": CLUSTER, "task": {"type": "worker", "index": 1}}, Place(2, 3)),
+        (None, WorkerPlace(0, 1)),
+        ({}, WorkerPlace(0, 1)),
+        (
+            {"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 0}},
+            WorkerPlace(0, 1),
+        ),
+        ({"cluster": CLUSTER, "task": {"type": "chief", "index": 0}}, WorkerPlace(0, 3)),
+        ({"cluster": CLUSTER, "task": {"type": "worker", "index": 1}}, WorkerPlace(2, 3)),
     ],
 )
 def test_the_chief_comes_first_then_the_workers(monkeypatch, config, place):
@@ -47,7 +50,7 @@ def test_a_wrong_tf_config_is_an_error(monkeypatch):
 
 def test_alone_there_is_nobody_to_wait_for(strategies):
     for strategy in strategies.values():
-        assert worker_place(strategy) == Place(0, 1)
+        assert worker_place(strategy) == WorkerPlace(0, 1)
         assert from_chief(strategy, 7) == 7
 
 

@@ -6,9 +6,9 @@ import tensorflow as tf
 
 from vl_models import features as f
 from vl_models.distribution import all_gather, global_mean
+from vl_models.input.examples import InputConfig
+from vl_models.input.source import RecordSource
 from vl_models.models.base import VisionLanguageModel
-from vl_models.training.examples import InputConfig
-from vl_models.training.input import RecordSource
 
 SIZE, VOCABULARY, LENGTH = 4, 50, 6
 

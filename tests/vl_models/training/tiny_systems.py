@@ -24,7 +24,7 @@ SYSTEMS = {
     "adversary": {
         "system": "clip",
         "shared_projection": True,
-        "objectives": [
+        "tasks": [
             {"kind": "modality_adversary", "reversal": {"kind": "dgrl", "instances": 16}},
             {"kind": "pair_margin", "margin": 0.7},
         ],

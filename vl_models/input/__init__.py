@@ -1,0 +1,1 @@
+"""From serialised Examples to batches: records, draws, rows, images, and the mixer of sources."""

@@ -1,0 +1,38 @@
+"""The last layer of a tower into a common space that is no sphere."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable("vlsearch")
+class UnnormalizedProjection(keras.layers.Layer):
+    """A dense layer with an activation, to float32 codes that are not normalised.
+
+    Args:
+      dim: D, the width of the codes.
+      activation: "tanh" (ACMR), "linear" (DSCMR).
+    """
+
+    def __init__(self, dim: int, activation: str = "linear", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.dim = dim
+        self.activation = activation
+
+    def build(self, input_shape: Any) -> None:
+        """Create the dense layer."""
+        self.dense = keras.layers.Dense(
+            self.dim, activation=self.activation, dtype=self.dtype_policy, name="dense"
+        )
+        self.dense.build(input_shape)
+
+    def call(self, inputs: Any) -> Any:
+        """Codes float32 [B, D] of [B, width]."""
+        return ops.cast(self.dense(inputs), "float32")
+
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments."""
+        return {**super().get_config(), "dim": self.dim, "activation": self.activation}

@@ -1,1 +1,0 @@
-"""Objectives that a configuration adds to any dual encoder's own losses."""

@@ -1,0 +1,1 @@
+"""Tasks that a configuration adds to any dual encoder's own losses."""
