@@ -101,8 +101,8 @@ class FeatureQueue(keras.layers.Layer):
         """
         if (features.shape[1], query_hash.shape[1]) != (self.dim, self.query_hashes):
             raise ValueError(
-                f"The queue holds vectors of width {self.dim}, {self.query_hashes} hashes each. "
-                f"Received: features {features.shape}, query_hash {query_hash.shape}"
+                f"The queue holds vectors of width {self.dim}, {self.query_hashes} query hashes "
+                f"each. Received: features {features.shape}, query_hash {query_hash.shape}"
             )
         rows = tf.shape(features, out_type=tf.int64)[0]
         first = tf.maximum(rows - self.size, 0)

@@ -1,7 +1,8 @@
 import os
 
 import tensorflow as tf
-from vl_models.untuned import processors, untuned
+
+from vl_models.input.untuned import processors, untuned
 
 
 def test_only_the_tuning_is_off():

@@ -119,7 +119,7 @@ def test_unfilled_slots_are_no_negatives_unless_published_behaviour_is_asked_for
 def test_other_widths_are_refused():
     queue = make_queue()
     features, image_id_hash, query_hash = rows(0, 2)
-    with pytest.raises(ValueError, match="vectors of width 2 with 1 query hashes"):
+    with pytest.raises(ValueError, match="vectors of width 2, 1 query hashes each"):
         queue.enqueue(tf.zeros([2, 3]), image_id_hash, query_hash)
     with pytest.raises(ValueError, match="Received: features"):
         queue.enqueue(features, image_id_hash, tf.repeat(query_hash, 2, axis=1))

@@ -50,7 +50,7 @@ def test_a_system_without_objectives_is_as_it_was():
 
 def test_pair_margin_by_hand():
     model = build_model(make_config("clip", tasks=[ALL[1]]))
-    batch = {key: value for key, value in make_batch().items() if "key" not in key}
+    batch = {key: value for key, value in make_batch().items() if "hash" not in key}
     outputs = model.forward(batch, True)
     image, text = outputs["image_embedding"].numpy(), outputs["text_embedding"].numpy()
     distance = np.linalg.norm(image[:, None] - text[None], axis=2)
