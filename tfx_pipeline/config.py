@@ -21,7 +21,7 @@ from tfx_pipeline.storage.uris import check_local, check_place, is_uri
 from tfx_pipeline.tuning.config import TuneConfig
 from vl_models.errors import UserError
 from vl_models.models.base import ModelConfig
-from vl_models.models.registry import model_config_from_dict, reads_features
+from vl_models.models.registry import model_config_from_dict
 from vl_models.strict_config import StrictConfig, explain_validation_error
 from vl_models.text.tokenizer import TokenizerKind
 from vl_models.training.config import TrainConfig
@@ -190,7 +190,7 @@ class ExperimentConfig(StrictConfig):
 
     @pydantic.model_validator(mode="after")
     def _features_are_read(self) -> ExperimentConfig:
-        if self.features is not None and not reads_features(self.model):
+        if self.features is not None and not self.model.reads_features:
             raise ValueError(
                 "features: the model reads no features; give model.image and model.text the kind "
                 "features, or take the key features out"

@@ -20,7 +20,6 @@ from tfx_pipeline.release.place import CURRENT, NEXT_VERSION, place_release
 from tfx_pipeline.storage.options import use_file_system_options
 from tfx_pipeline.tuning.space import check_pipeline_space
 from vl_models.errors import UserError
-from vl_models.models.registry import modalities, reads_features
 
 SERVING_DIR = "serving"
 PIPELINE_DIR = "pipeline"
@@ -106,13 +105,13 @@ def submit(config: ExperimentConfig, seen: bool = True) -> Submission:
         text tower, Beam does not take its arguments, or the bucket to publish to holds other
         releases.
     """
-    if config.features is None and reads_features(config.model):
+    if config.features is None and config.model.reads_features:
         raise UserError(
             f"model: {config.model.system} reads features here, and a pipeline run starts from "
             "images and queries. Name the exported towers that make features of them: "
             "--set features.towers=FOLDER (a release root, or a run folder of `vlsearch train`)."
         )
-    if config.features is None and "text" not in modalities(config.model):
+    if config.features is None and "token_ids" not in config.model.inputs:
         raise UserError(
             f"model.system: {config.model.system} has no text tower, so there would be nothing to "
             "search with: a pipeline run releases a text and an image tower. Train it with "

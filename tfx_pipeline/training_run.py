@@ -13,7 +13,6 @@ from tfx_pipeline.data.folder import DataFolder
 from tfx_pipeline.fingerprint import fingerprint_code, fingerprint_text
 from tfx_pipeline.storage.options import use_file_system_options
 from vl_models.errors import UserError
-from vl_models.models.registry import modalities, reads_features
 
 if TYPE_CHECKING:
     from vl_models.models.base import VisionLanguageModel
@@ -78,7 +77,7 @@ class TrainingRun:
         if not known.is_file():
             for leftover in (self.training, self.towers, self.composition):
                 shutil.rmtree(leftover, ignore_errors=True)
-            if "text" in modalities(config.model):
+            if "token_ids" in config.model.inputs:
                 self._write_vocabulary(config, examples_key)
             known.write_text(key, encoding="utf-8")
         (self.path / "experiment.yaml").write_text(config.to_yaml(), encoding="utf-8")
@@ -114,7 +113,7 @@ class TrainingRun:
         from vl_models.text.factory import load_tokenizer
 
         tokenizer = None
-        if "text" in modalities(config.model):
+        if "token_ids" in config.model.inputs:
             tokenizer = load_tokenizer(self.path, config.model.max_length)
         below = config.load_data_folder().towers
         found = None if below is None else find_towers(below)  # before the training, not after
@@ -244,7 +243,7 @@ class TrainingRun:
 
 def _check_kind(folder: DataFolder, config: ExperimentConfig) -> None:
     """Raise UserError if the towers do not read what the data folder holds."""
-    reads = reads_features(config.model)
+    reads = config.model.reads_features
     if folder.kind == "features" and not reads:
         raise UserError(
             f"{folder.root}/data.yaml: kind is features, but the towers of this experiment read "

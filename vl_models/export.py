@@ -18,6 +18,7 @@ import tensorflow as tf
 
 from vl_models.input.images import decode_and_crop
 from vl_models.models.base import VisionLanguageModel
+from vl_models.models.capabilities import HashesImages, HashesTexts, ShowsTextAttention
 from vl_models.text.factory import vocabulary_files
 from vl_models.text.tokenizer import Tokenizer
 from vl_models.zero_shot import ZeroShotClassifier, text_batch
@@ -95,10 +96,10 @@ def export_towers(
     out_dir = Path(out_dir)
     extra = {} if experiment_yaml is None else {EXPERIMENT_ASSET: experiment_yaml}
     towers = {}
-    if TEXT_FEATURES in model.MODALITIES:
+    if TEXT_FEATURES in model.inputs:
         signatures = _feature_signatures(model, TEXT_FEATURES, ENCODE_TEXT, HASH_TEXT)
         towers[TEXT_TOWER] = _save(out_dir / TEXT_TOWER, signatures, extra)
-    elif "text" in model.MODALITIES:
+    elif "token_ids" in model.inputs:
         if tokenizer is None:
             raise ValueError("A model of tokens needs its tokenizer. Received: tokenizer=None")
         towers[TEXT_TOWER] = _save(
@@ -111,7 +112,7 @@ def export_towers(
     if zero_shot is not None:
         content = json.dumps(zero_shot.to_json(), ensure_ascii=False, indent=2) + "\n"
         extra = {**extra, ZERO_SHOT_ASSET: content}
-    if IMAGE_FEATURES in model.MODALITIES:
+    if IMAGE_FEATURES in model.inputs:
         signatures = _feature_signatures(model, IMAGE_FEATURES, ENCODE_IMAGE, HASH_IMAGE)
     else:
         signatures = _image_signatures(model, zero_shot)
@@ -186,8 +187,11 @@ def _feature_signatures(
 ) -> list[_Signature]:
     """The tower of one modality over its precomputed vectors: embeddings and, if any, codes."""
     width = model.get_config()[modality.removesuffix("_features")]["width"]
-    encode = model.encode_image if modality == IMAGE_FEATURES else model.encode_text
-    hash_codes = getattr(model, hash_name, None)
+    of_images = modality == IMAGE_FEATURES
+    encode = model.encode_image if of_images else model.encode_text
+    hash_codes = None
+    if isinstance(model, HashesImages if of_images else HashesTexts):
+        hash_codes = model.hash_image if of_images else model.hash_text
 
     def embedding(features: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"embedding": encode({modality: features})}
@@ -221,11 +225,10 @@ def _image_signatures(
         return {"embedding": embed(image_bytes)}
 
     signatures = [_Signature(ENCODE_IMAGE, "image_bytes", encode_image)]
-    hash_codes = getattr(model, HASH_IMAGE, None)
-    if hash_codes is not None:
+    if isinstance(model, HashesImages):
 
         def hash_image(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-            return {"code": hash_codes({"image": decode(image_bytes)})}
+            return {"code": model.hash_image({"image": decode(image_bytes)})}
 
         signatures.append(_Signature(HASH_IMAGE, "image_bytes", hash_image))
     if zero_shot is not None:
@@ -243,13 +246,12 @@ def _text_signatures(model: VisionLanguageModel, tokenizer: Tokenizer) -> list[_
     for index in (None, *range(len(model.text_prefixes))):
         prefix = None if index is None else model.text_prefixes[index]
         encoders.append(_text_encoder(model, tokenizer, prefix, index))
-        if hasattr(model, "text_attention"):
+        if isinstance(model, ShowsTextAttention):
             attentions.append(_text_attention(model, tokenizer, prefix, index))
-    hash_codes = getattr(model, HASH_TEXT, None)
-    if hash_codes is not None:
+    if isinstance(model, HashesTexts):
 
         def hash_text(query: tf.Tensor) -> dict[str, tf.Tensor]:
-            return {"code": hash_codes(text_batch(tokenizer, query))}
+            return {"code": model.hash_text(text_batch(tokenizer, query))}
 
         encoders.append(_Signature(HASH_TEXT, "query", hash_text))
     return encoders + attentions

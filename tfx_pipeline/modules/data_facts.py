@@ -15,7 +15,6 @@ from vl_models import features as f
 from vl_models.input.feature_facts import class_names, feature_statistics
 from vl_models.input.records import find_shards
 from vl_models.models.base import ModelConfig
-from vl_models.models.registry import modalities
 from vl_models.text.tokenizer import Tokenizer
 
 _FEATURES = {"image_features": f.IMAGE_FEATURES, "text_features": f.QUERY_FEATURES}
@@ -27,7 +26,7 @@ class DataFacts:
 
     Attributes:
       model: with vocabulary size, widths, number of classes and sources filled in.
-      statistics: modality of features → (mean, standard deviation), float64[d] each.
+      statistics: key of features → (mean, standard deviation), float64[d] each.
       labels: names of the labels, if the system learns from them: ``classes`` and, where the texts
         have a label set of their own, ``text_classes``.
     """
@@ -58,11 +57,11 @@ def read_data_facts(
         settings["sources"] = source_names(config.input)
     statistics = {}
     shards = find_shards([split_pattern(examples, TRAIN)])
-    for modality in modalities(model):
-        if modality in _FEATURES:
-            found = feature_statistics(shards, _FEATURES[modality])
-            statistics[modality] = (found.mean, found.deviation)
-            side = modality.removesuffix("_features")
+    for key in model.inputs:
+        if key in _FEATURES:
+            found = feature_statistics(shards, _FEATURES[key])
+            statistics[key] = (found.mean, found.deviation)
+            side = key.removesuffix("_features")
             settings[side] = getattr(model, side).model_copy(update={"width": found.width})
     labels: dict[str, tuple[str, ...]] = {}
     if model.learns_from_labels:

@@ -11,11 +11,10 @@ from vl_models.errors import UserError
 from vl_models.input.examples import InputConfig
 from vl_models.input.source import RecordSource, TextFunction, WeightFunction
 from vl_models.models.base import ModelConfig
-from vl_models.models.registry import modalities
 
 TRAIN, VALIDATION = "train", "val"
 
-# Rows of a source → suffix of their split's folder, the one modality that they have.
+# Rows of a source → suffix of their split's folder, the one input that they have.
 _UNPAIRED = {"images": ("-image-only", "image_features"), "texts": ("-text-only", "text_features")}
 
 
@@ -47,7 +46,7 @@ def train_sources(
 
     Args:
       options: of the experiment.
-      model: says which modalities a batch holds, and the images' size.
+      model: says what a batch holds, and the images' size.
       examples: folder of the Examples.
       text_fn: tokenises drawn texts, of queries and of labels; None without tokens.
       weight_fn: rescales click weights.
@@ -58,18 +57,18 @@ def train_sources(
     """
     sources = []
     for source in options.sources:
-        if source.texts == "labels" and "text" not in modalities(model):
+        if source.texts == "labels" and "token_ids" not in model.inputs:
             raise UserError(
                 f"Source '{source.name}' makes texts of labels, but the system '{model.system}' "
                 "reads no texts. Take it out of input.sources."
             )
         own = source.model_dump(exclude={"name", "share", "rows"})
-        own["modalities"] = modalities(model)
+        own["inputs"] = model.inputs
         split = TRAIN
         if source.rows != "pairs":
-            suffix, modality = _UNPAIRED[source.rows]
+            suffix, key = _UNPAIRED[source.rows]
             _check_unpaired(source, model, examples / f"Split-{TRAIN}{suffix}")
-            own["modalities"], split = (modality,), TRAIN + suffix
+            own["inputs"], split = (key,), TRAIN + suffix
         config = _input_config(options, model, {**own, **labels})
         pattern = split_pattern(examples, split)
         sources.append(
@@ -88,7 +87,7 @@ def validation_source(
 ) -> RecordSource:
     """The queries of the val split, neither augmented nor shuffled."""
     own = SourceOptions().model_dump(exclude={"name", "share", "rows"})
-    own |= {"modalities": modalities(model), "augment": False, "shuffle": False, **labels}
+    own |= {"inputs": model.inputs, "augment": False, "shuffle": False, **labels}
     config = _input_config(options, model, own)
     return RecordSource(
         VALIDATION, [split_pattern(examples, VALIDATION)], config, text_fn, weight_fn
@@ -98,9 +97,9 @@ def validation_source(
 def _input_config(options: InputOptions, model: ModelConfig, own: dict[str, object]) -> InputConfig:
     shared = options.model_dump(exclude={"sampling", "sources"})
     widths = {
-        modality: getattr(model, modality.removesuffix("_features")).width
-        for modality in modalities(model)
-        if modality.endswith("_features")
+        key: getattr(model, key.removesuffix("_features")).width
+        for key in model.inputs
+        if key.endswith("_features")
     }
     size = {"image_size": model.image_size}
     return InputConfig.model_validate({**shared, **own, **size, **widths})

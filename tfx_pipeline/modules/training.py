@@ -29,7 +29,7 @@ from vl_models.errors import Interrupted
 from vl_models.export import export_compositions, export_towers
 from vl_models.input.source import TextFunction, WeightFunction
 from vl_models.models.base import VisionLanguageModel
-from vl_models.models.registry import create_model, modalities
+from vl_models.models.registry import create_model
 from vl_models.text.factory import load_tokenizer
 from vl_models.text.tokenizer import Tokenizer
 from vl_models.training import validation
@@ -61,7 +61,7 @@ def run_fn(fn_args: Any) -> None:
         experiment = config.to_yaml()
     graph = fn_args.transform_graph_path
     tokenizer, text_fn, weight_fn = None, None, None
-    if "text" in modalities(config.model):
+    if "token_ids" in config.model.inputs:
         tokenizer = load_tokenizer(graph, config.model.max_length)
         text_fn, weight_fn = transform_functions(graph, tokenizer)
     # Examples live under …/Split-*/*; their folder names the artifact.

@@ -29,7 +29,7 @@ def resolve_classes(
     Raises:
       UserError: the model lacks the configured prefix.
     """
-    if config is None or not {"image", "text"} <= set(model.MODALITIES):
+    if config is None or not {"image", "token_ids"} <= set(model.inputs):
         return ()
     if config.prefix is not None:
         prefix_index(model, config.prefix)

@@ -36,7 +36,7 @@ from vl_models.row_random import draw_uniform, stream_seed
 from vl_models.strict_config import StrictConfig
 
 Rows = dict[str, tf.Tensor]
-Modality = Literal["image", "image_2", "text", "image_features", "text_features"]
+InputKey = Literal["image", "image_2", "token_ids", "image_features", "text_features"]
 TextKind = Literal["queries", "labels"]
 AugmentationName = Literal["crop", "moco_v1", "moco_v2"]
 
@@ -69,7 +69,7 @@ class InputConfig(StrictConfig):
     ``weak_weight`` is a factor on draws and weights of queries of weak correlation.
     """
 
-    modalities: tuple[Modality, ...] = pydantic.Field(default=("image", "text"), min_length=1)
+    inputs: tuple[InputKey, ...] = pydantic.Field(default=("image", "token_ids"), min_length=1)
     image_size: int = pydantic.Field(default=224, ge=1)
     texts: TextKind = "queries"
     templates: tuple[str, ...] = pydantic.Field(default=("{}",), min_length=1)
@@ -93,16 +93,16 @@ class InputConfig(StrictConfig):
     @pydantic.model_validator(mode="after")
     def _widths_given(self) -> InputConfig:
         for name in ("image_features", "text_features"):
-            if name in self.modalities and getattr(self, name) == 0:
-                raise ValueError(f"modality '{name}' needs its width, key '{name}'")
-        if self.texts == "labels" and "text_features" in self.modalities:
+            if name in self.inputs and getattr(self, name) == 0:
+                raise ValueError(f"input '{name}' needs its width, key '{name}'")
+        if self.texts == "labels" and "text_features" in self.inputs:
             raise ValueError("texts of labels have no precomputed 'text_features'")
         return self
 
     @pydantic.model_validator(mode="after")
     def _images_fit(self) -> InputConfig:
-        if self.views == 2 and "image" not in self.modalities:
-            raise ValueError("views: 2 are views of the modality 'image', which is not asked for")
+        if self.views == 2 and "image" not in self.inputs:
+            raise ValueError("views: 2 are views of the input 'image', which is not asked for")
         if self.augmentation != "crop" and self.crop_scale is not None:
             raise ValueError(f"crop_scale is for augmentation 'crop', not '{self.augmentation}'")
         return self
@@ -123,7 +123,7 @@ def rows_function(
     """The function from serialised records to their part of the batch.
 
     Args:
-      config: which modalities, sizes and labels the source has.
+      config: which inputs, sizes and labels the source has.
       seed: seed of this source in this run.
       source_id: index of the source in the mixer.
       texts_per_image: n, texts drawn per image.
@@ -134,7 +134,7 @@ def rows_function(
       key of the batch; texts are still strings, under the key "texts" [B·n], image-major.
     """
     specification = _specification(config)
-    has_text = bool({"text", "text_features"} & set(config.modalities))
+    has_text = bool({"token_ids", "text_features"} & set(config.inputs))
 
     def to_rows(records: tf.Tensor, rows: tf.Tensor, epoch: tf.Tensor) -> Rows:
         parsed = tf.io.parse_example(records, specification)
@@ -150,7 +150,7 @@ def rows_function(
         }
         for name, (feature, image_seeds) in _images(config, seeds).items():
             batch[name] = _decode(parsed[feature], config, image_seeds, rows)
-        if "image_features" in config.modalities:
+        if "image_features" in config.inputs:
             batch["image_features"] = parsed[f.IMAGE_FEATURES]
         if config.texts == "labels":
             batch |= _label_texts(parsed, config, texts_per_image, seeds, rows)
@@ -173,18 +173,18 @@ def _specification(config: InputConfig) -> dict[str, object]:
         specification[f.LABEL_TEXT] = tf.io.RaggedFeature(tf.string)
     if config.text_classes:
         specification[f.TEXT_LABEL_TEXT] = tf.io.RaggedFeature(tf.string)
-    if "image" in config.modalities:
+    if "image" in config.inputs:
         specification[f.IMAGE_ENCODED] = tf.io.FixedLenFeature([], tf.string, "")
-    if "image_2" in config.modalities and config.views == 1:
+    if "image_2" in config.inputs and config.views == 1:
         specification[f.IMAGE_2_ENCODED] = tf.io.FixedLenFeature([], tf.string, "")
-    if "image_features" in config.modalities:
+    if "image_features" in config.inputs:
         specification[f.IMAGE_FEATURES] = tf.io.FixedLenFeature([config.image_features], tf.float32)
-    if {"text", "text_features"} & set(config.modalities):
+    if {"token_ids", "text_features"} & set(config.inputs):
         specification[f.QUERY_TEXT] = tf.io.RaggedFeature(tf.string)
         specification[f.QUERY_WEIGHT] = tf.io.RaggedFeature(tf.float32)
         if config.weak_weight != 1.0:
             specification[f.QUERY_CORRELATION] = tf.io.RaggedFeature(tf.string)
-    if "text_features" in config.modalities:
+    if "text_features" in config.inputs:
         specification[f.QUERY_FEATURES] = tf.io.RaggedFeature(tf.float32)
     return specification
 
@@ -274,11 +274,11 @@ def _label_texts(
 def _images(config: InputConfig, seeds: tf.Tensor) -> dict[str, tuple[str, tf.Tensor]]:
     """The feature that each image of the batch is made of, and the seeds of its randomness."""
     images = {}
-    if "image" in config.modalities:
+    if "image" in config.inputs:
         images["image"] = (f.IMAGE_ENCODED, seeds)
     if config.views == 2:
         images["image_2"] = (f.IMAGE_ENCODED, stream_seed(seeds, VIEW_2))
-    elif "image_2" in config.modalities:
+    elif "image_2" in config.inputs:
         images["image_2"] = (f.IMAGE_2_ENCODED, seeds)
     return images
 
@@ -342,9 +342,9 @@ def _texts(
 
     counted = weights if factors is None else weights * factors
     batch: Rows = {"query_hash": pick(keys), "query_weight": pick(counted)}
-    if "text" in config.modalities:
+    if "token_ids" in config.inputs:
         batch["texts"] = pick(texts)
-    if "text_features" in config.modalities:
+    if "text_features" in config.inputs:
         batch["text_features"] = pick(_text_features(parsed, config.text_features, lengths, rows))
     if config.max_clicked_queries:
         present = tf.sequence_mask(lengths, tf.shape(keys)[1])

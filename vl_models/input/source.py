@@ -105,7 +105,7 @@ class RecordSource:
         weight_fn: WeightFunction | None = None,
         weight: float = 1.0,
     ) -> None:
-        if "text" in config.modalities and text_fn is None:
+        if "token_ids" in config.inputs and text_fn is None:
             raise UserError(f"Source '{name}' holds texts, so it needs a tokeniser (text_fn).")
         self.name = name
         self.weight = weight

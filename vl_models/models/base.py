@@ -61,6 +61,21 @@ class ModelConfig(StrictConfig):
     precision: Precision = "float32"
 
     @property
+    def inputs(self) -> tuple[str, ...]:
+        """Keys of a batch that the system reads; tokens come with their mask."""
+        raise NotImplementedError(f"{type(self).__name__} does not say what it reads")
+
+    @property
+    def loss_names(self) -> tuple[str, ...]:
+        """Names of all losses that the system may have; a batch without their input lacks some."""
+        raise NotImplementedError(f"{type(self).__name__} does not name its losses")
+
+    @property
+    def reads_features(self) -> bool:
+        """Whether both sides read precomputed vectors."""
+        return {"image_features", "text_features"} <= set(self.inputs)
+
+    @property
     def learns_from_labels(self) -> bool:
         """Whether batches must hold ``label``."""
         return False
@@ -77,21 +92,19 @@ class VisionLanguageModel(abc.ABC):
     Not a `keras.Model`: `losses` there is a property of another meaning, and `fit` is not
     used (the trainer owns optimisers, stages and distribution). Every layer has an explicit
     name, so `variable.path` is stable and public: phases, freezing and warm starts match it.
-
-    Attributes:
-      MODALITIES: what a batch must hold; a tower is exported for "image" and for "text".
     """
 
-    MODALITIES: tuple[str, ...] = ("image", "text")
+    config: ModelConfig
 
-    @classmethod
-    def modalities(cls, config: Any) -> tuple[str, ...]:
-        """What the batches of a system of this configuration hold: `MODALITIES` as a rule.
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Keys of a batch that the model reads."""
+        return self.config.inputs
 
-        "image_features" and "text_features" stand for precomputed vectors.
-        """
-        del config
-        return cls.MODALITIES
+    @property
+    def loss_names(self) -> tuple[str, ...]:
+        """Names of all losses that the model may have."""
+        return self.config.loss_names
 
     @property
     @abc.abstractmethod
@@ -125,14 +138,6 @@ class VisionLanguageModel(abc.ABC):
     def scalars(self) -> dict[str, tf.Tensor]:
         """Values worth logging beside the losses, for example the temperature."""
         return {}
-
-    @abc.abstractmethod
-    def encode_image(self, batch: Batch) -> tf.Tensor:
-        """Image embeddings, unit-norm float32 [B, D]."""
-
-    @abc.abstractmethod
-    def encode_text(self, batch: Batch) -> tf.Tensor:
-        """Text embeddings, unit-norm float32 [B·n, D]."""
 
     @property
     def text_prefixes(self) -> tuple[str, ...]:

@@ -53,6 +53,14 @@ class DualEncoderConfig(ModelConfig):
     num_text_labels: PositiveInt | None = None
 
     @property
+    def inputs(self) -> tuple[str, ...]:
+        """Pixels or features, and tokens or features."""
+        return (
+            "image_features" if self.image.kind == "features" else "image",
+            "text_features" if self.text.kind == "features" else "token_ids",
+        )
+
+    @property
     def learns_from_labels(self) -> bool:
         """Whether batches must hold ``label``, and ``num_labels`` must be known."""
         return any(task.kind == "label_classifier" for task in self.tasks)
@@ -80,10 +88,11 @@ class DualEncoder(VisionLanguageModel):
       ValueError: if one of them is None.
     """
 
+    config: DualEncoderConfig
+
     def __init__(self, config: DualEncoderConfig) -> None:
         _check_complete(config)
         self.config = config
-        self.MODALITIES = self.modalities(config)
         self.image_encoder = build_image_encoder(config.image, "image_encoder", config.precision)
         self.text_encoder = self._make_text_encoder(config.text, config.vocabulary_size)
         if config.shared_projection:
@@ -93,14 +102,6 @@ class DualEncoder(VisionLanguageModel):
             self.text_projection = self._projection("text_projection")
         self.tasks = build_tasks(config.tasks, config.num_labels, config.num_text_labels)
         self._built = False
-
-    @classmethod
-    def modalities(cls, config: DualEncoderConfig) -> tuple[str, ...]:
-        """Pixels or features, and texts or features."""
-        return (
-            "image_features" if config.image.kind == "features" else "image",
-            "text_features" if config.text.kind == "features" else "text",
-        )
 
     @property
     def layers(self) -> Sequence[keras.layers.Layer]:

@@ -16,7 +16,6 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from vl_models.distribution import all_gather, global_mean
 from vl_models.encoders.factory import ImageEncoderConfig, ViTConfig, build_image_encoder
 from vl_models.encoders.towers import encode_images
-from vl_models.errors import UserError
 from vl_models.layers.feature_queue import FeatureQueue
 from vl_models.layers.momentum_encoder import MomentumEncoder
 from vl_models.layers.projection_head import ProjectionHead
@@ -49,6 +48,11 @@ class MoCoConfig(MomentumContrastConfig):
     momentum: float = Field(default=0.999, ge=0.0, le=1.0)
     temperature: PositiveFloat = 0.2
 
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Two views of one image."""
+        return "image", "image_2"
+
 
 class MoCo(VisionLanguageModel):
     """An image tower, its momentum encoder, and one queue; there is no text tower.
@@ -60,7 +64,7 @@ class MoCo(VisionLanguageModel):
       config: sizes and options.
     """
 
-    MODALITIES = ("image", "image_2")
+    config: MoCoConfig
 
     def __init__(self, config: MoCoConfig) -> None:
         self.config = config
@@ -171,17 +175,6 @@ class MoCo(VisionLanguageModel):
     def encode_image(self, batch: Batch) -> tf.Tensor:
         """Image embeddings, unit-norm float32 [B, D]."""
         return encode_images(self._query_layers, batch["image"], training=False)
-
-    def encode_text(self, batch: Batch) -> tf.Tensor:
-        """There is no text tower.
-
-        Raises:
-          UserError: always.
-        """
-        raise UserError(
-            "System 'moco' learns from images alone and encodes no text. Train a system with a "
-            "text tower, for example 'clip', from its image tower by `warm_start`."
-        )
 
     def get_config(self) -> dict[str, Any]:
         """The configuration as plain values."""

@@ -83,21 +83,6 @@ def create_model(config: ModelConfig) -> VisionLanguageModel:
     )
 
 
-def modalities(config: ModelConfig) -> tuple[str, ...]:
-    """What a system's batches hold and which towers it has, see `VisionLanguageModel.modalities`.
-
-    Args:
-      config: of one of the registered systems.
-    """
-    model_class: Any = SYSTEMS[config.system][1]
-    return model_class.modalities(config)
-
-
-def reads_features(config: ModelConfig) -> bool:
-    """Whether both towers read precomputed vectors."""
-    return {"image_features", "text_features"} <= set(modalities(config))
-
-
 def build_model(config: ModelConfig) -> VisionLanguageModel:
     """Create a model with all its variables, under the caller's strategy scope.
 

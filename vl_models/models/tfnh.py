@@ -84,6 +84,11 @@ class TFNHConfig(ModelConfig):
         return features
 
     @property
+    def inputs(self) -> tuple[str, ...]:
+        """Features of both sides."""
+        return "image_features", "text_features"
+
+    @property
     def learns_from_labels(self) -> bool:
         """Always."""
         return True
@@ -105,7 +110,7 @@ class TFNH(VisionLanguageModel):
       ValueError: the widths of the features are not set.
     """
 
-    MODALITIES = ("image_features", "text_features")
+    config: TFNHConfig
 
     def __init__(self, config: TFNHConfig) -> None:
         if config.num_labels is None:
@@ -191,7 +196,7 @@ class TFNH(VisionLanguageModel):
           UserError: several texts per image.
         """
         outputs: Outputs = {}
-        features = {m: batch[m] for m in self.MODALITIES if m in batch}
+        features = {m: batch[m] for m in self.inputs if m in batch}
         if len({tensor.shape[0] for tensor in features.values()}) > 1:
             raise UserError("System 'tfnh' takes one text per image: set train.texts_per_image: 1.")
         seeds = batch.get("seed")

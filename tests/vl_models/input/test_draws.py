@@ -32,7 +32,7 @@ def pattern(tmp_path_factory):
 
 
 def make(pattern, **config):
-    return tiny.source(pattern, modalities=["text"], shuffle_shards=2, **config)
+    return tiny.source(pattern, inputs=["token_ids"], shuffle_shards=2, **config)
 
 
 def take(source, count, feed=FEED, position=START):

@@ -25,7 +25,7 @@ def example(**features):
 
 def rows_of(records, epoch=0, texts_per_image=2, **config):
     """The rows of serialised records, texts still strings."""
-    settings = {"modalities": ("text",), "max_clicked_queries": 6, **config}
+    settings = {"inputs": ("token_ids",), "max_clicked_queries": 6, **config}
     to_rows = rows_function(InputConfig(**settings), 7, 0, texts_per_image)
     rows = tf.range(len(records), dtype=tf.int64)
     return to_rows(tf.constant(records), rows, tf.constant(epoch, tf.int64))
@@ -112,7 +112,7 @@ def test_label_ids_must_fit_the_label_texts(tmp_path):
         with_images=False,
         features=lambda number: {f.LABEL_TEXT: [b"a", b"b"]},
     )
-    source = tiny.source(pattern, modalities=["text"], texts="labels", shuffle=False)
+    source = tiny.source(pattern, inputs=["token_ids"], texts="labels", shuffle=False)
     message = r"(?s)not as many label ids as label texts: shard, record.*\[0\] \[0\]"
     with pytest.raises(UserError, match=message):
         list(itertools.islice(source.open(Feed(2), START), 1))

@@ -30,7 +30,7 @@ def pattern(tmp_path_factory):
 
 def make(pattern, shares=(5.0, 3.0), worker=0, workers=1, sampling="mixed", **config):
     feed = Feed(8, 2, 1, shuffle_buffer=4, worker=worker, workers=workers)
-    settings = {"modalities": ["text"], "image_draw_power": 0.0, **config}
+    settings = {"inputs": ["token_ids"], "image_draw_power": 0.0, **config}
     sources = [
         tiny.source(pattern, "queries", shares[0], **settings, use_labels=False),
         tiny.source(
@@ -140,7 +140,7 @@ def test_a_source_without_a_row_is_an_error(pattern):
 
 
 def test_parts_of_different_widths_are_an_error(pattern):
-    settings = {"modalities": ["text"]}
+    settings = {"inputs": ["token_ids"]}
     sources = [
         tiny.source(pattern, "a", max_clicked_queries=4, **settings),
         tiny.source(pattern, "b", max_clicked_queries=3, **settings),

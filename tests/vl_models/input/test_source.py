@@ -133,9 +133,9 @@ def test_workers_get_the_contiguous_slices_of_the_global_batch(pattern):
 
 
 def test_features_instead_of_images_and_missing_modalities(pattern):
-    batch, _ = take(tiny.source(pattern, modalities=["text"]), 1)[0]
+    batch, _ = take(tiny.source(pattern, inputs=["token_ids"]), 1)[0]
     assert "image" not in batch and "token_ids" in batch
-    batch, _ = take(tiny.source(pattern, modalities=["image"]), 1)[0]
+    batch, _ = take(tiny.source(pattern, inputs=["image"]), 1)[0]
     assert "token_ids" not in batch and "query_hash" not in batch and "image" in batch
 
 
@@ -182,7 +182,7 @@ def test_text_features_belong_to_the_drawn_texts(tmp_path):
     write_texts(tmp_path / "a.gz", [b"x"], features[2:], [])
     write_texts(tmp_path / "b.gz", [b"y", b"z"], features[:2], [])
     source = tiny.source(
-        str(tmp_path / "*.gz"), modalities=["text_features"], text_features=2, shuffle=False
+        str(tmp_path / "*.gz"), inputs=["text_features"], text_features=2, shuffle=False
     )
     batch, _ = take(source, 1, Feed(2, 2))[0]
     by_key = dict(
@@ -204,7 +204,7 @@ def test_text_features_belong_to_the_drawn_texts(tmp_path):
 )
 def test_features_and_weights_must_fit_the_texts(tmp_path, features, weights, message):
     write_texts(tmp_path / "a.gz", [b"x", b"y"], features, weights)
-    source = tiny.source(str(tmp_path / "*.gz"), modalities=["text_features"], text_features=2)
+    source = tiny.source(str(tmp_path / "*.gz"), inputs=["text_features"], text_features=2)
     with pytest.raises(UserError, match=rf"(?s){message}: shard, record.*\[0\] \[0\]"):
         take(source, 1, Feed(1))
 

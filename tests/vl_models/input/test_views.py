@@ -18,7 +18,7 @@ from vl_models.input.source import Feed
 from vl_models.row_random import draw_uniform, stream_seed
 
 SIZE, COUNT = 8, 12
-SEEDED = {"augment": True, "image_size": SIZE, "modalities": ["image"]}
+SEEDED = {"augment": True, "image_size": SIZE, "inputs": ["image"]}
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +139,7 @@ def test_without_augmentation_both_views_are_the_centre(pattern, stored, augment
 
 def test_two_views_serve_a_model_that_asks_for_two_images(pattern):
     # The stored records have no second image: it is made of the first.
-    source = tiny.source(pattern, **{**SEEDED, "modalities": ["image", "image_2"]}, views=2)
+    source = tiny.source(pattern, **{**SEEDED, "inputs": ["image", "image_2"]}, views=2)
     batch, _ = next(iter(source.open(Feed(batch_size=4), START)))
     assert not np.array_equal(batch["image"], batch["image_2"])
 
@@ -148,8 +148,8 @@ def test_two_views_serve_a_model_that_asks_for_two_images(pattern):
     ("values", "message"),
     [
         (
-            {"views": 2, "modalities": ["text"]},
-            "views: 2 are views of the modality 'image', which is not asked for",
+            {"views": 2, "inputs": ["token_ids"]},
+            "views: 2 are views of the input 'image', which is not asked for",
         ),
         (
             {"augmentation": "moco_v2", "crop_scale": (0.5, 1.0)},

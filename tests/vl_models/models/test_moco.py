@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from tests.harness import check_replicas
-from vl_models.errors import UserError
+from vl_models.models.capabilities import EncodesImages, EncodesTexts
 from vl_models.models.registry import build_model, model_config_from_dict
 
 VIT = {"kind": "vit", "patch_size": 8, "width": 8, "depth": 1, "heads": 2}
@@ -192,9 +192,8 @@ def test_twin_follows_after_an_update_and_after_a_warm_start():
 
 def test_there_is_no_text_tower():
     model = make_model()
-    assert model.MODALITIES == ("image", "image_2")
-    with pytest.raises(UserError, match="'moco' learns from images alone"):
-        model.encode_text({})
+    assert model.inputs == ("image", "image_2")
+    assert isinstance(model, EncodesImages) and not isinstance(model, EncodesTexts)
 
 
 def test_initial_loss_is_about_ln_of_the_classes():

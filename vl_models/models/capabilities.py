@@ -1,0 +1,86 @@
+"""What a model can do beyond learning: one protocol per capability.
+
+A system has the capabilities whose methods it defines. Export, evaluation and service ask
+`isinstance(model, EncodesTexts)`, never which system it is. Batches are those of
+`vl_models.models.base`; nothing here runs in training mode.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+import tensorflow as tf
+
+from vl_models.models.base import Batch
+
+
+@runtime_checkable
+class EncodesImages(Protocol):
+    """Embeds images: member ``image_tower`` of a release."""
+
+    def encode_image(self, batch: Batch) -> tf.Tensor:
+        """Image embeddings, unit-norm float32 [B, D]."""
+        ...
+
+
+@runtime_checkable
+class EncodesTexts(Protocol):
+    """Embeds texts in the space of the images: member ``text_tower``."""
+
+    def encode_text(self, batch: Batch) -> tf.Tensor:
+        """Text embeddings, unit-norm float32 [B·n, D]."""
+        ...
+
+
+@runtime_checkable
+class ScoresPairs(Protocol):
+    """Reads an image and a text together: member ``reranker``."""
+
+    def score_pairs(self, batch: Batch) -> tf.Tensor:
+        """How well text i fits image i, float32 [B]; higher is better, any scale."""
+        ...
+
+
+@runtime_checkable
+class Generates(Protocol):
+    """Writes texts about images: member ``captioner``."""
+
+    def generate(self, batch: Batch) -> tf.Tensor:
+        """Token ids int32 [B, L] of a text for each image, end token and padding included."""
+        ...
+
+
+@runtime_checkable
+class HashesImages(Protocol):
+    """Gives images binary codes."""
+
+    def hash_image(self, batch: Batch) -> tf.Tensor:
+        """Packed codes uint8 [B, bits / 8], see `vl_models.hashing.pack`."""
+        ...
+
+
+@runtime_checkable
+class HashesTexts(Protocol):
+    """Gives texts binary codes."""
+
+    def hash_text(self, batch: Batch) -> tf.Tensor:
+        """Packed codes uint8 [B·n, bits / 8], see `vl_models.hashing.pack`."""
+        ...
+
+
+@runtime_checkable
+class ShowsTextAttention(Protocol):
+    """Tells which tokens made a text's embedding."""
+
+    def text_attention(self, batch: Batch) -> tf.Tensor:
+        """Weight of each position, float32 [B, P + L]; prefixes come first, rows sum to 1."""
+        ...
+
+
+@runtime_checkable
+class Answers(Protocol):
+    """Answers questions about images from a closed set."""
+
+    def answer(self, batch: Batch) -> tf.Tensor:
+        """Scores float32 [B, A] of the A answers."""
+        ...
