@@ -7,13 +7,17 @@ from typing import Any
 import keras
 from keras import ops
 
+from vl_models.encoders.transformer_encoder import TransformerEncoder, mean_weights, pool_tokens
 from vl_models.layers import initializers
 from vl_models.layers.layer_norm import LayerNorm
-from vl_models.layers.transformer_block import TransformerBlock
+from vl_models.layers.row_dropout import drop_units
+
+# Stream of the rows' randomness; the blocks have theirs from 0 on.
+_EMBEDDING = 1000
 
 
 @keras.saving.register_keras_serializable("vlsearch")
-class BertEncoder(keras.layers.Layer):
+class BertEncoder(TransformerEncoder):
     """Token embeddings and learned positions, norm, post-norm blocks, pooling.
 
     A text is one segment, so there are no segment embeddings: that of segment 0 would be the
@@ -31,6 +35,7 @@ class BertEncoder(keras.layers.Layer):
       activation: "gelu" (BERT), "quick_gelu" or "relu".
       pooling: "cls" (first token) or "mean" (of the tokens).
       dropout: rate on embeddings and residual branches while training.
+      drop_path: probability that a row skips a branch of the last block, see `TransformerEncoder`.
       epsilon: of the layer normalisations.
     """
 
@@ -44,40 +49,16 @@ class BertEncoder(keras.layers.Layer):
         activation: str = "gelu",
         pooling: str = "cls",
         dropout: float = 0.0,
+        drop_path: float = 0.0,
         epsilon: float = 1e-12,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        if pooling not in ("cls", "mean"):
-            raise ValueError(f"`pooling` must be 'cls' or 'mean'. Received: pooling={pooling!r}")
+        sizes = (width, depth, heads, mlp_ratio, activation, pooling, dropout, drop_path, epsilon)
+        kernels = ("qkv_initializer", "hidden_initializer", "residual_initializer")
+        block = {"pre_norm": False, **{name: initializers.normal(0.02) for name in kernels}}
+        super().__init__(*sizes, block=block, **kwargs)
         self.vocabulary_size = vocabulary_size
-        self.width = width
-        self.depth = depth
-        self.heads = heads
-        self.mlp_ratio = mlp_ratio
-        self.activation = activation
-        self.pooling = pooling
-        self.dropout = dropout
-        self.epsilon = epsilon
-        policy = self.dtype_policy
-        self.embedding_norm = LayerNorm(epsilon, dtype=policy, name="embedding_norm")
-        self.embedding_dropout = keras.layers.Dropout(dropout, dtype=policy, name="dropout")
-        self.blocks = [
-            TransformerBlock(
-                heads,
-                mlp_ratio=mlp_ratio,
-                activation=activation,
-                pre_norm=False,
-                epsilon=epsilon,
-                dropout=dropout,
-                qkv_initializer=initializers.normal(0.02),
-                hidden_initializer=initializers.normal(0.02),
-                residual_initializer=initializers.normal(0.02),
-                dtype=policy,
-                name=f"block_{index}",
-            )
-            for index in range(depth)
-        ]
+        self.embedding_norm = LayerNorm(epsilon, dtype=self.dtype_policy, name="embedding_norm")
 
     def build(self, input_shape: Any) -> None:
         """Create all variables for token ids of shape [B, L]."""
@@ -90,43 +71,36 @@ class BertEncoder(keras.layers.Layer):
         self.positions = self.add_weight(
             name="positions", shape=(length, self.width), initializer=initializers.normal(0.02)
         )
-        layers: list[keras.layers.Layer] = [self.embedding_norm, *self.blocks]
-        for layer in layers:
-            layer.build((None, length, self.width))
+        self.embedding_norm.build((None, length, self.width))
+        self.build_blocks(length)
 
-    def call(self, token_ids: Any, text_mask: Any, training: bool = False) -> dict[str, Any]:
+    def embed(self, token_ids: Any, seeds: Any = None, training: bool = False) -> Any:
+        """Make the sequence [B, L, W] before the first block of token ids int32 [B, L]."""
+        x = ops.take(self.token_embedding, token_ids, axis=0) + self.positions
+        x = self.embedding_norm(x)
+        return drop_units(x, self.dropout, seeds, _EMBEDDING) if training else x
+
+    def call(
+        self, token_ids: Any, text_mask: Any, seeds: Any = None, training: bool = False
+    ) -> dict[str, Any]:
         """Encode texts.
 
         Args:
           token_ids: int32 [B, L].
           text_mask: bool [B, L], True = token, False = padding that nobody attends to.
-          training: whether dropout acts.
+          seeds: int32 [B, 2] of the texts; needed to drop in training.
+          training: whether something is dropped.
 
         Returns:
-          ``tokens`` [B, L, W] and ``pooled`` [B, W].
+          ``hidden`` and ``tokens`` [B, L, W], which are the same here, and ``pooled`` [B, W].
         """
-        x = ops.take(self.token_embedding, token_ids, axis=0) + self.positions
-        x = self.embedding_dropout(self.embedding_norm(x), training=training)
-        for block in self.blocks:
-            x = block(x, key_mask=text_mask, training=training)
+        x = self.embed(token_ids, seeds, training)
+        encoded = self.encode(x, text_mask, seeds=seeds, training=training)
+        tokens = encoded["tokens"]
         if self.pooling == "cls":
-            return {"tokens": x, "pooled": x[:, 0]}
-        weights = ops.cast(text_mask, "float32")[:, :, None]
-        total = ops.sum(ops.cast(x, "float32") * weights, axis=1)
-        pooled = total / ops.maximum(ops.sum(weights, axis=1), 1.0)
-        return {"tokens": x, "pooled": ops.cast(pooled, x.dtype)}
+            return {**encoded, "pooled": tokens[:, 0]}
+        return {**encoded, "pooled": pool_tokens(tokens, mean_weights(text_mask))}
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments."""
-        return {
-            **super().get_config(),
-            "vocabulary_size": self.vocabulary_size,
-            "width": self.width,
-            "depth": self.depth,
-            "heads": self.heads,
-            "mlp_ratio": self.mlp_ratio,
-            "activation": self.activation,
-            "pooling": self.pooling,
-            "dropout": self.dropout,
-            "epsilon": self.epsilon,
-        }
+        return {**super().get_config(), "vocabulary_size": self.vocabulary_size}

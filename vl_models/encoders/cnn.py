@@ -62,8 +62,8 @@ class ResidualConvolution(keras.layers.Layer):
 
     def call(self, inputs: Any) -> Any:
         """Transform [B, h, w, channels]; shape and dtype stay."""
-        hidden = get_activation(self.activation)(self.first(self.input_norm(inputs)))
-        return inputs + self.second(hidden)
+        x = get_activation(self.activation)(self.first(self.input_norm(inputs)))
+        return inputs + self.second(x)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """The input's shape."""
@@ -142,23 +142,24 @@ class CNNEncoder(keras.layers.Layer):
             shape = layer.compute_output_shape(shape)
         self.norm_after.build((None, self.widths[-1]))
 
-    def call(self, images: Any, training: bool = False) -> dict[str, Any]:
+    def call(self, images: Any, seeds: Any = None, training: bool = False) -> dict[str, Any]:
         """Encode images.
 
         Args:
           images: uint8 or float [B, H, W, 3], values 0…255.
+          seeds: unused; nothing is dropped.
           training: unused; the network has no mode.
 
         Returns:
-          ``tokens`` [B, h·w, W], the last feature map, and ``pooled`` [B, W], its mean,
-          normalised.
+          ``hidden`` [B, h·w, W], the last feature map, ``tokens``, the same normalised, and
+          ``pooled`` [B, W], the mean of the map, normalised.
         """
         x = self.pixel_norm(images)
         for layer in self.stages:
             x = layer(x)
-        tokens = ops.reshape(x, (-1, x.shape[1] * x.shape[2], self.widths[-1]))
-        pooled = ops.mean(ops.cast(tokens, "float32"), axis=1)
-        return {"tokens": tokens, "pooled": self.norm_after(pooled)}
+        x = ops.reshape(x, (-1, x.shape[1] * x.shape[2], self.widths[-1]))
+        pooled = self.norm_after(ops.mean(ops.cast(x, "float32"), axis=1))
+        return {"hidden": x, "tokens": self.norm_after(x), "pooled": pooled}
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments."""

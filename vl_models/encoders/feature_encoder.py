@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 from keras import ops
 
-from vl_models.row_random import draw_uniform, stream_seed
-
-Activation = Literal["tanh", "relu", "linear"]
+from vl_models.encoders.config import FeatureActivation
+from vl_models.layers.row_dropout import drop_units
 
 # A feature that hardly varies in the train split would be blown up by what little it does.
 _SMALLEST_DEVIATION = 1e-6
@@ -37,7 +35,7 @@ class FeatureEncoder(keras.layers.Layer):
     def __init__(
         self,
         hidden_widths: Sequence[int] = (),
-        activation: Activation = "tanh",
+        activation: FeatureActivation = "tanh",
         standardize: bool = True,
         dropout: float = 0.0,
         input_dropout: float = 0.0,
@@ -75,7 +73,7 @@ class FeatureEncoder(keras.layers.Layer):
           training: whether units are dropped.
 
         Returns:
-          ``tokens`` [B, 1, W] and ``pooled`` [B, W].
+          ``hidden`` and ``tokens`` [B, 1, W], and ``pooled`` [B, W].
 
         Raises:
           ValueError: there is dropout, but no seeds to draw it by.
@@ -83,12 +81,12 @@ class FeatureEncoder(keras.layers.Layer):
         x = (ops.cast(features, "float32") - self.mean) / self.deviation
         x = ops.cast(x, self.compute_dtype)
         if training:
-            x = self._drop(x, self.input_dropout, seeds, len(self.dense))
+            x = drop_units(x, self.input_dropout, seeds, len(self.dense))
         for place, layer in enumerate(self.dense):
             x = layer(x)
             if training:
-                x = self._drop(x, self.dropout, seeds, place)
-        return {"tokens": x[:, None, :], "pooled": x}
+                x = drop_units(x, self.dropout, seeds, place)
+        return {"hidden": x[:, None, :], "tokens": x[:, None, :], "pooled": x}
 
     def adapt(self, mean: np.ndarray, deviation: np.ndarray) -> None:
         """Take mean and standard deviation of the train split, float [d] each."""
@@ -106,16 +104,6 @@ class FeatureEncoder(keras.layers.Layer):
             "dropout": self.dropout,
             "input_dropout": self.input_dropout,
         }
-
-    def _drop(self, x: Any, share: float, seeds: Any, place: int) -> Any:
-        """Set units to 0 with this probability, and scale the others up."""
-        if not share:
-            return x
-        if seeds is None:
-            raise ValueError("Dropout draws by the rows' `seeds`. Received: seeds=None")
-        drawn = draw_uniform(stream_seed(seeds, place), x.shape[-1])
-        scale = tf.cast(drawn >= share, x.dtype) / (1.0 - share)
-        return x * scale
 
     def _statistic(self, name: str, width: int, initializer: str) -> Any:
         return self.add_weight(

@@ -108,22 +108,23 @@ class KerasHubImageEncoder(_KerasHubEncoder):
             self.mean, self.standard_deviation, dtype=self.dtype_policy, name="pixel_norm"
         )
 
-    def call(self, images: Any, training: bool = False) -> dict[str, Any]:
+    def call(self, images: Any, seeds: Any = None, training: bool = False) -> dict[str, Any]:
         """Encode images.
 
         Args:
           images: uint8 or float [B, H, W, 3], values 0…255.
+          seeds: unused; a backbone draws its own dropout.
           training: mode of the backbone (dropout, batch normalisation).
 
         Returns:
-          ``tokens`` [B, L, W] and ``pooled`` [B, W].
+          ``hidden`` and ``tokens`` [B, L, W], the same here, and ``pooled`` [B, W].
         """
         features = self.backbone(self.pixel_norm(images), training=training)
         if len(features.shape) == 4:
             _, height, width, channels = features.shape
             features = ops.reshape(features, (-1, height * width, channels))
         pooled = features[:, 0] if self.pooling == "cls" else ops.mean(features, axis=1)
-        return {"tokens": features, "pooled": pooled}
+        return {"hidden": features, "tokens": features, "pooled": pooled}
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments."""
@@ -145,16 +146,19 @@ class KerasHubTextEncoder(_KerasHubEncoder):
       pooling: "cls" (first token) or "mean" (of the tokens).
     """
 
-    def call(self, token_ids: Any, text_mask: Any, training: bool = False) -> dict[str, Any]:
+    def call(
+        self, token_ids: Any, text_mask: Any, seeds: Any = None, training: bool = False
+    ) -> dict[str, Any]:
         """Encode texts.
 
         Args:
           token_ids: int32 [B, L].
           text_mask: bool [B, L], True = token, False = padding.
+          seeds: unused; a backbone draws its own dropout.
           training: mode of the backbone.
 
         Returns:
-          ``tokens`` [B, L, W] and ``pooled`` [B, W].
+          ``hidden`` and ``tokens`` [B, L, W], the same here, and ``pooled`` [B, W].
         """
         inputs = {"token_ids": token_ids, "padding_mask": ops.cast(text_mask, "int32")}
         if any(tensor.name == "segment_ids" for tensor in self.backbone.inputs):
@@ -162,8 +166,9 @@ class KerasHubTextEncoder(_KerasHubEncoder):
         features = self.backbone(inputs, training=training)
         if isinstance(features, Mapping):
             features = features["sequence_output"]
+        encoded = {"hidden": features, "tokens": features}
         if self.pooling == "cls":
-            return {"tokens": features, "pooled": features[:, 0]}
+            return {**encoded, "pooled": features[:, 0]}
         mask = ops.cast(text_mask, features.dtype)[:, :, None]
         count = ops.maximum(ops.sum(mask, axis=1), 1.0)
-        return {"tokens": features, "pooled": ops.sum(features * mask, axis=1) / count}
+        return {**encoded, "pooled": ops.sum(features * mask, axis=1) / count}

@@ -9,58 +9,12 @@ from collections.abc import Mapping, Sequence
 
 import keras
 import tensorflow as tf
-from pydantic import Field, PositiveFloat, PositiveInt
 
 from vl_models.encoders.feature_encoder import FeatureEncoder
-from vl_models.layers.multi_scale_patch_pooling import MultiScalePatchPooling
-from vl_models.layers.transformer_pooling import TransformerPooling
 from vl_models.row_random import stream_seed
-from vl_models.strict_config import StrictConfig
 
 # Streams of a row's randomness; a text's is that of its place among its image's.
 _IMAGE, _TEXT = 31, 1000
-
-
-class TransformerPoolingConfig(StrictConfig):
-    """Configuration of `TransformerPooling`; the defaults are BriVL's."""
-
-    depth: PositiveInt = 4
-    heads: PositiveInt = 4
-    mlp_ratio: PositiveFloat = 1.0
-
-
-class PatchPoolingConfig(TransformerPoolingConfig):
-    """Configuration of `MultiScalePatchPooling` and the transformer over its regions."""
-
-    grids: tuple[PositiveInt, ...] = Field(default=(1, 6), min_length=1)
-    samples: PositiveInt = 4
-
-
-def image_pooling_layers(
-    config: PatchPoolingConfig | None, dtype: str
-) -> tuple[keras.layers.Layer, ...]:
-    """Layers ``image_regions`` and ``image_pooling``; none without a configuration."""
-    if config is None:
-        return ()
-    return (
-        MultiScalePatchPooling(config.grids, config.samples, dtype=dtype, name="image_regions"),
-        TransformerPooling(
-            config.depth, config.heads, config.mlp_ratio, dtype=dtype, name="image_pooling"
-        ),
-    )
-
-
-def text_pooling_layers(
-    config: TransformerPoolingConfig | None, dtype: str
-) -> tuple[keras.layers.Layer, ...]:
-    """Layer ``text_pooling``; none without a configuration."""
-    if config is None:
-        return ()
-    return (
-        TransformerPooling(
-            config.depth, config.heads, config.mlp_ratio, dtype=dtype, name="text_pooling"
-        ),
-    )
 
 
 def image_input(encoder: keras.layers.Layer) -> str:
@@ -76,50 +30,55 @@ def text_input(encoder: keras.layers.Layer) -> str:
 def run_image_encoder(
     encoder: keras.layers.Layer, batch: Mapping[str, tf.Tensor], training: bool
 ) -> dict[str, tf.Tensor]:
-    """What an image encoder makes of a batch: ``tokens`` [B, L, W] and ``pooled`` [B, W]."""
-    if not isinstance(encoder, FeatureEncoder):
-        return encoder(batch["image"], training=training)
+    """What an image encoder makes of a batch: ``hidden``, ``tokens`` and ``pooled``."""
     seeds = stream_seed(batch["seed"], _IMAGE) if "seed" in batch else None
-    return encoder(batch["image_features"], seeds, training=training)
+    return encoder(batch[image_input(encoder)], seeds=seeds, training=training)
 
 
 def run_text_encoder(
-    encoder: keras.layers.Layer, batch: Mapping[str, tf.Tensor], training: bool
+    encoder: keras.layers.Layer,
+    batch: Mapping[str, tf.Tensor],
+    training: bool,
+    prefix: tf.Tensor | None = None,
 ) -> dict[str, tf.Tensor]:
-    """What a text encoder makes of a batch: ``tokens`` [B·n, L, W] and ``pooled`` [B·n, W]."""
-    if not isinstance(encoder, FeatureEncoder):
-        return encoder(batch["token_ids"], batch["text_mask"], training=training)
-    features, seeds = batch["text_features"], None
-    if "seed" in batch:
-        per_image = features.shape[0] // batch["seed"].shape[0]
-        streams = [stream_seed(batch["seed"], _TEXT + place) for place in range(per_image)]
-        seeds = tf.reshape(tf.stack(streams, axis=1), [-1, 2])
-    return encoder(features, seeds, training=training)
+    """What a text encoder makes of a batch: ``hidden``, ``tokens`` and ``pooled``.
+
+    ``prefix`` [B·n, P, W] goes before the tokens of an encoder that takes one.
+    """
+    key = text_input(encoder)
+    inputs = [batch[key]] if key == "text_features" else [batch[key], batch["text_mask"]]
+    if prefix is not None:
+        inputs.append(prefix)
+    return encoder(*inputs, seeds=_text_seeds(batch, batch[key].shape[0]), training=training)
 
 
 def encode_images(
-    layers: Sequence[keras.layers.Layer], images: tf.Tensor, training: bool
+    layers: Sequence[keras.layers.Layer], batch: Mapping[str, tf.Tensor], training: bool
 ) -> tf.Tensor:
     """Embed images by a tower.
 
     Args:
-      layers: encoder, pooling layers over its tokens (or none: its pooled vector), projection.
-      images: uint8 or float [B, H, W, 3], or the features that stand for them, [B, d].
+      layers: encoder, pooling layers over its hidden states (or none: its pooled vector),
+        projection.
+      batch: ``image`` uint8 or float [B, H, W, 3], or ``image_features`` [B, d]; ``seed`` to drop.
       training: mode of the encoder.
 
     Returns:
       What the projection gives, [B, D].
     """
     encoder, *pooling, projection = layers
-    encoded = encoder(images, training=training)
-    x = encoded["tokens"] if pooling else encoded["pooled"]
+    encoded = run_image_encoder(encoder, batch, training)
+    x = encoded["hidden"] if pooling else encoded["pooled"]
     for layer in pooling:
         x = layer(x)
     return projection(x)
 
 
 def encode_texts(
-    layers: Sequence[keras.layers.Layer], batch: Mapping[str, tf.Tensor], training: bool
+    layers: Sequence[keras.layers.Layer],
+    batch: Mapping[str, tf.Tensor],
+    training: bool,
+    prefix: tf.Tensor | None = None,
 ) -> tf.Tensor:
     """Embed texts by a tower.
 
@@ -127,13 +86,23 @@ def encode_texts(
       layers: encoder, one pooling layer over its tokens or none, projection.
       batch: ``token_ids`` int32 [B, L] and ``text_mask`` bool [B, L], or ``text_features``.
       training: mode of the encoder.
+      prefix: see `run_text_encoder`.
 
     Returns:
       What the projection gives, [B, D].
     """
     encoder, *pooling, projection = layers
-    encoded = run_text_encoder(encoder, batch, training)
+    encoded = run_text_encoder(encoder, batch, training, prefix)
     x = encoded["pooled"]
     for layer in pooling:
         x = layer(encoded["tokens"], batch["text_mask"])
     return projection(x)
+
+
+def _text_seeds(batch: Mapping[str, tf.Tensor], texts: int | None) -> tf.Tensor | None:
+    """Seeds int32 [B·n, 2] of the texts of all rows, image-major."""
+    if "seed" not in batch or not texts:
+        return None
+    per_image = texts // batch["seed"].shape[0]
+    streams = [stream_seed(batch["seed"], _TEXT + place) for place in range(per_image)]
+    return tf.reshape(tf.stack(streams, axis=1), [-1, 2])

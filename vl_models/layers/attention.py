@@ -85,11 +85,7 @@ class SelfAttention(keras.layers.Layer):
           ValueError: if the width is no multiple of the number of heads.
         """
         width = input_shape[-1]
-        if width % self.heads:
-            raise ValueError(
-                "The width must be a multiple of the number of heads. "
-                f"Received: width={width}, heads={self.heads}"
-            )
+        _check_heads(width, self.heads)
         self.qkv = keras.layers.Dense(
             3 * width,
             kernel_initializer=initializers.fresh(self.qkv_initializer),
@@ -116,12 +112,10 @@ class SelfAttention(keras.layers.Layer):
         Returns:
           [B, L, width].
         """
-        length, width = inputs.shape[1], inputs.shape[2]
         query, key, value = self._heads(inputs)
-        mask = self._mask(length, key_mask)
+        mask = self._mask(inputs.shape[1], key_mask)
         attended = dot_product_attention(query, key, value, mask=mask, bias=bias)
-        merged = ops.reshape(ops.transpose(attended, (0, 2, 1, 3)), (-1, length, width))
-        return self.output_projection(merged)
+        return self.output_projection(_merged(attended))
 
     def attention_weights(self, inputs: Any, key_mask: Any = None) -> Any:
         """How much each position attends to each: float32 [B, heads, L, L], rows sum to 1."""
@@ -130,10 +124,7 @@ class SelfAttention(keras.layers.Layer):
 
     def _heads(self, inputs: Any) -> Any:
         """Queries, keys and values, each [B, heads, L, width / heads]."""
-        length, width = inputs.shape[1], inputs.shape[2]
-        shape = (-1, length, 3, self.heads, width // self.heads)
-        qkv = ops.transpose(ops.reshape(self.qkv(inputs), shape), (2, 0, 3, 1, 4))
-        return ops.unstack(qkv, axis=0)
+        return _split(self.qkv(inputs), 3, self.heads)
 
     def _mask(self, length: int, key_mask: Any) -> Any:
         """Which key each query may attend to, or None for all."""
@@ -154,3 +145,99 @@ class SelfAttention(keras.layers.Layer):
             "qkv_initializer": keras.initializers.serialize(self.qkv_initializer),
             "output_initializer": keras.initializers.serialize(self.output_initializer),
         }
+
+
+@keras.saving.register_keras_serializable("vlsearch")
+class CrossAttention(keras.layers.Layer):
+    """Multi-head attention of a sequence over a context of another length, and maybe width.
+
+    Source: Vaswani et al., "Attention Is All You Need", section 3.2.3.
+
+    Args:
+      heads: number of heads; must divide the width of the input.
+      qkv_initializer: of the query kernel [width, width] and the fused kernel of keys and values
+        [context width, 2·width]; U(±1/√fan_in) by default.
+      output_initializer: of the output kernel [width, width]; same default.
+    """
+
+    def __init__(
+        self,
+        heads: int,
+        qkv_initializer: Any = None,
+        output_initializer: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.heads = heads
+        self.qkv_initializer = initializers.get(qkv_initializer, initializers.uniform_fan_in())
+        self.output_initializer = initializers.get(
+            output_initializer, initializers.uniform_fan_in()
+        )
+
+    def build(self, input_shape: Any, context_shape: Any = None) -> None:
+        """Create the three projections; the context is as wide as the input by default.
+
+        Raises:
+          ValueError: if the width is no multiple of the number of heads.
+        """
+        width = input_shape[-1]
+        _check_heads(width, self.heads)
+
+        def dense(units: int, initializer: Any, name: str) -> keras.layers.Dense:
+            kernel = initializers.fresh(initializer)
+            return keras.layers.Dense(
+                units, kernel_initializer=kernel, dtype=self.dtype_policy, name=name
+            )
+
+        self.query = dense(width, self.qkv_initializer, "query")
+        self.key_value = dense(2 * width, self.qkv_initializer, "key_value")
+        self.output_projection = dense(width, self.output_initializer, "output")
+        self.query.build(input_shape)
+        self.key_value.build(context_shape or input_shape)
+        self.output_projection.build(input_shape)
+
+    def call(self, inputs: Any, context: Any, context_mask: Any = None) -> Any:
+        """Attend to the context.
+
+        Args:
+          inputs: [B, L, width].
+          context: [B, M, context width].
+          context_mask: bool [B, M], True = may be attended.
+
+        Returns:
+          [B, L, width].
+        """
+        (query,) = _split(self.query(inputs), 1, self.heads)
+        key, value = _split(self.key_value(context), 2, self.heads)
+        mask = None if context_mask is None else ops.cast(context_mask, "bool")[:, None, None, :]
+        return self.output_projection(_merged(dot_product_attention(query, key, value, mask=mask)))
+
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments."""
+        return {
+            **super().get_config(),
+            "heads": self.heads,
+            "qkv_initializer": keras.initializers.serialize(self.qkv_initializer),
+            "output_initializer": keras.initializers.serialize(self.output_initializer),
+        }
+
+
+def _check_heads(width: int, heads: int) -> None:
+    if width % heads:
+        raise ValueError(
+            "The width must be a multiple of the number of heads. "
+            f"Received: width={width}, heads={heads}"
+        )
+
+
+def _split(projected: Any, parts: int, heads: int) -> Any:
+    """[B, L, parts · width] as ``parts`` tensors [B, heads, L, width / heads]."""
+    length, width = projected.shape[1], projected.shape[2] // parts
+    shape = (-1, length, parts, heads, width // heads)
+    return ops.unstack(ops.transpose(ops.reshape(projected, shape), (2, 0, 3, 1, 4)), axis=0)
+
+
+def _merged(attended: Any) -> Any:
+    """[B, heads, L, width / heads] as [B, L, width]."""
+    _, heads, length, width = attended.shape
+    return ops.reshape(ops.transpose(attended, (0, 2, 1, 3)), (-1, length, heads * width))

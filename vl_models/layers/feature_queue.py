@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import keras
 import tensorflow as tf
 from keras import ops
 
+from vl_models.choices import WarmUp
 from vl_models.distribution import update_copies
 from vl_models.layers.projection import l2_normalize
-
-WarmUp = Literal["masked", "random"]
 
 _NO_HASH = -1
 

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 import keras
 import tensorflow as tf
 
+from vl_models.choices import WarmUp
 from vl_models.distribution import all_gather
-from vl_models.layers.feature_queue import FeatureQueue, WarmUp
+from vl_models.layers.feature_queue import FeatureQueue
 from vl_models.losses.queue import shared_queries
 
 NO_HASH = -1

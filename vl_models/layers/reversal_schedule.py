@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from keras import ops
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
 from vl_models.strict_config import StrictConfig
@@ -51,6 +50,8 @@ class ReversalSchedule(StrictConfig):
           seen: n, a scalar.
           training: instances of the whole training, a scalar; "dann" alone asks for it.
         """
+        from keras import ops  # Configurations are read without Keras.
+
         if self.kind == "constant":
             return ops.convert_to_tensor(self.maximum, "float32")
         scale = training if self.instances is None else self.instances

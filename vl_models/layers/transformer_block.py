@@ -7,14 +7,15 @@ from typing import Any
 import keras
 
 from vl_models.layers import initializers
-from vl_models.layers.attention import SelfAttention
+from vl_models.layers.attention import CrossAttention, SelfAttention
 from vl_models.layers.gelu import get_activation
 from vl_models.layers.layer_norm import LayerNorm
+from vl_models.layers.row_dropout import drop_path, drop_units
 
 
 @keras.saving.register_keras_serializable("vlsearch")
 class TransformerBlock(keras.layers.Layer):
-    """Residual self-attention, then a residual MLP.
+    """Residual self-attention, cross-attention if there is one, then a residual MLP.
 
     Pre-norm (CLIP, ViT): x + f(norm(x)). Post-norm (BERT): norm(x + f(x)).
 
@@ -25,7 +26,10 @@ class TransformerBlock(keras.layers.Layer):
       pre_norm: True for pre-norm, False for post-norm.
       causal: position i attends to positions ≤ i only.
       epsilon: of the layer normalisations.
-      dropout: rate on both residual branches while training.
+      dropout: rate on the units of every residual branch while training.
+      drop_path: probability that a row skips a residual branch while training.
+      cross_attention: whether the block attends to a context between its other two branches
+        (Vaswani et al., "Attention Is All You Need", section 3.1).
       qkv_initializer: of the fused attention kernel; U(±1/√fan_in) by default, as all here.
       hidden_initializer: of the MLP's first kernel.
       residual_initializer: of the two kernels that write to the residual stream.
@@ -40,6 +44,8 @@ class TransformerBlock(keras.layers.Layer):
         causal: bool = False,
         epsilon: float = 1e-5,
         dropout: float = 0.0,
+        drop_path: float = 0.0,
+        cross_attention: bool = False,
         qkv_initializer: Any = None,
         hidden_initializer: Any = None,
         residual_initializer: Any = None,
@@ -53,13 +59,15 @@ class TransformerBlock(keras.layers.Layer):
         self.causal = causal
         self.epsilon = epsilon
         self.dropout = dropout
+        self.drop_path = drop_path
+        self.cross_attention = cross_attention
         default = initializers.uniform_fan_in()
         self.qkv_initializer = initializers.get(qkv_initializer, default)
         self.hidden_initializer = initializers.get(hidden_initializer, default)
         self.residual_initializer = initializers.get(residual_initializer, default)
 
     def build(self, input_shape: Any) -> None:
-        """Create attention, MLP and the two normalisations."""
+        """Create attention, MLP and their normalisations."""
         width = input_shape[-1]
         hidden_width = round(width * self.mlp_ratio)
         policy = self.dtype_policy
@@ -86,13 +94,30 @@ class TransformerBlock(keras.layers.Layer):
             dtype=policy,
             name="mlp_output",
         )
-        self.residual_dropout = keras.layers.Dropout(self.dropout, dtype=policy, name="dropout")
         for layer in (self.attention, self.attention_norm, self.mlp_norm, self.mlp_hidden):
             layer.build(input_shape)
         self.mlp_output.build((*input_shape[:-1], hidden_width))
+        if self.cross_attention:
+            self.context_attention = CrossAttention(
+                self.heads,
+                qkv_initializer=initializers.fresh(self.qkv_initializer),
+                output_initializer=initializers.fresh(self.residual_initializer),
+                dtype=policy,
+                name="cross_attention",
+            )
+            self.context_norm = LayerNorm(self.epsilon, dtype=policy, name="cross_attention_norm")
+            self.context_attention.build(input_shape)
+            self.context_norm.build(input_shape)
 
     def call(
-        self, inputs: Any, key_mask: Any = None, bias: Any = None, training: bool = False
+        self,
+        inputs: Any,
+        key_mask: Any = None,
+        bias: Any = None,
+        context: Any = None,
+        context_mask: Any = None,
+        seeds: Any = None,
+        training: bool = False,
     ) -> Any:
         """Transform a sequence.
 
@@ -100,23 +125,28 @@ class TransformerBlock(keras.layers.Layer):
           inputs: [B, L, width].
           key_mask: bool [B, L], True = token, False = padding.
           bias: float, broadcastable to [B, heads, L, L], added to the attention logits.
-          training: whether dropout acts.
+          context: [B, M, any width], what cross-attention attends to.
+          context_mask: bool [B, M], True = may be attended.
+          seeds: int32 [B, 2] of the rows; needed to drop in training.
+          training: whether something is dropped.
 
         Returns:
           [B, L, width].
         """
-
-        def attend(x: Any) -> Any:
-            return self.residual_dropout(self.attention(x, key_mask, bias), training=training)
-
-        def perceive(x: Any) -> Any:
-            return self.residual_dropout(self.mlp_output(self.mlp_hidden(x)), training=training)
-
-        if self.pre_norm:
-            x = inputs + attend(self.attention_norm(inputs))
-            return x + perceive(self.mlp_norm(x))
-        x = self.attention_norm(inputs + attend(inputs))
-        return self.mlp_norm(x + perceive(x))
+        branches = [(self.attention_norm, lambda x: self.attention(x, key_mask, bias))]
+        if self.cross_attention:
+            branches.append(
+                (self.context_norm, lambda x: self.context_attention(x, context, context_mask))
+            )
+        branches.append((self.mlp_norm, lambda x: self.mlp_output(self.mlp_hidden(x))))
+        x = inputs
+        for place, (norm, branch) in enumerate(branches):
+            added = branch(norm(x) if self.pre_norm else x)
+            if training:
+                added = drop_units(added, self.dropout, seeds, 2 * place)
+                added = drop_path(added, self.drop_path, seeds, 2 * place + 1)
+            x = x + added if self.pre_norm else norm(x + added)
+        return x
 
     def attention_weights(self, inputs: Any, key_mask: Any = None) -> Any:
         """How much each position attends to each: float32 [B, heads, L, L], rows sum to 1."""
@@ -134,6 +164,8 @@ class TransformerBlock(keras.layers.Layer):
             "causal": self.causal,
             "epsilon": self.epsilon,
             "dropout": self.dropout,
+            "drop_path": self.drop_path,
+            "cross_attention": self.cross_attention,
             "qkv_initializer": keras.initializers.serialize(self.qkv_initializer),
             "hidden_initializer": keras.initializers.serialize(self.hidden_initializer),
             "residual_initializer": keras.initializers.serialize(self.residual_initializer),

@@ -7,11 +7,11 @@ in the model. Everything is computed in float32.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import tensorflow as tf
 
-PositivesMode = Literal["pairs", "uniform", "hide"]
+from vl_models.choices import PositivesMode
 
 # Finite, so that a masked entry times a zero target is 0 and not NaN.
 _MASKED = -1e9

@@ -17,21 +17,17 @@ of VLMo; it saves the gather's backward pass. Adam hides the factor, SGD and cli
 
 from __future__ import annotations
 
-from typing import Literal
-
 import tensorflow as tf
 
+from vl_models.choices import GatherForm, PositivesMode
 from vl_models.distribution import all_gather, all_gather_detached, global_mean
 from vl_models.losses.contrastive import (
-    PositivesMode,
     contrast_rows,
     contrastive_logits,
     sampling_correction,
     symmetric_contrastive_loss,
 )
 from vl_models.losses.positives import PairHashes, known_positives, own_pairs
-
-GatherForm = Literal["global", "local", "detached"]
 
 
 def gathered_contrastive_loss(

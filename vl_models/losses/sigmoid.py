@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from vl_models.losses.contrastive import PositivesMode
+from vl_models.choices import PositivesMode
 
 
 def pairwise_sigmoid_sums(

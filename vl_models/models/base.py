@@ -11,9 +11,9 @@ token_ids             int32 [B·n, L]        image-major: texts of row i are i·
 text_mask             bool  [B·n, L]        True = token, False = padding
 image_features        float32 [B, d]        precomputed image features
 text_features         float32 [B·n, d]      precomputed text features
-image_id_hash             int64 [B]             fingerprint of the image id
-query_hash             int64 [B·n]           fingerprint of the normalised query
-clicked_query_hashes    int64 [B, M]          keys of queries known to click image i, -1 padded
+image_id_hash         int64 [B]             fingerprint of the image id
+query_hash            int64 [B·n]           fingerprint of the normalised query
+clicked_query_hashes  int64 [B, M]          those of queries known to click image i, -1 padded
 row                   int64 [B]             stable index of the Example, and of its copy
 seed                  int32 [B, 2]          from (run, epoch, row): all randomness of a row
 label                 float32 [B, C]        multi-hot; label_id int32 [B], -1 = none
@@ -28,116 +28,106 @@ source_id             int32 [B]             index of the data source in the mixe
 from __future__ import annotations
 
 import abc
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any
 
 import keras
 import tensorflow as tf
-from pydantic import Field, PositiveInt
 
-from vl_models.precision import Precision
-from vl_models.strict_config import StrictConfig
+from vl_models.layers.owner import LayerOwner
+from vl_models.models.base_config import ModelConfig
+
+if TYPE_CHECKING:
+    from vl_models.tasks.base import Task
 
 Batch = Mapping[str, tf.Tensor]
 Outputs = dict[str, tf.Tensor]
 
 
-class ModelConfig(StrictConfig):
-    """What the configurations of all systems share.
-
-    Attributes:
-      system: name of the system in the registry.
-      image_size: side of the input in pixels.
-      max_length: L, tokens of a text, special ones included.
-      vocabulary_size: number of token ids; the trainer sets it to that of the vocabulary.
-      precision: dtype policy of the towers; embeddings and losses are float32 always. "auto"
-        is what the machine is made for, see `resolve_precision`.
-    """
-
-    system: str
-    image_size: PositiveInt = 64
-    max_length: int = Field(default=24, ge=3)
-    vocabulary_size: PositiveInt | None = None
-    precision: Precision = "float32"
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """Keys of a batch that the system reads; tokens come with their mask."""
-        raise NotImplementedError(f"{type(self).__name__} does not say what it reads")
-
-    @property
-    def loss_names(self) -> tuple[str, ...]:
-        """Names of all losses that the system may have; a batch without their input lacks some."""
-        raise NotImplementedError(f"{type(self).__name__} does not name its losses")
-
-    @property
-    def reads_features(self) -> bool:
-        """Whether both sides read precomputed vectors."""
-        return {"image_features", "text_features"} <= set(self.inputs)
-
-    @property
-    def learns_from_labels(self) -> bool:
-        """Whether batches must hold ``label``."""
-        return False
-
-    @property
-    def learns_unpaired(self) -> bool:
-        """Whether there is something to learn from batches of one modality alone."""
-        return False
-
-
-class VisionLanguageModel(abc.ABC):
+class VisionLanguageModel(LayerOwner, abc.ABC):
     """A vision-language system: Keras layers, their mathematics, and nothing of training.
 
-    Not a `keras.Model`: `losses` there is a property of another meaning, and `fit` is not
-    used (the trainer owns optimisers, stages and distribution). Every layer has an explicit
-    name, so `variable.path` is stable and public: phases, freezing and warm starts match it.
+    What it can do beside learning is in `vl_models.models.capabilities`. Its layers, and with them
+    its variables, are those in its attributes. Not a `keras.Model`: `losses` there is a property
+    of another meaning, and `fit` is not used (the trainer owns optimisers, stages and
+    distribution). Every layer has an explicit name, so `variable.path` is stable and public:
+    phases, freezing and warm starts match it.
+
+    Attributes:
+      config: of the system.
+      tasks: what is learnt beside the system's own losses, in order; each sees the outputs of
+        those before it.
     """
 
     config: ModelConfig
+    tasks: tuple[Task, ...] = ()
+
+    def __init__(self, config: ModelConfig) -> None:
+        self.config = config
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """Keys of a batch that the model reads."""
+        """Keys of a batch that the model and its tasks read."""
         return self.config.inputs
 
     @property
     def loss_names(self) -> tuple[str, ...]:
-        """Names of all losses that the model may have."""
+        """Names of all losses that the model and its tasks may have."""
         return self.config.loss_names
-
-    @property
-    @abc.abstractmethod
-    def layers(self) -> Sequence[keras.layers.Layer]:
-        """Top-level Keras layers, in a fixed order; they hold all variables."""
 
     @abc.abstractmethod
     def build(self) -> None:
-        """Create every variable; called once, under the strategy's scope."""
+        """Create every variable, under the strategy's scope; a second call changes nothing."""
 
     @abc.abstractmethod
+    def encode(self, batch: Batch, training: bool) -> Outputs:
+        """Compute embeddings, keys and hidden states once, for all losses, tasks and hooks."""
+
+    @abc.abstractmethod
+    def own_losses(self, batch: Batch, outputs: Outputs) -> dict[str, tf.Tensor]:
+        """The system's losses without those of the tasks, see `losses`."""
+
     def forward(self, batch: Batch, training: bool) -> Outputs:
-        """Compute embeddings, keys and hidden states once, for all losses and hooks."""
+        """Compute the system's outputs, then what its tasks add to them."""
+        outputs = self.encode(batch, training)
+        for task in self.tasks:
+            outputs = {**outputs, **task.forward(self, batch, outputs, training)}
+        return outputs
 
-    @abc.abstractmethod
     def losses(self, batch: Batch, outputs: Outputs) -> dict[str, tf.Tensor]:
-        """Named float32 scalars of the *global* batch, equal on every replica."""
+        """Named float32 scalars of the *global* batch, equal on every replica.
 
-    def before_training(self, instances: int) -> None:  # noqa: B027
+        Those of `loss_names` that this batch has: images alone have no loss of pairs.
+        """
+        losses = dict(self.own_losses(batch, outputs))
+        for task in self.tasks:
+            losses |= task.losses(batch, outputs)
+        return losses
+
+    def before_training(self, instances: int) -> None:
         """Hear how many rows of batches the whole training has; at each start, also a resumed."""
+        for task in self.tasks:
+            task.before_training(instances)
 
-    def after_step(self, batch: Batch, outputs: Outputs) -> None:  # noqa: B027
+    def after_step(self, batch: Batch, outputs: Outputs) -> None:
         """Update state once per forward pass (enqueue, codebook), in replica context."""
+        for task in self.tasks:
+            task.after_step(batch, outputs)
 
-    def after_update(self) -> None:  # noqa: B027
+    def after_update(self) -> None:
         """Update state once per optimiser update (momentum encoder, temperature clamp)."""
+        for task in self.tasks:
+            task.after_update()
 
     def after_warm_start(self, loaded: Collection[str]) -> None:  # noqa: B027
         """Bring copies of weights up to date; ``loaded`` are the paths that got new values."""
 
     def scalars(self) -> dict[str, tf.Tensor]:
         """Values worth logging beside the losses, for example the temperature."""
-        return {}
+        found: dict[str, tf.Tensor] = {}
+        for task in self.tasks:
+            found |= task.scalars()
+        return found
 
     @property
     def text_prefixes(self) -> tuple[str, ...]:
@@ -147,9 +137,17 @@ class VisionLanguageModel(abc.ABC):
         """
         return ()
 
-    @abc.abstractmethod
+    def adapt(self, statistics: Mapping[str, tuple[Any, Any]]) -> None:  # noqa: B027
+        """Let encoders of features standardise their input.
+
+        Args:
+          statistics: mean and standard deviation, float [d] each, of "image_features" and
+            "text_features" in the train split, as far as the model reads them.
+        """
+
     def get_config(self) -> dict[str, Any]:
         """Everything needed to construct the same model again, as plain values."""
+        return self.config.model_dump(mode="json")
 
     @property
     def variables(self) -> list[keras.Variable]:

@@ -1,29 +1,62 @@
-"""The interface of an task: layers of its own, and losses on a system's outputs."""
+"""The interface of a task: layers of its own, additions to the outputs, and losses on them."""
 
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import keras
 import tensorflow as tf
 
-from vl_models.models.base import Batch, Outputs
+from vl_models.layers.owner import LayerOwner
+from vl_models.tasks.config import BaseTaskConfig
+
+if TYPE_CHECKING:
+    from vl_models.models.base import Batch, Outputs, VisionLanguageModel
 
 
-class Task(abc.ABC):
-    """A loss beside a system's own; it gets the same outputs, and its gradient flows into them."""
+class Task(LayerOwner, abc.ABC):
+    """Something to learn beside a system's own losses; its gradient flows into the outputs.
+
+    Pretraining and fine-tuning of a system differ in their tasks alone.
+
+    Attributes:
+      config: says what the task reads (``inputs``) and names its losses (``loss_names``).
+    """
+
+    def __init__(self, config: BaseTaskConfig) -> None:
+        self.config = config
 
     @property
-    def layers(self) -> Sequence[keras.layers.Layer]:
-        """Layers of its own, built by `build`."""
-        return ()
+    def inputs(self) -> tuple[str, ...]:
+        """Keys of a batch that the task reads, beside the model's."""
+        return self.config.inputs
+
+    @property
+    def loss_names(self) -> tuple[str, ...]:
+        """Names of its losses."""
+        return self.config.loss_names
 
     def build(self, width: int) -> None:
         """Create the variables for vectors of this width."""
         for layer in self.layers:
             if not layer.built:
                 layer.build((None, width))
+
+    def forward(
+        self, model: VisionLanguageModel, batch: Batch, outputs: Outputs, training: bool
+    ) -> Outputs:
+        """Compute what the task needs and the outputs lack; later tasks see it, too.
+
+        Args:
+          model: whose outputs they are.
+          batch: of this replica.
+          outputs: of the model and of the tasks before this one.
+          training: whether dropout acts.
+
+        Returns:
+          What is added to the outputs; nothing by default.
+        """
+        return {}
 
     @abc.abstractmethod
     def losses(self, batch: Batch, outputs: Outputs) -> dict[str, tf.Tensor]:
@@ -34,6 +67,9 @@ class Task(abc.ABC):
 
     def after_step(self, batch: Batch, outputs: Outputs) -> None:  # noqa: B027
         """See `VisionLanguageModel.after_step`."""
+
+    def after_update(self) -> None:  # noqa: B027
+        """See `VisionLanguageModel.after_update`."""
 
     def scalars(self) -> dict[str, tf.Tensor]:
         """Values worth logging beside the losses."""

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from importlib import import_module
 
-from pydantic import Field
-
-from vl_models.errors import UserError
 from vl_models.tasks.base import Task
-from vl_models.tasks.label_classifier import LabelClassifier, LabelClassifierConfig
-from vl_models.tasks.modality_adversary import ModalityAdversary, ModalityAdversaryConfig
-from vl_models.tasks.pair_margin import PairMargin, PairMarginConfig
+from vl_models.tasks.config import LabelClassifierConfig, TaskConfig
 
-TaskConfig = Annotated[
-    ModalityAdversaryConfig | PairMarginConfig | LabelClassifierConfig, Field(discriminator="kind")
-]
+# Kind → class, in the module of the kind's name: only what a configuration names is imported.
+_TASKS = {
+    "modality_adversary": "ModalityAdversary",
+    "pair_margin": "PairMargin",
+    "label_classifier": "LabelClassifier",
+}
 
 
 def build_tasks(
@@ -31,19 +29,13 @@ def build_tasks(
       num_text_labels: of the texts, if they have a label set of their own.
 
     Raises:
-      UserError: an task needs labels and the data have none.
+      UserError: a task needs labels and the data have none.
     """
-    return tuple(_build(config, num_labels, num_text_labels) for config in configs)
-
-
-def _build(config: TaskConfig, num_labels: int | None, num_text_labels: int | None) -> Task:
-    if isinstance(config, ModalityAdversaryConfig):
-        return ModalityAdversary(config)
-    if isinstance(config, PairMarginConfig):
-        return PairMargin(config)
-    if num_labels is None:
-        raise UserError(
-            "model.tasks: label_classifier needs classes, and the data have none "
-            "(label ids). Take it out, or give the data labels."
-        )
-    return LabelClassifier(config, num_labels, num_text_labels)
+    tasks = []
+    for config in configs:
+        task_class = getattr(import_module(f"vl_models.tasks.{config.kind}"), _TASKS[config.kind])
+        if isinstance(config, LabelClassifierConfig):
+            tasks.append(task_class(config, num_labels, num_text_labels))
+        else:
+            tasks.append(task_class(config))
+    return tuple(tasks)

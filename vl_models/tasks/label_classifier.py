@@ -9,28 +9,12 @@ import keras
 import tensorflow as tf
 from pydantic import NonNegativeFloat, PositiveInt
 
+from vl_models.errors import UserError
+from vl_models.tasks.config import LabelClassifierConfig
 from vl_models.distribution import global_mean
 from vl_models.layers.classifier import Classifier
 from vl_models.models.base import Batch, Outputs
-from vl_models.strict_config import StrictConfig
 from vl_models.tasks.base import Task, vectors
-
-
-class LabelClassifierConfig(StrictConfig):
-    """Configuration of `LabelClassifier`.
-
-    Attributes:
-      kind: "label_classifier".
-      weight: of the loss.
-      shared: one classifier for both modalities, or one for each: that of the texts learns
-        ``text_label`` where the texts have a label set of their own.
-      hidden_widths: widths of its layers before the scores.
-    """
-
-    kind: Literal["label_classifier"] = "label_classifier"
-    weight: NonNegativeFloat = 1.0
-    shared: bool = True
-    hidden_widths: tuple[PositiveInt, ...] = ()
 
 
 class LabelClassifier(Task):
@@ -41,14 +25,27 @@ class LabelClassifier(Task):
 
     Args:
       config: options.
-      num_labels: C.
+      num_labels: C; None if the data have no labels.
       num_text_labels: classes of ``text_label``; None if the texts have the images' labels.
+
+    Raises:
+      UserError: the data have no labels.
     """
 
+    config: LabelClassifierConfig
+
     def __init__(
-        self, config: LabelClassifierConfig, num_labels: int, num_text_labels: int | None = None
+        self,
+        config: LabelClassifierConfig,
+        num_labels: int | None,
+        num_text_labels: int | None = None,
     ) -> None:
-        self.config = config
+        if num_labels is None:
+            raise UserError(
+                "model.tasks: label_classifier needs classes, and the data have none "
+                "(label ids). Take it out, or give the data labels."
+            )
+        super().__init__(config)
         self.labels_differ = not config.shared and num_text_labels is not None
 
         def make(name: str, classes: int) -> Classifier:
@@ -61,11 +58,6 @@ class LabelClassifier(Task):
                 make("image_label_classifier", num_labels),
                 make("text_label_classifier", num_text_labels or num_labels),
             )
-
-    @property
-    def layers(self) -> Sequence[keras.layers.Layer]:
-        """The classifier, or that of the images and that of the texts."""
-        return tuple(dict.fromkeys(self.classifiers))
 
     def losses(self, batch: Batch, outputs: Outputs) -> dict[str, tf.Tensor]:
         """``label_classifier``; nothing if the batch has no labels."""

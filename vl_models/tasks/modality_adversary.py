@@ -16,26 +16,8 @@ from vl_models.layers.meter import Meter
 from vl_models.layers.reversal_schedule import ReversalSchedule
 from vl_models.losses.modality import IMAGE, TEXT, modality_cross_entropy
 from vl_models.models.base import Batch, Outputs
-from vl_models.strict_config import StrictConfig
+from vl_models.tasks.config import ModalityAdversaryConfig
 from vl_models.tasks.base import Task, vectors
-
-
-class ModalityAdversaryConfig(StrictConfig):
-    """Configuration of `ModalityAdversary`.
-
-    Attributes:
-      kind: "modality_adversary".
-      weight: of the loss; the towers get it times -λ.
-      hidden_widths: widths of the classifier's layers.
-      activation: between them; ACMR's released code has none.
-      reversal: the schedule of λ.
-    """
-
-    kind: Literal["modality_adversary"] = "modality_adversary"
-    weight: NonNegativeFloat = 1.0
-    hidden_widths: tuple[PositiveInt, ...] = (50,)
-    activation: Literal["relu", "tanh", "linear"] = "relu"
-    reversal: ReversalSchedule = ReversalSchedule()
 
 
 class ModalityAdversary(Task):
@@ -45,18 +27,15 @@ class ModalityAdversary(Task):
     Source: Wang et al., "Adversarial Cross-Modal Retrieval", equation 8 and algorithm 1.
     """
 
+    config: ModalityAdversaryConfig
+
     def __init__(self, config: ModalityAdversaryConfig) -> None:
-        self.config = config
+        super().__init__(config)
         self.reversal = GradientReversal(config.reversal, name="modality_reversal")
         self.classifier = Classifier(
             2, config.hidden_widths, config.activation, dtype="float32", name="modality_classifier"
         )
         self.accuracy = Meter(dtype="float32", name="modality_accuracy")
-
-    @property
-    def layers(self) -> Sequence[keras.layers.Layer]:
-        """Reversal, classifier and the accuracy's meter."""
-        return self.reversal, self.classifier, self.accuracy
 
     def losses(self, batch: Batch, outputs: Outputs) -> dict[str, tf.Tensor]:
         """``modality_adversary``: sum over the modalities that are present."""

@@ -11,22 +11,8 @@ from vl_models.distribution import all_gather, global_mean
 from vl_models.losses.distances import pairwise_distances
 from vl_models.losses.positives import PairHashes, known_positives
 from vl_models.models.base import Batch, Outputs
-from vl_models.strict_config import StrictConfig
+from vl_models.tasks.config import PairMarginConfig
 from vl_models.tasks.base import Task, vectors
-
-
-class PairMarginConfig(StrictConfig):
-    """Configuration of `PairMargin`.
-
-    Attributes:
-      kind: "pair_margin".
-      weight: of the loss.
-      margin: m, in units of the distance; unit vectors are at most 2 apart.
-    """
-
-    kind: Literal["pair_margin"] = "pair_margin"
-    weight: NonNegativeFloat = 1.0
-    margin: PositiveFloat = 1.0
 
 
 class PairMargin(Task):
@@ -37,8 +23,7 @@ class PairMargin(Task):
     equation 4, without its halves.
     """
 
-    def __init__(self, config: PairMarginConfig) -> None:
-        self.config = config
+    config: PairMarginConfig
 
     def losses(self, batch: Batch, outputs: Outputs) -> dict[str, tf.Tensor]:
         """``pair_margin``; nothing if a modality is absent."""

@@ -1,0 +1,69 @@
+"""Dropout of units and of whole branches, drawn by the rows' seeds.
+
+Every other randomness of a row comes from its seed, too, so that a resumed training, and one on
+more replicas, drops the same.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import tensorflow as tf
+
+from vl_models.row_random import draw_uniform, stream_seed
+
+
+def drop_units(x: Any, rate: float, seeds: Any, stream: int) -> Any:
+    """Set units of each row to 0 with probability ``rate``, and scale the others up.
+
+    Source: Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from Overfitting".
+
+    Args:
+      x: [B, ...], of static shape but for B.
+      rate: in [0, 1).
+      seeds: int32 [B, 2] of the rows.
+      stream: another one for every place of a network.
+
+    Returns:
+      The shape and dtype of ``x``.
+
+    Raises:
+      ValueError: there is something to drop, but no seeds to draw it by.
+    """
+    if not rate:
+        return x
+    shape = x.shape[1:]
+    drawn = draw_uniform(_stream(seeds, stream), math.prod(shape))
+    kept = tf.cast(drawn >= rate, x.dtype) / (1.0 - rate)
+    return x * tf.reshape(kept, [-1, *shape])
+
+
+def drop_path(x: Any, rate: float, seeds: Any, stream: int) -> Any:
+    """Set whole rows to 0 with probability ``rate``, and scale the others up.
+
+    Source: Huang et al., "Deep Networks with Stochastic Depth", section 3.
+
+    Args:
+      x: [B, ...], what a residual branch adds.
+      rate: in [0, 1).
+      seeds: int32 [B, 2] of the rows.
+      stream: another one for every place of a network.
+
+    Returns:
+      The shape and dtype of ``x``.
+
+    Raises:
+      ValueError: there is something to drop, but no seeds to draw it by.
+    """
+    if not rate:
+        return x
+    drawn = draw_uniform(_stream(seeds, stream), 1)
+    kept = tf.cast(drawn >= rate, x.dtype) / (1.0 - rate)
+    return x * tf.reshape(kept, [-1] + [1] * (len(x.shape) - 1))
+
+
+def _stream(seeds: Any, stream: int) -> Any:
+    if seeds is None:
+        raise ValueError("Dropout draws by the rows' `seeds`. Received: seeds=None")
+    return stream_seed(seeds, stream)
