@@ -13,7 +13,11 @@ _RANDOM = np.random.default_rng(0)
 @pytest.mark.parametrize("finite", [True, False])
 def test_every_float_comes_back(bits, dtype, finite):
     array = _RANDOM.integers(0, np.iinfo(bits).max, 5000, dtype=bits).view(dtype)
-    array = array[np.isfinite(array)] if finite else np.append(array, np.array([np.nan, np.inf, -0.0], dtype))
+    array = (
+        array[np.isfinite(array)]
+        if finite
+        else np.append(array, np.array([np.nan, np.inf, -0.0], dtype))
+    )
     np.testing.assert_array_equal(np.array(json.loads(dump(array)), dtype), array.astype(dtype))
 
 
