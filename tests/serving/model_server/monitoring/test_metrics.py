@@ -1,4 +1,3 @@
-import threading
 import time
 
 import pytest
@@ -63,30 +62,6 @@ def test_a_value_on_a_limit_belongs_to_the_bucket_above():
     }
 
 
-def test_no_update_is_lost_between_threads():
-    registry = CollectorRegistry()
-    counted = counter("/c", "label", registry=registry)
-    sizes = histogram("/h", (), [10.0], registry)
-
-    def work():
-        for i in range(2000):
-            cell(counted, str(i % 3)).inc()
-            sizes.observe(i % 20)
-
-    threads = [threading.Thread(target=work) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert total("/c", registry) == 16_000
-    assert _samples(sizes) == {
-        ("_bucket", "10"): 8000,
-        ("_bucket", "+Inf"): 16_000,
-        ("_count",): 16_000,
-        ("_sum",): 8 * 100 * sum(range(20)),
-    }
-
-
 def test_callers_cannot_fill_the_memory_with_names():
     registry = CollectorRegistry()
     counted = counter("/c", "model", "status", registry=registry)
@@ -100,13 +75,6 @@ def test_callers_cannot_fill_the_memory_with_names():
     sizes = histogram("/h", ("model",), [1.0], registry)
     cell(sizes, "x" * 2000).observe(0)
     assert {labels[1] for labels in _samples(sizes)} == {"_overflow"}
-
-
-def test_a_name_is_taken_once():
-    registry = CollectorRegistry()
-    counter("/c", registry=registry)
-    with pytest.raises(ValueError, match="Duplicated timeseries"):
-        histogram("/c", (), [1.0], registry)
 
 
 def _read(name, **labels):
