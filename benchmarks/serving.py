@@ -244,8 +244,8 @@ def _answered(served: Served) -> int:
     url = f"http://127.0.0.1:{served.rest_port}/monitoring/prometheus/metrics"
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     text = opener.open(url).read().decode()
-    pattern = r'^:tensorflow:serving:request_count\{[^}]*status="OK"\} (\d+)'
-    return sum(int(value) for value in re.findall(pattern, text, re.MULTILINE))
+    pattern = r'^:tensorflow:serving:request_count\{[^}]*status="OK"\} (\S+)'
+    return round(sum(float(value) for value in re.findall(pattern, text, re.MULTILINE)))
 
 
 def check_answer(served: Served, model: InProcess) -> None:

@@ -20,10 +20,10 @@ from tensorflow_serving.apis import (
 )
 
 from serving.errors import Code, StatusError
-from serving.model_server.inference.classify import run_classify
+from serving.model_server.inference.classify import CLASSIFY
 from serving.model_server.inference.multi_inference import run_multi_inference
 from serving.model_server.inference.predict import run_predict
-from serving.model_server.inference.regress import run_regress
+from serving.model_server.inference.regress import REGRESS
 from serving.model_server.limits import ConcurrencyLimit
 from serving.model_server.loader import LoadOptions, ModelLoader
 from serving.model_server.management.config import ModelServerConfig, check_config
@@ -204,12 +204,12 @@ class ServerCore:
         """PredictionService.Classify.
 
         Raises:
-            StatusError: as `use`, and as `run_classify`.
+            StatusError: as `use`, and as `ExamplesTask.run`.
         """
         _require_model_spec(request)
         check = self._options.enable_signature_method_name_check
         with self.use(request.model_spec) as (model, version):
-            return run_classify(model, version, request, deadline=deadline, check_method_name=check)
+            return CLASSIFY.run(model, version, request, deadline=deadline, check_method_name=check)
 
     def regress(
         self, request: regression_pb2.RegressionRequest, *, deadline: float | None = None
@@ -217,12 +217,12 @@ class ServerCore:
         """PredictionService.Regress.
 
         Raises:
-            StatusError: as `use`, and as `run_regress`.
+            StatusError: as `use`, and as `ExamplesTask.run`.
         """
         _require_model_spec(request)
         check = self._options.enable_signature_method_name_check
         with self.use(request.model_spec) as (model, version):
-            return run_regress(model, version, request, deadline=deadline, check_method_name=check)
+            return REGRESS.run(model, version, request, deadline=deadline, check_method_name=check)
 
     def multi_inference(
         self, request: inference_pb2.MultiInferenceRequest, *, deadline: float | None = None

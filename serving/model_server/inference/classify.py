@@ -12,76 +12,11 @@ import numpy as np
 from tensorflow_serving.apis import classification_pb2
 
 from serving.errors import invalid
-from serving.model_server.inference.examples import INPUTS, run_on_examples
-from serving.model_server.inference.signatures import (
-    CLASSIFY_METHOD,
-    fill_model_spec,
-    shape_text,
-    type_text,
-)
-from serving.model_server.models.model import Model
+from serving.model_server.inference.examples import ExamplesTask
+from serving.model_server.inference.signatures import CLASSIFY_METHOD, shape_text, type_text
 
 CLASSES = "classes"
 SCORES = "scores"
-
-
-def run_classify(
-    model: Model,
-    version: int,
-    request: classification_pb2.ClassificationRequest,
-    *,
-    deadline: float | None = None,
-    check_method_name: bool = False,
-) -> classification_pb2.ClassificationResponse:
-    """Classifies the examples of `request` with the signature that it names.
-
-    Args:
-        deadline: seconds of `time.monotonic()` by which the answer is wanted.
-        check_method_name: whether the signature must have been exported for Classify.
-
-    Raises:
-        StatusError: INVALID_ARGUMENT, no such signature, one of another form, no examples, or
-            outputs that are no classes and scores; or what the graph raised.
-    """
-    signature, examples, outputs = run_on_examples(
-        model,
-        request,
-        "Classify",
-        classify_tensors,
-        deadline=deadline,
-        check_method_name=check_method_name,
-    )
-    response = classification_pb2.ClassificationResponse()
-    fill_model_spec(response.model_spec, request.model_spec, version)
-    fill_classifications(signature, examples, outputs, response.result)
-    return response
-
-
-def classify_tensors(signature: Any, check_method_name: bool = False) -> tuple[str, list[str]]:
-    """Names of the input tensor and of the output tensors of a classification signature.
-
-    Raises:
-        StatusError: INVALID_ARGUMENT, the signature does not have one input `inputs` and the
-            outputs `classes` or `scores`.
-    """
-    if check_method_name and signature.method_name != CLASSIFY_METHOD:
-        raise invalid(
-            f"Expected classification signature method_name to be {CLASSIFY_METHOD}. "
-            f"Was: {signature.method_name}"
-        )
-    if len(signature.inputs) != 1:
-        raise invalid("Expected one input Tensor.")
-    if len(signature.outputs) not in (1, 2):
-        raise invalid(f"Expected one or two output Tensors, found {len(signature.outputs)}")
-    if INPUTS not in signature.inputs:
-        raise invalid(f"No classification inputs found in SignatureDef: {signature}")
-    fetches = [signature.outputs[key].name for key in (CLASSES, SCORES) if key in signature.outputs]
-    if not fetches:
-        raise invalid(
-            f'Expected classification signature outputs to contain at least one of "{CLASSES}" or '
-            f'"{SCORES}". Signature was: {signature}'
-        )
-    return signature.inputs[INPUTS].name, fetches
 
 
 def fill_classifications(
@@ -127,3 +62,17 @@ def _check_output(key: str, dtype: str, array: np.ndarray, examples: int) -> Non
         raise invalid(f"Expected {key} Tensor of {dtype}. Got: {type_text(array)}")
     if len(array) != examples:
         raise invalid(f"Expected {key} output batch size of {examples}. Got: {len(array)}")
+
+
+CLASSIFY = ExamplesTask(
+    api="Classify",
+    noun="classification",
+    method_name=CLASSIFY_METHOD,
+    response=classification_pb2.ClassificationResponse,
+    outputs=(CLASSES, SCORES),
+    output_counts=(1, 2),
+    wrong_count="Expected one or two output Tensors, found {}",
+    no_outputs=f'Expected classification signature outputs to contain at least one of "{CLASSES}" '
+    f'or "{SCORES}". Signature was: {{}}',
+    fill=fill_classifications,
+)

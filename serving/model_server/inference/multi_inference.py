@@ -10,20 +10,14 @@ from typing import Any
 from tensorflow_serving.apis import inference_pb2
 
 from serving.errors import Code, StatusError, invalid
-from serving.model_server.inference.classify import classify_tensors, fill_classifications
+from serving.model_server.inference.classify import CLASSIFY
 from serving.model_server.inference.examples import serialized_examples
-from serving.model_server.inference.regress import fill_regressions, regress_tensors
-from serving.model_server.inference.signatures import (
-    CLASSIFY_METHOD,
-    REGRESS_METHOD,
-    as_array,
-    fill_model_spec,
-    signature_name,
-)
+from serving.model_server.inference.regress import REGRESS
+from serving.model_server.inference.signatures import as_array, fill_model_spec, signature_name
 from serving.model_server.models.model import Model
 from serving.model_server.monitoring.metrics import record_examples
 
-_TENSORS = {CLASSIFY_METHOD: classify_tensors, REGRESS_METHOD: regress_tensors}
+_KINDS = {kind.method_name: kind for kind in (CLASSIFY, REGRESS)}
 
 
 def run_multi_inference(
@@ -57,10 +51,8 @@ def run_multi_inference(
     for task in request.tasks:
         signature = model.signatures[signature_name(task.model_spec)]
         result = response.results.add()
-        if task.method_name == CLASSIFY_METHOD:
-            fill_classifications(signature, len(examples), outputs, result.classification_result)
-        else:
-            fill_regressions(signature, len(examples), outputs, result.regression_result)
+        kind = _KINDS[task.method_name]
+        kind.fill(signature, len(examples), outputs, getattr(result, f"{kind.noun}_result"))
         fill_model_spec(result.model_spec, task.model_spec, version)
     return response
 
@@ -83,11 +75,12 @@ def _tensors(model: Model, tasks: Any, check_method_name: bool) -> tuple[list[st
         names.add(name)
         if name not in model.signatures:
             raise invalid(f"Requested signature not found in model graph: {name}")
-        if task.method_name not in _TENSORS:
+        if task.method_name not in _KINDS:
             raise StatusError(
                 Code.UNIMPLEMENTED, f"Unsupported signature method_name: {task.method_name}"
             )
-        tensor, outputs = _TENSORS[task.method_name](model.signatures[name], check_method_name)
+        kind = _KINDS[task.method_name]
+        tensor, outputs = kind.tensors(model.signatures[name], check_method_name)
         inputs.add(tensor)
         fetches.update(outputs)
     return sorted(inputs), sorted(fetches)

@@ -12,71 +12,10 @@ import numpy as np
 from tensorflow_serving.apis import regression_pb2
 
 from serving.errors import invalid
-from serving.model_server.inference.examples import INPUTS, run_on_examples
-from serving.model_server.inference.signatures import (
-    REGRESS_METHOD,
-    fill_model_spec,
-    shape_text,
-    type_text,
-)
-from serving.model_server.models.model import Model
+from serving.model_server.inference.examples import ExamplesTask
+from serving.model_server.inference.signatures import REGRESS_METHOD, shape_text, type_text
 
 OUTPUTS = "outputs"
-
-
-def run_regress(
-    model: Model,
-    version: int,
-    request: regression_pb2.RegressionRequest,
-    *,
-    deadline: float | None = None,
-    check_method_name: bool = False,
-) -> regression_pb2.RegressionResponse:
-    """Computes the value of each example of `request` with the signature that it names.
-
-    Args:
-        deadline: seconds of `time.monotonic()` by which the answer is wanted.
-        check_method_name: whether the signature must have been exported for Regress.
-
-    Raises:
-        StatusError: INVALID_ARGUMENT, no such signature, one of another form, no examples, or an
-            output that is not one float per example; or what the graph raised.
-    """
-    signature, examples, outputs = run_on_examples(
-        model,
-        request,
-        "Regress",
-        regress_tensors,
-        deadline=deadline,
-        check_method_name=check_method_name,
-    )
-    response = regression_pb2.RegressionResponse()
-    fill_model_spec(response.model_spec, request.model_spec, version)
-    fill_regressions(signature, examples, outputs, response.result)
-    return response
-
-
-def regress_tensors(signature: Any, check_method_name: bool = False) -> tuple[str, list[str]]:
-    """Names of the input tensor and of the one output tensor of a regression signature.
-
-    Raises:
-        StatusError: INVALID_ARGUMENT, the signature does not have one input `inputs` and one output
-            `outputs`.
-    """
-    if check_method_name and signature.method_name != REGRESS_METHOD:
-        raise invalid(
-            f"Expected regression signature method_name to be {REGRESS_METHOD}. "
-            f"Was: {signature.method_name}"
-        )
-    if len(signature.inputs) != 1:
-        raise invalid("Expected one input Tensor.")
-    if len(signature.outputs) != 1:
-        raise invalid("Expected one output Tensor.")
-    if INPUTS not in signature.inputs:
-        raise invalid(f"No regression inputs found in SignatureDef: {signature}")
-    if OUTPUTS not in signature.outputs:
-        raise invalid(f"No regression outputs found in SignatureDef: {signature}")
-    return signature.inputs[INPUTS].name, [signature.outputs[OUTPUTS].name]
 
 
 def fill_regressions(
@@ -104,3 +43,16 @@ def fill_regressions(
         raise invalid(f"Expected output Tensor of DT_FLOAT.  Got: {type_text(array)}")
     for value in array.ravel().tolist():
         result.regressions.add(value=value)
+
+
+REGRESS = ExamplesTask(
+    api="Regress",
+    noun="regression",
+    method_name=REGRESS_METHOD,
+    response=regression_pb2.RegressionResponse,
+    outputs=(OUTPUTS,),
+    output_counts=(1,),
+    wrong_count="Expected one output Tensor.",
+    no_outputs="No regression outputs found in SignatureDef: {}",
+    fill=fill_regressions,
+)

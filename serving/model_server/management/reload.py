@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tensorflow_serving.apis import model_management_pb2
 
 from serving.errors import Code, StatusError
-from serving.model_server.monitoring.metrics import REGISTRY
+from serving.model_server.monitoring.metrics import total
 
 if TYPE_CHECKING:
     from serving.model_server.core import ServerCore
@@ -34,7 +34,7 @@ def handle_reload_config(
         The status, and of each metric that the request names how much it grew meanwhile.
     """
     names = dict.fromkeys(request.metric_names)
-    before = {name: REGISTRY.total(name) or 0 for name in names}
+    before = {name: total(name) for name in names}
     response = model_management_pb2.ReloadConfigResponse()
     response.status.SetInParent()
     try:
@@ -51,7 +51,5 @@ def handle_reload_config(
         response.status.error_code = int(error.code)  # type: ignore[assignment]
         response.status.error_message = error.message
     for name in names:
-        response.metric.add(
-            name=name, int64_value_increase=(REGISTRY.total(name) or 0) - before[name]
-        )
+        response.metric.add(name=name, int64_value_increase=total(name) - before[name])
     return response

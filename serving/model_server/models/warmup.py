@@ -16,10 +16,10 @@ from tensorflow.python.lib.io import _pywrap_record_io
 from tensorflow_serving.apis import prediction_log_pb2
 
 from serving.errors import Code, StatusError, invalid
-from serving.model_server.inference.classify import run_classify
+from serving.model_server.inference.classify import CLASSIFY
 from serving.model_server.inference.multi_inference import run_multi_inference
 from serving.model_server.inference.predict import run_predict
-from serving.model_server.inference.regress import run_regress
+from serving.model_server.inference.regress import REGRESS
 from serving.model_server.models.model import Model
 from serving.model_server.models.saved_model import status_of
 from serving.model_server.monitoring.metrics import record_warmup
@@ -28,8 +28,8 @@ from serving.warmup import MAX_RECORDS, WARMUP_FILE
 # Field of PredictionLog -> what runs its request.
 _RUN: dict[str, Callable[..., Any]] = {
     "predict_log": run_predict,
-    "classify_log": run_classify,
-    "regress_log": run_regress,
+    "classify_log": CLASSIFY.run,
+    "regress_log": REGRESS.run,
     "multi_inference_log": run_multi_inference,
 }
 

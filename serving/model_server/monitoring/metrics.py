@@ -8,12 +8,16 @@ saved_model_warmup_util.cc, core/request_logger.cc and batching/batching_{sessio
 from __future__ import annotations
 
 import functools
-import threading
+import math
+import re
 import time
-from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
+
+import prometheus_client
+from prometheus_client.metrics_core import Metric
 
 from serving.errors import StatusError
 from serving.model_server.models.model import DEFAULT_SIGNATURE
@@ -22,6 +26,37 @@ from serving.model_server.models.model import DEFAULT_SIGNATURE
 MAX_CELLS = 10_000
 MAX_LABEL_CHARACTERS = 1024
 OVERFLOW = "_overflow"
+
+# The model server's own: not the one that every library in the process adds to.
+REGISTRY = prometheus_client.CollectorRegistry()
+_cells: defaultdict[Any, set[tuple[str, ...]]] = defaultdict(set)
+
+
+class Counter(prometheus_client.Gauge):
+    """A counter whose name is printed as it is; prometheus_client's would get `_total` appended."""
+
+    def collect(self) -> Iterable[Metric]:
+        """The cells, typed as a counter."""
+        for metric in super().collect():
+            metric.type = "counter"
+            yield metric
+
+
+class Histogram(prometheus_client.Histogram):
+    """A histogram whose limits are printed with six digits, as absl::StrCat does: they are names.
+
+    A value that equals a limit is counted in the bucket above it, as in TensorFlow's histograms.
+    """
+
+    def collect(self) -> Iterable[Metric]:
+        """The cells, without the time at which each was made."""
+        for metric in super().collect():
+            metric.samples = [
+                sample._replace(labels={k: _limit(k, v) for k, v in sample.labels.items()})
+                for sample in metric.samples
+                if not sample.name.endswith("_created")
+            ]
+            yield metric
 
 
 def exponential_limits(scale: float, growth: float, count: int) -> list[float]:
@@ -36,189 +71,83 @@ def exponential_limits(scale: float, growth: float, count: int) -> list[float]:
     return limits
 
 
-class Metric:
-    """A name, the names of its labels, and cells by label values; safe to use from all threads.
-
-    Attributes:
-        kind: "counter", "gauge" or "histogram".
-    """
-
-    kind = ""
-
-    def __init__(self, name: str, labels: Sequence[str] = ()):
-        self.name = name
-        self.labels = tuple(labels)
-        self._lock = threading.Lock()
-
-    def _room(self, cells: dict, labels: tuple[str, ...]) -> tuple[str, ...]:
-        """`labels`, or those of the overflow cell if a new cell for them may not be made."""
-        if len(cells) >= MAX_CELLS or any(len(v) > MAX_LABEL_CHARACTERS for v in labels):
-            return (OVERFLOW,) * len(self.labels)
-        return labels
+def metric_name(name: str) -> str:
+    """TensorFlow's name as Prometheus takes it: `/tensorflow/x` is `:tensorflow:x`."""
+    return re.sub(r"[^a-zA-Z0-9_]", ":", name)
 
 
-class Counter(Metric):
-    """Counts upwards."""
-
-    kind = "counter"
-
-    def __init__(self, name: str, labels: Sequence[str] = ()):
-        super().__init__(name, labels)
-        self._cells: dict[tuple[str, ...], int] = {}
-
-    def increment(self, *labels: str, by: int = 1) -> None:
-        """Adds `by` to the cell of these label values."""
-        cells = self._cells
-        with self._lock:
-            if labels not in cells:
-                labels = self._room(cells, labels)
-            cells[labels] = cells.get(labels, 0) + by
-
-    def values(self) -> dict[tuple[str, ...], int]:
-        """Value by label values."""
-        with self._lock:
-            return dict(self._cells)
+def counter(
+    name: str, *labels: str, registry: prometheus_client.CollectorRegistry = REGISTRY
+) -> Counter:
+    """A new counter of TensorFlow's `name`."""
+    return Counter(metric_name(name), name, labels, registry=registry)
 
 
-class Gauge(Metric):
-    """Values that are asked for when they are read: `read()` returns them by label values."""
-
-    kind = "gauge"
-
-    def __init__(
-        self,
-        name: str,
-        labels: Sequence[str],
-        read: Callable[[], dict[tuple[str, ...], float]],
-        kind: str = "gauge",
-    ):
-        super().__init__(name, labels)
-        self.kind = kind
-        self._read = read
-
-    def values(self) -> dict[tuple[str, ...], float]:
-        """Value by label values."""
-        return self._read()
+def histogram(
+    name: str,
+    labels: Iterable[str],
+    limits: Iterable[float],
+    registry: prometheus_client.CollectorRegistry = REGISTRY,
+) -> Histogram:
+    """A new histogram of TensorFlow's `name`; a value below a limit is in its bucket."""
+    # Prometheus' limits belong to the bucket below.
+    buckets = [math.nextafter(limit, 0) for limit in limits]
+    return Histogram(metric_name(name), name, labels, buckets=buckets, registry=registry)
 
 
-class Histogram(Metric):
-    """Counts of values per bucket, and their sum.
-
-    A value that equals a limit is counted in the bucket above it, as in TensorFlow's histograms.
-    """
-
-    kind = "histogram"
-
-    def __init__(self, name: str, labels: Sequence[str], limits: Sequence[float]):
-        super().__init__(name, labels)
-        self.limits = list(limits)
-        # Per cell: one count per limit, one for what is above, and the sum.
-        self._cells: dict[tuple[str, ...], list[float]] = {}
-
-    def add(self, value: float, *labels: str) -> None:
-        """Counts `value` in the cell of these label values."""
-        cells = self._cells
-        bucket = bisect_right(self.limits, value)
-        with self._lock:
-            cell = cells.get(labels)
-            if cell is None:
-                cell = cells.setdefault(self._room(cells, labels), [0] * (len(self.limits) + 2))
-            cell[bucket] += 1
-            cell[-1] += value
-
-    def values(self) -> dict[tuple[str, ...], tuple[list[int], float]]:
-        """(count per bucket, the last one above all limits; sum of values) by label values."""
-        with self._lock:
-            return {
-                labels: ([int(count) for count in cell[:-1]], cell[-1])
-                for labels, cell in self._cells.items()
-            }
+def cell(metric: Any, *labels: str) -> Any:
+    """The part of `metric` with these label values, or with OVERFLOW if there may be no more."""
+    known = _cells[metric]
+    if labels not in known:
+        if len(known) >= MAX_CELLS or max(map(len, labels)) > MAX_LABEL_CHARACTERS:
+            labels = (OVERFLOW,) * len(labels)
+        known.add(labels)
+    return metric.labels(*labels)
 
 
-M = TypeVar("M", bound=Metric)
+def total(name: str, registry: prometheus_client.CollectorRegistry = REGISTRY) -> int:
+    """Sum of all cells of the counter of TensorFlow's `name`; 0 if there is no such counter."""
+    metrics = registry.restricted_registry([metric_name(name)]).collect()
+    return int(sum(sample.value for metric in metrics for sample in metric.samples))
 
-
-class Registry:
-    """Metrics by name."""
-
-    def __init__(self) -> None:
-        self._metrics: dict[str, Metric] = {}
-
-    def counter(self, name: str, *labels: str) -> Counter:
-        """A new counter."""
-        return self._keep(Counter(name, labels))
-
-    def histogram(self, name: str, labels: Sequence[str], limits: Sequence[float]) -> Histogram:
-        """A new histogram."""
-        return self._keep(Histogram(name, labels, limits))
-
-    def gauge(
-        self,
-        name: str,
-        labels: Sequence[str],
-        read: Callable[[], dict[tuple[str, ...], float]],
-        kind: str = "gauge",
-    ) -> Gauge:
-        """A new metric whose values `read` returns; `kind` is what it is published as."""
-        return self._keep(Gauge(name, labels, read, kind))
-
-    def metrics(self) -> list[Metric]:
-        """All metrics, by name."""
-        return [self._metrics[name] for name in sorted(self._metrics)]
-
-    def total(self, name: str) -> int | None:
-        """Sum of all cells of the counter `name`; None if there is no such counter."""
-        metric = self._metrics.get(name)
-        return sum(metric.values().values()) if isinstance(metric, Counter) else None
-
-    def _keep(self, metric: M) -> M:
-        if metric.name in self._metrics:
-            raise ValueError(f"There is already a metric of that name. Received: {metric.name}")
-        self._metrics[metric.name] = metric
-        return metric
-
-
-REGISTRY = Registry()
 
 # 10 microseconds to 20 minutes.
 _LATENCY = exponential_limits(10, 1.8, 33)
 _SIZES = exponential_limits(1, 2, 14)
 
-REQUEST_COUNT = REGISTRY.counter("/tensorflow/serving/request_count", "model_name", "status")
-REQUEST_LATENCY = REGISTRY.histogram(
+REQUEST_COUNT = counter("/tensorflow/serving/request_count", "model_name", "status")
+REQUEST_LATENCY = histogram(
     "/tensorflow/serving/request_latency", ("model_name", "API", "entrypoint"), _LATENCY
 )
-RUNTIME_LATENCY = REGISTRY.histogram(
+RUNTIME_LATENCY = histogram(
     "/tensorflow/serving/runtime_latency", ("model_name", "API", "runtime"), _LATENCY
 )
-REQUEST_EXAMPLE_COUNTS = REGISTRY.histogram(
+REQUEST_EXAMPLE_COUNTS = histogram(
     "/tensorflow/serving/request_example_counts", ("model",), exponential_limits(1, 2, 15)
 )
-REQUEST_EXAMPLE_COUNT_TOTAL = REGISTRY.counter(
-    "/tensorflow/serving/request_example_count_total", "model"
-)
+REQUEST_EXAMPLE_COUNT_TOTAL = counter("/tensorflow/serving/request_example_count_total", "model")
 # Never counted, as in TensorFlow Serving's open-source build: only its `# TYPE` line is published.
-REGISTRY.counter("/tensorflow/serving/request_log_count", "model_name", "status_code")
-WARMUP_LATENCY = REGISTRY.histogram(
+counter("/tensorflow/serving/request_log_count", "model_name", "status_code")
+WARMUP_LATENCY = histogram(
     "/tensorflow/serving/model_warmup_latency", ("model_path", "status"), _LATENCY
 )
-WARMUP_RECORDS_READ = REGISTRY.counter(
+WARMUP_RECORDS_READ = counter(
     "/tensorflow/serving/model_warmup_records_read", "model_path", "status"
 )
 _BATCHING = "/tensorflow/serving/batching_session"
-QUEUING_LATENCY = REGISTRY.histogram(
+QUEUING_LATENCY = histogram(
     f"{_BATCHING}/queuing_latency", ("thread_pool_name",), exponential_limits(100, 1.2, 52)
 )
-WRAPPED_RUN_COUNT = REGISTRY.counter(f"{_BATCHING}/wrapped_run_count")
-PADDING_SIZE = REGISTRY.histogram(f"{_BATCHING}/padding_size", ("execution_batch_size",), _SIZES)
-INPUT_BATCH_SIZE = REGISTRY.histogram(f"{_BATCHING}/input_batch_size", (), _SIZES)
-PROCESSED_BATCH_SIZE = REGISTRY.histogram(f"{_BATCHING}/processed_batch_size", (), _SIZES)
+WRAPPED_RUN_COUNT = counter(f"{_BATCHING}/wrapped_run_count")
+PADDING_SIZE = histogram(f"{_BATCHING}/padding_size", ("execution_batch_size",), _SIZES)
+INPUT_BATCH_SIZE = histogram(f"{_BATCHING}/input_batch_size", (), _SIZES)
+PROCESSED_BATCH_SIZE = histogram(f"{_BATCHING}/processed_batch_size", (), _SIZES)
 
 # Not TensorFlow Serving's: counted only where --enable_per_signature_metrics is set.
-SIGNATURE_REQUEST_COUNT = REGISTRY.counter(
+SIGNATURE_REQUEST_COUNT = counter(
     "/vlsearch/serving/signature_request_count", "model_name", "signature_name", "API", "status"
 )
-SIGNATURE_REQUEST_LATENCY = REGISTRY.histogram(
+SIGNATURE_REQUEST_LATENCY = histogram(
     "/vlsearch/serving/signature_request_latency",
     ("model_name", "signature_name", "API"),
     _LATENCY,
@@ -236,9 +165,9 @@ def record_request(model_name: str, api: str, entrypoint: str, status: str, star
         status: name of the status code, "OK" for success.
         start: `time.perf_counter()` when the request came in.
     """
-    REQUEST_COUNT.increment(model_name, status)
+    cell(REQUEST_COUNT, model_name, status).inc()
     if status == "OK":
-        REQUEST_LATENCY.add(_microseconds(start), model_name, api, entrypoint)
+        cell(REQUEST_LATENCY, model_name, api, entrypoint).observe(_microseconds(start))
 
 
 def counted_by_signature(api: str, method: Callable[..., Any]) -> Callable[..., Any]:
@@ -252,10 +181,10 @@ def counted_by_signature(api: str, method: Callable[..., Any]) -> Callable[..., 
         try:
             response = method(request, **keywords)
         except StatusError as error:
-            SIGNATURE_REQUEST_COUNT.increment(*labels, error.code.name)
+            cell(SIGNATURE_REQUEST_COUNT, *labels, error.code.name).inc()
             raise
-        SIGNATURE_REQUEST_COUNT.increment(*labels, "OK")
-        SIGNATURE_REQUEST_LATENCY.add(_microseconds(start), *labels)
+        cell(SIGNATURE_REQUEST_COUNT, *labels, "OK").inc()
+        cell(SIGNATURE_REQUEST_LATENCY, *labels).observe(_microseconds(start))
         return response
 
     return counted
@@ -263,19 +192,19 @@ def counted_by_signature(api: str, method: Callable[..., Any]) -> Callable[..., 
 
 def record_runtime(model_name: str, api: str, start: float) -> None:
     """Records how long TensorFlow took for one run that began at `start` and succeeded."""
-    RUNTIME_LATENCY.add(_microseconds(start), model_name, api, "TF1")
+    cell(RUNTIME_LATENCY, model_name, api, "TF1").observe(_microseconds(start))
 
 
 def record_examples(model_name: str, count: int) -> None:
     """Records the number of tf.Examples of one MultiInference request."""
-    REQUEST_EXAMPLE_COUNTS.add(count, model_name)
-    REQUEST_EXAMPLE_COUNT_TOTAL.increment(model_name, by=count)
+    cell(REQUEST_EXAMPLE_COUNTS, model_name).observe(count)
+    cell(REQUEST_EXAMPLE_COUNT_TOTAL, model_name).inc(count)
 
 
 def record_warmup(folder: Path, status: str, records: int, start: float) -> None:
     """Records one replay of a warm-up file: how it ended, and how many records were read."""
-    WARMUP_LATENCY.add(_microseconds(start), str(folder), status)
-    WARMUP_RECORDS_READ.increment(str(folder), status, by=records)
+    cell(WARMUP_LATENCY, str(folder), status).observe(_microseconds(start))
+    cell(WARMUP_RECORDS_READ, str(folder), status).inc(records)
 
 
 def record_batched_run(
@@ -292,14 +221,18 @@ def record_batched_run(
         begun: (rows run, of which padding) of the batches whose first row was one of its rows, so
             that each batch is recorded by one of its requests.
     """
-    QUEUING_LATENCY.add(wait_microseconds, thread_pool_name)
-    INPUT_BATCH_SIZE.add(rows)
+    cell(QUEUING_LATENCY, thread_pool_name).observe(wait_microseconds)
+    INPUT_BATCH_SIZE.observe(rows)
     for executed_rows, padding in begun:
-        WRAPPED_RUN_COUNT.increment()
-        PROCESSED_BATCH_SIZE.add(executed_rows)
-        PADDING_SIZE.add(padding, str(executed_rows))
+        WRAPPED_RUN_COUNT.inc()
+        PROCESSED_BATCH_SIZE.observe(executed_rows)
+        cell(PADDING_SIZE, str(executed_rows)).observe(padding)
 
 
 def _microseconds(start: float) -> float:
     # Whole microseconds, as TensorFlow Serving's clock has.
     return int((time.perf_counter() - start) * 1e6)
+
+
+def _limit(label: str, value: str) -> str:
+    return f"{float(value):g}" if label == "le" and value != "+Inf" else value

@@ -34,7 +34,6 @@ from serving.model_server.rest.json_examples import (
 )
 from serving.model_server.rest.json_parser import parse_object, signature_name
 from serving.model_server.rest.json_tensor import fill_request, response_text
-from serving.model_server.rest.json_writer import PrettyWriter, string
 
 _logger = logging.getLogger(__name__)
 
@@ -228,13 +227,9 @@ class RestApi:
 
 def refusal(error: StatusError, model_name: str = "", api: str = "") -> Answer:
     """The answer that tells the sender of a request what was wrong with it."""
-    writer = PrettyWriter()
-    writer.start_object()
-    writer.key("error")
-    writer.value(string(error.message))
-    writer.end_object()
+    text = json.dumps({"error": error.message}, indent=4, ensure_ascii=False)
     status = 413 if isinstance(error, BodyTooLarge) else _HTTP_STATUS.get(error.code, 500)
-    return Answer(status, writer.text(), error.code, model_name, api)
+    return Answer(status, text, error.code, model_name, api)
 
 
 def _parse(method: str, path: str) -> tuple[re.Match[str] | None, re.Match[str] | None]:

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from serving.errors import invalid
-from serving.model_server.rest.json_numbers import number_texts
 from serving.model_server.rest.json_parser import format_error
 from serving.model_server.rest.json_values import (
     DT_FLOAT,
@@ -17,7 +16,7 @@ from serving.model_server.rest.json_values import (
     lossless,
     to_bytes,
 )
-from serving.model_server.rest.json_writer import PrettyWriter, string
+from serving.model_server.rest.json_writer import dump
 
 _RESULTS = "results"
 _INT64_MAX = 2**63 - 1
@@ -49,34 +48,19 @@ def fill_examples(document: dict[str, Any], target: Any) -> None:
 
 def classification_text(result: Any) -> str:
     """JSON of a ClassificationResult: for each example a list of pairs of label and score."""
-    scores = np.array(
-        [item.score for row in result.classifications for item in row.classes], np.float32
+    return dump(
+        {
+            _RESULTS: [
+                [(item.label, np.float32(item.score)) for item in row.classes]
+                for row in result.classifications
+            ]
+        }
     )
-    texts = iter(number_texts(scores))
-    writer = PrettyWriter()
-    writer.start_object()
-    writer.key(_RESULTS)
-    writer.start_array()
-    for row in result.classifications:
-        writer.single_line = True
-        pairs = [text for item in row.classes for text in (string(item.label), next(texts))]
-        writer.values(pairs, (len(row.classes), 2))
-        writer.single_line = False
-    writer.end_array()
-    writer.end_object()
-    return writer.text()
 
 
 def regression_text(result: Any) -> str:
     """JSON of a RegressionResult: a value for each example."""
-    values = np.array([item.value for item in result.regressions], np.float32)
-    writer = PrettyWriter()
-    writer.start_object()
-    writer.key(_RESULTS)
-    writer.single_line = True
-    writer.values(number_texts(values), values.shape)
-    writer.end_object()
-    return writer.text()
+    return dump({_RESULTS: [np.float32(item.value) for item in result.regressions]})
 
 
 def _fill_example(value: Any, example: Any) -> None:

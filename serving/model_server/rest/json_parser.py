@@ -1,21 +1,47 @@
-"""Parses a REST request body; errors are in RapidJSON's words, as TensorFlow Serving's are.
+"""Parses a REST request body: with orjson, or with the standard library what orjson refuses.
 
-Most bodies are plain JSON, which orjson reads many times faster than Python can. What it refuses
-(NaN, text after the value, broken UTF-8, an error) is read again, exactly.
+That is NaN and infinities, text after the value, names that an object repeats, bytes that are no
+UTF-8, and surrogates: TensorFlow Serving takes them all.
 """
 
 from __future__ import annotations
 
+import json
+import math
 import re
 from typing import Any
 
 import orjson
 
+from serving import tensors
 from serving.errors import Code, StatusError
-from serving.model_server.rest.json_echo import echo
-from serving.model_server.rest.json_reader import JsonError, read_json
+from serving.model_server.rest.json_writer import echo
 
+_START = re.compile("\ufeff?[ \n\r\t]*")
 _LOOSE_COLON = re.compile(rb'"[ \n\r\t]+:')
+# A pair, half of one, or any other escape.
+_ESCAPE = re.compile(
+    r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+    r"|\\u(?P<half>[dD][89a-fA-F][0-9a-fA-F]{2})|\\.",
+    re.DOTALL,
+)
+_FIRST_LOW_SURROGATE = 0xDC00
+_INT64_MIN, _UINT64_MAX = -(2**63), 2**64 - 1
+_LONGEST_INTEGER = 20
+
+
+class RepeatedNames(dict):
+    """An object with a name that is repeated: a look-up finds the first, `items` has them all."""
+
+    def __init__(self, members: list[tuple[str, Any]]):
+        super().__init__()
+        self._members = members
+        for name, value in members:
+            self.setdefault(name, value)
+
+    def items(self) -> list[tuple[str, Any]]:  # type: ignore[override]
+        """All members in order."""
+        return self._members
 
 
 def parse_object(body: bytes) -> dict[str, Any]:
@@ -62,10 +88,53 @@ def format_error(value: Any, text: str) -> StatusError:
 
 
 def _read(body: bytes) -> Any:
+    text = _ESCAPE.sub(_without_half, body.decode("utf-8", "surrogateescape"))
+    start = _START.match(text)
+    assert start is not None  # It matches nothing at all, if need be.
     try:
-        return read_json(body)
-    except JsonError as error:
-        raise _parse_error(f"{error.text} at offset: {error.offset}") from error
+        return _DECODER.raw_decode(text, start.end())[0]
+    except json.JSONDecodeError as error:
+        reason, place = error.msg, error.pos
+    except OverflowError as error:
+        reason, place = "Number too big to be stored in double.", text.index(str(error))
+    except RecursionError:
+        raise _parse_error(
+            f"Nested too deeply. A tensor has at most {tensors.MAX_RANK} dimensions."
+        ) from None
+    offset = len(text[:place].encode("utf-8", "surrogateescape"))
+    raise _parse_error(f"{reason} at offset: {offset}")
+
+
+def _without_half(escape: re.Match[str]) -> str:
+    """`escape`; of a pair the first half alone becomes a mistake, the second its three bytes."""
+    if escape["half"] is None:
+        return escape[0]
+    code = int(escape["half"], 16)
+    if code < _FIRST_LOW_SURROGATE:
+        return "\\u----"
+    return chr(code).encode("utf-8", "surrogatepass").decode("utf-8", "surrogateescape")
+
+
+def _object(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(members)
+    return value if len(value) == len(members) else RepeatedNames(members)
+
+
+def _integer(digits: str) -> int | float:
+    # Python refuses to read integers of thousands of digits.
+    if len(digits) <= _LONGEST_INTEGER and _INT64_MIN <= int(digits) <= _UINT64_MAX:
+        return int(digits)
+    return _decimal(digits)
+
+
+def _decimal(digits: str) -> float:
+    value = float(digits)
+    if math.isinf(value):
+        raise OverflowError(digits)
+    return value
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_int=_integer, parse_float=_decimal)
 
 
 def _parse_error(text: str) -> StatusError:

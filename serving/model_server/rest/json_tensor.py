@@ -11,8 +11,6 @@ import numpy as np
 
 from serving import tensors
 from serving.errors import StatusError, invalid
-from serving.model_server.rest.json_echo import echo
-from serving.model_server.rest.json_numbers import number_texts
 from serving.model_server.rest.json_parser import format_error
 from serving.model_server.rest.json_values import (
     TYPE_NAMES,
@@ -21,7 +19,7 @@ from serving.model_server.rest.json_values import (
     scalar,
     to_array,
 )
-from serving.model_server.rest.json_writer import INDENT, PrettyWriter, string
+from serving.model_server.rest.json_writer import dump, echo
 
 INSTANCES = "instances"
 INPUTS = "inputs"
@@ -69,14 +67,9 @@ def response_text(outputs: Mapping[str, Any], request_format: str) -> str:
     """
     if not outputs:
         raise invalid("Cannot convert empty tensor map to JSON")
-    writer = PrettyWriter()
-    writer.start_object()
     if request_format == INSTANCES:
-        _write_rows(writer, outputs)
-    else:
-        _write_columns(writer, outputs)
-    writer.end_object()
-    return writer.text()
+        return dump({"predictions": _rows(outputs)})
+    return dump({"outputs": _columns(outputs)})
 
 
 def _from_instances(rows: list[Any], infos: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -228,10 +221,9 @@ def _flatten(value: Any, shape: tuple[int, ...], dtype: int, out: list[Any]) -> 
         pending += [(item, level + 1) for item in reversed(value)]
 
 
-def _write_rows(writer: PrettyWriter, outputs: Mapping[str, Any]) -> None:
-    names = sorted(outputs)
+def _rows(outputs: Mapping[str, Any]) -> Any:
     batch: int | None = None
-    for name in names:
+    for name in sorted(outputs):
         shape = outputs[name].tensor_shape.dim
         if not shape:
             raise invalid(f"Tensor name: {name} has no shape information ")
@@ -241,63 +233,43 @@ def _write_rows(writer: PrettyWriter, outputs: Mapping[str, Any]) -> None:
                 f"expecting: {batch}"
             )
         batch = shape[0].size
-    writer.key("predictions")
-    writer.start_array()
-    several = len(names) > 1
-    columns = []
-    for name in names:
-        array = tensors.decode(outputs[name])
-        texts = _element_texts(name, outputs[name].dtype, array, writer.depth + several - 1)
-        columns.append((name, array.shape[1:], math.prod(array.shape[1:]), texts))
-    for row in range(batch or 0):
-        if several:
-            writer.start_object()
-        writer.single_line = True
-        for name, shape, size, texts in columns:
-            if several:
-                writer.key(name)
-            writer.values(texts[row * size : (row + 1) * size], shape)
-        writer.single_line = False
-        if several:
-            writer.end_object()
-    writer.end_array()
+    columns = _columns(outputs)
+    if len(outputs) == 1:
+        return columns
+    return [dict(zip(columns, row)) for row in zip(*columns.values())]
 
 
-def _write_columns(writer: PrettyWriter, outputs: Mapping[str, Any]) -> None:
-    writer.key("outputs")
-    several = len(outputs) > 1
-    if several:
-        writer.start_object()
-    for name in sorted(outputs):
-        if several:
-            writer.key(name)
-        array = tensors.decode(outputs[name])
-        texts = _element_texts(name, outputs[name].dtype, array, writer.depth)
-        writer.values(texts, array.shape)
-    if several:
-        writer.end_object()
+def _columns(outputs: Mapping[str, Any]) -> Any:
+    """The values of the outputs by name, or of the only output."""
+    columns = {name: _values(name, outputs[name]) for name in sorted(outputs)}
+    return columns if len(columns) > 1 else columns.popitem()[1]
 
 
-def _element_texts(name: str, dtype: int, array: np.ndarray, depth: int) -> list[str]:
-    """JSON of each element; bytes are base64 if the name of the output ends in `_bytes`.
-
-    Args:
-        depth: number of containers around the array.
-    """
+def _values(name: str, proto: Any) -> Any:
+    """What JSON shows of a tensor; bytes are base64 if the name of the output ends in `_bytes`."""
+    array = tensors.decode(proto)
     if not array.size:
-        return []
-    if dtype not in _WRITABLE:
-        raise invalid(f"Failed to write JSON value for tensor type: {TYPE_NAMES.get(dtype, dtype)}")
-    if dtype != tensors.DT_STRING:
-        return number_texts(array.astype(np.float32) if dtype == _DT_HALF else array)
-    values = array.ravel().tolist()
-    if not name.endswith(_BYTES_SUFFIX):
-        # Bytes that are no UTF-8 leave as they came: the response encodes with the same handler.
-        return [string(value.decode("utf-8", "surrogateescape")) for value in values]
-    depth += array.ndim
-    begin = f'{{\n{INDENT * (depth + 1)}"b64": "'
-    end = f'"\n{INDENT * depth}}}'
-    return [begin + base64.b64encode(value).decode("ascii") + end for value in values]
+        return array.tolist()
+    if proto.dtype not in _WRITABLE:
+        raise invalid(
+            "Failed to write JSON value for tensor type: "
+            f"{TYPE_NAMES.get(proto.dtype, proto.dtype)}"
+        )
+    if proto.dtype == _DT_HALF:
+        array = array.astype(np.float32)
+    elif proto.dtype == tensors.DT_STRING:
+        texts = np.empty(array.size, dtype=object)
+        texts[:] = [_string(value, name) for value in array.ravel()]
+        return texts.reshape(array.shape).tolist()
+    # Of an array without dimensions, its element.
+    return array[()]
+
+
+def _string(value: bytes, name: str) -> str | dict[str, str]:
+    if name.endswith(_BYTES_SUFFIX):
+        return {"b64": base64.b64encode(value).decode("ascii")}
+    # Bytes that are no UTF-8 leave as they came: the response encodes with the same handler.
+    return value.decode("utf-8", "surrogateescape")
 
 
 def _text(shape: Iterable[int]) -> str:

@@ -10,8 +10,8 @@ import numpy as np
 
 from serving import tensors
 from serving.errors import Code, StatusError, invalid
-from serving.model_server.rest.json_echo import echo
 from serving.model_server.rest.json_parser import format_error
+from serving.model_server.rest.json_writer import echo
 
 TYPE_NAMES = {
     1: "float",

@@ -66,14 +66,24 @@ def page(monitored):
         lines = body.decode().splitlines()
         for line in lines:
             assert re.fullmatch(
-                r"# TYPE [a-zA-Z_:][a-zA-Z0-9_:]* (counter|gauge|histogram)"
-                r'|[a-zA-Z_:][a-zA-Z0-9_:]*\{([a-zA-Z_]+="([^"\\\n]|\\.)*",?)*\} \S+',
+                r"# TYPE [a-zA-Z_:][a-zA-Z0-9_:]* (counter|gauge|histogram)|# HELP .*"
+                r'|[a-zA-Z_:][a-zA-Z0-9_:]*(\{([a-zA-Z_]+="([^"\\\n]|\\.)*",?)*\})? \S+',
                 line,
             ), line
         samples = (line.rpartition(" ") for line in lines if not line.startswith("#"))
-        return {name: float(value) for name, _, value in samples}
+        return {_in_order(name): float(value) for name, _, value in samples}
 
     return page
+
+
+def _in_order(name):
+    """`name` with its labels by their names: their order says nothing."""
+    labels = sorted(re.findall(r'[a-zA-Z_]+="(?:[^"\\]|\\.)*"', name))
+    return name.partition("{")[0] + f"{{{','.join(labels)}}}"
+
+
+def _expected(samples):
+    return {_in_order(name): value for name, value in samples.items()}
 
 
 def _grown(before, after):
@@ -81,7 +91,10 @@ def _grown(before, after):
     return {
         name: after[name] - before.get(name, 0)
         for name in after
-        if after[name] != before.get(name, 0) and "_bucket{" not in name and "_sum{" not in name
+        if after[name] != before.get(name, 0)
+        and not name.startswith("process_")
+        and "_bucket{" not in name
+        and "_sum{" not in name
     }
 
 
@@ -98,7 +111,7 @@ def test_rest(monitored, page):
     exchange(server.rest_port, f"GET /v1/models/{MODEL} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
     exchange(server.rest_port, b"GET /elsewhere HTTP/1.1\r\nHost: x\r\n\r\n")
     serving = ":tensorflow:serving:"
-    assert _grown(before, page()) == {
+    assert _grown(before, page()) == _expected({
         f'{serving}request_count{{model_name="{MODEL}",status="OK"}}': 2,
         f'{serving}request_count{{model_name="{MODEL}",status="INVALID_ARGUMENT"}}': 1,
         f'{serving}request_count{{model_name="nobody\\"",status="NOT_FOUND"}}': 1,
@@ -112,7 +125,7 @@ def test_rest(monitored, page):
         f'{{model_name="{MODEL}",signature_name="serving_default",API="Predict",status="OK"}}': 1,
         ":vlsearch:serving:signature_request_latency_count"
         f'{{model_name="{MODEL}",signature_name="serving_default",API="Predict"}}': 1,
-    }  # fmt: skip
+    })  # fmt: skip
 
 
 def test_grpc(monitored, page):
@@ -153,19 +166,21 @@ def test_grpc(monitored, page):
         labels = f'model_name="{MODEL}",signature_name="{signature}",API="{api}"'
         expected[f'{signatures}count{{{labels},status="OK"}}'] = 1
         expected[f"{signatures}latency_count{{{labels}}}"] = 1
-    assert _grown(before, page()) == expected
+    assert _grown(before, page()) == _expected(expected)
 
 
 def test_buckets(page):
-    prefix = f':tensorflow:serving:request_latency_bucket{{model_name="{MODEL}",API="predict",'
-    buckets = [(k, v) for k, v in page().items() if k.startswith(prefix)]
-    limits = [re.search(r'le="(.*)"', name)[1] for name, _ in buckets]
+    labels = f'API="predict",entrypoint="REST",le="(.*)",model_name="{MODEL}"'
+    pattern = f":tensorflow:serving:request_latency_bucket{{{labels}}}"
+    buckets = [(match[1], v) for k, v in page().items() if (match := re.fullmatch(pattern, k))]
+    limits = [limit for limit, _ in buckets]
     assert limits[:5] == ["10", "18", "32.4", "58.32", "104.976"]
     assert len(limits) == 34
     assert limits[-1] == "+Inf"
     counts = [count for _, count in buckets]
     assert counts == sorted(counts)
-    assert counts[-1] == page()[prefix.replace("_bucket", "_count") + 'entrypoint="REST"}']
+    labels = labels.replace('le="(.*)",', "")
+    assert counts[-1] == page()[f":tensorflow:serving:request_latency_count{{{labels}}}"]
 
 
 def test_warm_up(monitored, page):

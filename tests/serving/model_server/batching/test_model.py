@@ -322,25 +322,31 @@ def test_metrics(load):
         num_batch_threads=1,
         thread_pool_name=pool,
     )
-    runs = metrics.REGISTRY.total("/tensorflow/serving/batching_session/wrapped_run_count")
-    padding = metrics.PADDING_SIZE.values().get(("8",), ([], 0.0))
+    session = "/tensorflow/serving/batching_session/"
+
+    def read(name, **labels):
+        return metrics.REGISTRY.get_sample_value(metrics.metric_name(session + name), labels) or 0
+
+    def padding(rows):
+        return [
+            read(f"padding_size_{end}", execution_batch_size=str(rows)) for end in ("count", "sum")
+        ]
+
+    runs = read("wrapped_run_count")
+    count, added = padding(8)
     _at_once(
         *(lambda n=n: _run(model, "checked", {"x": np.ones(n, np.float32)}) for n in (1, 2, 5))
     )
-    assert metrics.REGISTRY.total("/tensorflow/serving/batching_session/wrapped_run_count") == (
-        runs + 1
-    )
-    waits, _ = metrics.QUEUING_LATENCY.values()[pool,]
-    assert sum(waits) == 3
+    assert read("wrapped_run_count") == runs + 1
+    assert read("queuing_latency_count", thread_pool_name=pool) == 3
     # Eight rows fill the batch: nothing was added.
-    assert sum(metrics.PADDING_SIZE.values()["8",][0]) == sum(padding[0]) + 1
-    assert metrics.PADDING_SIZE.values()["8",][1] == padding[1]
-    filled = metrics.PADDING_SIZE.values().get(("4",), ([], 0.0))[1]
+    assert padding(8) == [count + 1, added]
+    filled = padding(4)[1]
     short = load(
         max_batch_size=4, allowed_batch_sizes=(4,), batch_timeout_micros=0, thread_pool_name=pool
     )
     _run(short, "checked", {"x": _rows(1, 2, 3)})
-    assert metrics.PADDING_SIZE.values()["4",][1] == filled + 1
+    assert padding(4)[1] == filled + 1
 
 
 def test_closing_ends_the_threads(folder):

@@ -40,25 +40,21 @@ def predict(call):
 
 def test_rows(predict):
     status, text = predict('{"instances": [1.0, 2.0, 3]}')
-    assert (status, text) == (200, '{\n    "predictions": [3.5, 4.0, 4.5\n    ]\n}')
+    assert (status, json.loads(text)) == (200, {"predictions": [3.5, 4.0, 4.5]})
 
 
 def test_columns(predict):
     status, text = predict('{"inputs": [1.0, 2.0]}')
-    assert status == 200
-    assert text == '{\n    "outputs": [\n        3.5,\n        4.0\n    ]\n}'
+    assert (status, json.loads(text)) == (200, {"outputs": [3.5, 4.0]})
 
 
 def test_rows_with_several_inputs_and_outputs(predict):
     body = '{"signature_name": "pair", "instances": [{"a": 1, "b": 2}, {"b": 0.5, "a": 0.2}]}'
     status, text = predict(body)
     assert status == 200
-    assert text == (
-        '{\n    "predictions": [\n'
-        '        {\n            "difference": -1.0,\n            "sum": 3.0\n        },\n'
-        '        {\n            "difference": -0.3,\n            "sum": 0.7\n        }\n'
-        "    ]\n}"
-    )
+    assert json.loads(text) == {
+        "predictions": [{"difference": -1.0, "sum": 3.0}, {"difference": -0.3, "sum": 0.7}]
+    }
 
 
 def test_columns_with_several_inputs_ignore_extra_keys(predict):
@@ -93,7 +89,7 @@ def test_integers_booleans_and_half(predict):
 
 def test_not_a_number_in_and_out_and_text_after_the_document(predict):
     status, text = predict('{"instances": [NaN, Infinity, -Infinity]} and more')
-    assert (status, text) == (200, '{\n    "predictions": [NaN, Infinity, -Infinity\n    ]\n}')
+    assert (status, text) == (200, '{"predictions": [NaN, Infinity, -Infinity]}')
 
 
 def test_gzip_body(call):
@@ -120,16 +116,6 @@ def test_paths(predict, path, expected):
 
 PREDICT_ERRORS = [
     ("", "JSON Parse error: The document is empty"),
-    ("  ", "JSON Parse error: The document is empty. at offset: 2"),
-    ('{"instances": [x]}', "JSON Parse error: Invalid value. at offset: 15"),
-    ('{"instances": [1 2]}',
-     "JSON Parse error: Missing a comma or ']' after an array element. at offset: 17"),
-    ('{"instances": [1] "a"}',
-     "JSON Parse error: Missing a comma or '}' after an object member. at offset: 18"),
-    ("{1}", "JSON Parse error: Missing a name for object member. at offset: 1"),
-    ("[" * 100_000, "JSON Parse error: Invalid value. at offset: 100000"),
-    ('{"inputs": ' + "1" * 5000 + "}",
-     "JSON Parse error: Number too big to be stored in double. at offset: 11"),
     ("[1]", "JSON Value: [\n    1\n] Is not object"),
     ('{"signature_name": 5}',
      'JSON Value: {\n    "signature_name": 5\n} not formatted correctly. '
@@ -194,6 +180,25 @@ PREDICT_ERRORS = [
 def test_refused_predict(predict, body, text):
     status, answer = predict(body)
     assert (status, json.loads(answer)) == (400, {"error": text})
+
+
+@pytest.mark.parametrize(
+    ("body", "place"),
+    [
+        ("  ", " at offset: 2"),
+        ('{"instances": [x]}', " at offset: 15"),
+        ('{"instances": [1 2]}', " at offset: 17"),
+        ('{"instances": [1] "a"}', " at offset: 18"),
+        ("{1}", " at offset: 1"),
+        ("[" * 100_000, "Nested too deeply. A tensor has at most 64 dimensions."),
+        ('{"inputs": ' + "1" * 5000 + "}", " at offset: 11"),
+    ],
+)
+def test_broken_json(predict, body, place):
+    status, answer = predict(body)
+    assert status == 400
+    assert json.loads(answer)["error"].startswith("JSON Parse error: ")
+    assert json.loads(answer)["error"].endswith(place)
 
 
 def test_error_body_layout_and_long_echo(predict):

@@ -38,16 +38,23 @@ def test_classify(post):
         "signature_name": "classify_both",
         "examples": [{"x": 2.0, "name": "a"}, {"x": [-4.1], "name": ["猫"]}],
     }
-    assert post("half_plus_two:classify", body) == (
+    status, text = post("half_plus_two:classify", body)
+    scores = [float(np.float32(-2.05) + 2), float(np.float32(-2.05) + 3)]
+    assert (status, json.loads(text)) == (
         200,
-        '{\n    "results": [[["a-low", 3.0], ["a-high", 4.0]], '
-        '[["猫-low", -0.0499999523], ["猫-high", 0.950000048]]\n    ]\n}',
+        {
+            "results": [
+                [["a-low", 3.0], ["a-high", 4.0]],
+                [["猫-low", pytest.approx(scores[0])], ["猫-high", pytest.approx(scores[1])]],
+            ]
+        },
     )
 
 
 def test_regress(post):
     body = {"signature_name": "regress_x_to_y", "examples": [{"x": 2.0}, {}, {"x": 0.4}]}
-    assert post("half_plus_two:regress", body) == (200, '{\n    "results": [3.0, 2.0, 2.2]\n}')
+    status, text = post("half_plus_two:regress", body)
+    assert (status, json.loads(text)) == (200, {"results": [3.0, 2.0, 2.2]})
 
 
 def test_versions_and_the_default_signature(post):
@@ -87,7 +94,7 @@ def test_context(post):
             "m:regress",
             b"{",
             400,
-            "JSON Parse error: Missing a name for object member. at offset: 1",
+            "JSON Parse error: Expecting property name enclosed in double quotes at offset: 1",
         ),
         (
             "half_plus_two:classify",
@@ -237,10 +244,12 @@ def test_refused_examples(body, text):
 
 def test_numbers_of_results_are_those_of_tensors():
     result = regression_pb2.RegressionResult()
-    for value in (0.2, float("inf"), 9e6, float("-inf"), float("nan"), -0.0):
+    values = np.float32([0.2, np.inf, 9e6, -np.inf, np.nan, -0.0])
+    for value in values:
         result.regressions.add(value=value)
-    assert regression_text(result) == (
-        '{\n    "results": [0.2, Infinity, 9e+06, -Infinity, NaN, -0.0]\n}'
+    assert "[0.2" in regression_text(result)
+    np.testing.assert_array_equal(
+        np.float32(json.loads(regression_text(result))["results"]), values
     )
 
 
@@ -248,4 +257,4 @@ def test_classes_of_different_numbers():
     result = classification_pb2.ClassificationResult()
     result.classifications.add()
     result.classifications.add().classes.add(label='a"', score=0.1)
-    assert classification_text(result) == '{\n    "results": [[], [["a\\"", 0.1]]\n    ]\n}'
+    assert json.loads(classification_text(result)) == {"results": [[], [['a"', 0.1]]]}

@@ -83,7 +83,7 @@ def test_expect_100_continue(server):
         ("gzip", gzip.compress(BODY, mtime=0)[:-9], "JSON Parse error: The document is empty"),
         ("gzip", b"", "JSON Parse error: The document is empty"),
         # Another encoding is not looked at.
-        ("br", b"\x0b\x02\x80", "JSON Parse error: Invalid value. at offset: 0"),
+        ("br", b"\x0b\x02\x80", "JSON Parse error: Expecting value at offset: 0"),
     ],
 )
 def test_body_that_cannot_be_unpacked(server, encoding, body, error):
