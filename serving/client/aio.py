@@ -8,28 +8,18 @@ from typing import Any, Self
 
 import grpc.aio
 
-from serving.client import calls
-from serving.client.base import BaseClient, Send
+from serving.client.base import Send
 from serving.client.batching import Answer, Chunk
+from serving.client.calls import Calls
 from serving.client.requests import Call
 
 
-class AsyncPredictClient(BaseClient):
+class AsyncPredictClient(Calls):
     """PredictClient for asyncio: the same methods, arguments, results and errors, to be awaited.
 
     Belongs to the event loop of its first call; it may be made before there is one. Cancelling a
     call cancels it on the server.
     """
-
-    predict = calls.predict
-    classify = calls.classify
-    regress = calls.regress
-    multi_inference = calls.multi_inference
-    model_metadata = calls.model_metadata
-    model_status = calls.model_status
-    reload_config = calls.reload_config
-    is_healthy = calls.is_healthy
-    wait_until_ready = calls.wait_until_ready
 
     async def close(self) -> None:
         """Closes the channel; calls that are under way are cancelled."""

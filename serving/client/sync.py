@@ -10,9 +10,9 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 import grpc
 
-from serving.client import calls
 from serving.client.base import BaseClient, Send
 from serving.client.batching import Answer, Chunk
+from serving.client.calls import Calls
 from serving.client.requests import Call
 
 P = ParamSpec("P")
@@ -48,15 +48,15 @@ class PredictClient(BaseClient):
     ServingError for arguments that make no request.
     """
 
-    predict = _blocking(calls.predict)
-    classify = _blocking(calls.classify)
-    regress = _blocking(calls.regress)
-    multi_inference = _blocking(calls.multi_inference)
-    model_metadata = _blocking(calls.model_metadata)
-    model_status = _blocking(calls.model_status)
-    reload_config = _blocking(calls.reload_config)
-    is_healthy = _blocking(calls.is_healthy)
-    wait_until_ready = _blocking(calls.wait_until_ready)
+    predict = _blocking(Calls.predict)
+    classify = _blocking(Calls.classify)
+    regress = _blocking(Calls.regress)
+    multi_inference = _blocking(Calls.multi_inference)
+    model_metadata = _blocking(Calls.model_metadata)
+    model_status = _blocking(Calls.model_status)
+    reload_config = _blocking(Calls.reload_config)
+    is_healthy = _blocking(Calls.is_healthy)
+    wait_until_ready = _blocking(Calls.wait_until_ready)
 
     def close(self) -> None:
         """Closes the channel; calls that are under way are cancelled."""

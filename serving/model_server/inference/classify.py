@@ -36,6 +36,9 @@ def run_classify(
     """Classifies the examples of `request` with the signature that it names.
 
     Args:
+        model: what runs it.
+        version: number of the model's version, for the answer.
+        request: names the signature, and holds the examples.
         deadline: seconds of `time.monotonic()` by which the answer is wanted.
         check_method_name: whether the signature must have been exported for Classify.
 
@@ -90,7 +93,10 @@ def fill_classifications(
     """Writes `outputs` (arrays by tensor name) into a ClassificationResult.
 
     Args:
+        signature: the SignatureDef that was run.
         examples: how many examples were classified.
+        outputs: of the model.
+        result: an empty ClassificationResult.
 
     Raises:
         StatusError: INVALID_ARGUMENT, arrays that are not string[N, C] and float32[N, C].

@@ -50,8 +50,12 @@ def run_on_examples(
     """Runs the signature that a Classify or Regress request names on its examples.
 
     Args:
+        model: what runs it.
+        request: names the signature, and holds the examples.
         api: what the runtime is recorded as.
         find_tensors: (signature, check_method_name) to the names of the input and output tensors.
+        deadline: seconds of `time.monotonic()` by which the answer is wanted.
+        check_method_name: whether the signature must have been exported for this API.
 
     Returns:
         The signature, the number of examples, and the output arrays by tensor name.

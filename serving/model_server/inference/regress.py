@@ -35,6 +35,9 @@ def run_regress(
     """Computes the value of each example of `request` with the signature that it names.
 
     Args:
+        model: what runs it.
+        version: number of the model's version, for the answer.
+        request: names the signature, and holds the examples.
         deadline: seconds of `time.monotonic()` by which the answer is wanted.
         check_method_name: whether the signature must have been exported for Regress.
 
@@ -85,7 +88,10 @@ def fill_regressions(
     """Writes `outputs` (arrays by tensor name) into a RegressionResult.
 
     Args:
+        signature: the SignatureDef that was run.
         examples: how many examples were asked for.
+        outputs: of the model.
+        result: an empty RegressionResult.
 
     Raises:
         StatusError: INVALID_ARGUMENT, an array that is neither float32[N] nor float32[N, 1].
