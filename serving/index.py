@@ -80,6 +80,7 @@ def build_index(
         embeddings: float32 [N, D], unit-norm rows.
         ids: N image ids, unique.
         uris: N image addresses.
+        out_dir: folder of the index; one that exists is replaced.
         tower_version: version of the towers that made the embeddings; None where it is only known
             when the release is published, which fills it in.
         kind: "flat" (exact), "hnsw" (approximate, milliseconds for millions of images) or

@@ -21,8 +21,12 @@ def model_card(
     """Markdown: what the author wrote, then metrics, data, lineage and the checksum of every file.
 
     Args:
+        name: of the model.
+        version: of the model.
         text: the author's part (intended use, data, limits), or None for a heading alone.
         metrics: value by key; None, which is undefined, is printed as a dash.
+        data_span: what JSON can hold; nothing leaves the section out.
+        lineage: ids by kind; nothing leaves the section out.
         checksums: SHA-256 by relative path.
     """
     parts = [text.strip() if text else f"# {name}, version {version}"]

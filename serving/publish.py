@@ -49,9 +49,14 @@ def publish_release(
     current release that lacks a folder is replaced, and the new one has no previous release.
 
     Args:
+        root: the release root, made where it is missing.
+        version: number of the release, 1 or more.
         towers: SavedModel folder by model name.
         index: folder written by `serving.index.build_index`; its `tower_version` must be `version`,
             or null, which is filled in here. None for a release without an index.
+        metrics: value by key; None is undefined.
+        lineage: ids of what the release was made from.
+        data_span: what data it was trained on, as JSON holds it.
         model_card: Markdown by the author; metrics, data span and checksums are added to it.
         lock_timeout: seconds to wait for another publisher.
 
@@ -103,6 +108,9 @@ def stage_release(
 
     Args:
         staging_root: a folder that is empty or does not exist.
+        version: as in `publish_release`.
+        towers: as in `publish_release`.
+        index: as in `publish_release`.
         details: as in `publish_release`.
 
     Raises:

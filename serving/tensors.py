@@ -109,6 +109,8 @@ def encode(array: np.ndarray, proto: Any, *, typed_fields: bool) -> None:
     """Writes `array` into the empty TensorProto `proto`.
 
     Args:
+        array: of any shape; dtype object holds str or bytes.
+        proto: an empty TensorProto.
         typed_fields: True for `float_val` and its like (Tensor::AsProtoField), False for the raw
             bytes of `tensor_content` (smaller and faster; strings always use `string_val`).
 

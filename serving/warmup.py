@@ -21,6 +21,7 @@ def write_warmup(
     """Writes `assets.extra/tf_serving_warmup_requests` (TFRecord of PredictionLog).
 
     Args:
+        saved_model_dir: the SavedModel that gets the file.
         requests: pairs of signature name and arrays by input name.
         model_name: name under which the model is served.
 

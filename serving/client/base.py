@@ -1,18 +1,28 @@
-"""What the clients with and without asyncio share: settings, channel arguments, deadlines."""
+"""What the clients with and without asyncio share: settings, and a call with its repetitions.
+
+Calls are written once, as coroutines; a client says how a request is sent, how to wait, and how
+several requests are under way at once. PredictClient blocks in these, so that its coroutines never
+wait for an event loop.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any, TypeVar
 
-from serving.client.channel import OPTIONS, TlsConfig, check_address, metadata_pairs
-from serving.client.retry import Deadline, RetryPolicy
+import grpc
+
+from serving.client.batching import Answer, Chunk
+from serving.client.channel import OPTIONS, TlsConfig, check_address, metadata_pairs, status_error
+from serving.client.requests import Call
+from serving.client.retry import Attempts, Deadline, RetryPolicy
+from serving.errors import Code, ServingError
+
+R = TypeVar("R")
+Send = Callable[[Chunk], Coroutine[Any, Any, Answer]]
 
 TIMEOUT = 30.0
-CONCURRENCY = 4
-# Seconds between two looks at a server that is not ready.
-POLL_SECONDS = 0.1
 
 
 class BaseClient(ABC):
@@ -46,6 +56,7 @@ class BaseClient(ABC):
         self._credentials = tls.credentials() if tls else None
         self._options = OPTIONS + (tls.options() if tls else [])
         self._closed = False
+        self._channel: Any = None
         self._methods: dict[str, Any] = {}
         # Complains about a timeout now rather than at the first call.
         Deadline(timeout)
@@ -53,13 +64,52 @@ class BaseClient(ABC):
 
     @abstractmethod
     def _connect(self) -> None:
-        """Opens the channel; from then on `_methods` holds what to call, by path."""
+        """Opens the channel, where that needs no running event loop."""
+
+    @abstractmethod
+    async def _send(self, call: Call[Any], timeout: float | None) -> Any:
+        """The response to one attempt at a call."""
+
+    @abstractmethod
+    async def _sleep(self, seconds: float) -> None:
+        """Waits."""
+
+    @abstractmethod
+    async def _gather(self, send: Send, chunks: Sequence[Chunk], concurrency: int) -> list[Answer]:
+        """The answers to all chunks in order, with so many of them under way at once."""
+
+    def _open(self, grpc_module: Any) -> None:
+        """Opens a channel of `grpc` or of `grpc.aio`."""
+        if self._credentials is None:
+            self._channel = grpc_module.insecure_channel(self.address, self._options)
+            return
+        self._channel = grpc_module.secure_channel(self.address, self._credentials, self._options)
+
+    def _method(self, call: Call[Any]) -> Any:
+        """What to call on the channel."""
+        if call.path not in self._methods:
+            self._methods[call.path] = self._channel.unary_unary(
+                call.path,
+                request_serializer=type(call.request).SerializeToString,
+                response_deserializer=call.response.FromString,
+            )
+        return self._methods[call.path]
 
     def _deadline(self, timeout: float | None) -> Deadline:
         return Deadline(self.timeout if timeout is None else timeout)
 
-    def _open(self, grpc_module: Any) -> Any:
-        """A channel of `grpc` or of `grpc.aio`."""
-        if self._credentials is None:
-            return grpc_module.insecure_channel(self.address, self._options)
-        return grpc_module.secure_channel(self.address, self._credentials, self._options)
+    async def _run(self, call: Call[R], deadline: Deadline, retry: RetryPolicy | None = None) -> R:
+        """What a call returns, after as many attempts as the policy allows."""
+        if self._closed:
+            raise ServingError(f"This client of {self.address} was closed. Make a new one.")
+        attempts = Attempts(retry or self.retry, deadline)
+        while True:
+            try:
+                response = await self._send(call, attempts.start())
+                break
+            except grpc.RpcError as error:
+                pause = attempts.pause(Code[error.code().name])
+                if pause is None:
+                    raise status_error(error, self.address, attempts) from error
+            await self._sleep(pause)
+        return call.read(response)

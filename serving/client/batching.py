@@ -9,6 +9,8 @@ import numpy as np
 
 from serving.errors import ServingError, StatusError
 
+Answer = dict[str, np.ndarray]
+
 
 @dataclass(frozen=True)
 class Chunk:
@@ -53,9 +55,7 @@ def split(arrays: Mapping[str, np.ndarray], max_batch_size: int, concurrency: in
     ]
 
 
-def join(
-    chunks: Sequence[Chunk], answers: Sequence[Mapping[str, np.ndarray]]
-) -> dict[str, np.ndarray]:
+def join(chunks: Sequence[Chunk], answers: Sequence[Answer]) -> Answer:
     """Concatenates the outputs of all chunks along dimension 0.
 
     Raises:

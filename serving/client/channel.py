@@ -126,8 +126,3 @@ def status_error(error: grpc.RpcError, address: str, attempts: Attempts) -> Stat
             f"{attempts.deadline.timeout:g} s. Raise the timeout, or send fewer rows per request.",
         )
     return StatusError(code, details)
-
-
-def closed_error(address: str) -> ServingError:
-    """For a call after `close`."""
-    return ServingError(f"This client of {address} was closed. Make a new one.")

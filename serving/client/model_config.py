@@ -34,6 +34,7 @@ def fill_model_server_config(message: Any, models: str | Sequence[ModelConfig]) 
     """Writes a ModelServerConfig.
 
     Args:
+        message: an empty ModelServerConfig.
         models: dataclasses, or the text of a models.config.
 
     Raises:

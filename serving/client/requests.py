@@ -27,28 +27,28 @@ _SIGNATURE_DEF = "signature_def"
 _STATES = {0: "UNKNOWN", 10: "START", 20: "LOADING", 30: "AVAILABLE", 40: "UNLOADING", 50: "END"}
 # HealthCheckResponse.ServingStatus, grpc/health/v1/health.proto.
 _SERVING = 1
-UNHEALTHY = "it does not answer, or says that it does not serve"
 _METHOD_NAMES = {
     "classify": "tensorflow/serving/classify",
     "regress": "tensorflow/serving/regress",
 }
-
-
-@dataclass(frozen=True)
-class Method:
-    """A method of a gRPC service: its path and the classes of its messages."""
-
-    path: str
-    request: Any
-    response: Any
+_PREDICTION = "/tensorflow.serving.PredictionService"
+_MODEL = "/tensorflow.serving.ModelService"
 
 
 @dataclass(frozen=True)
 class Call(Generic[R]):
-    """A request, where it goes, and what its response means."""
+    """A request, where it goes, and what its response means.
 
-    method: Method
+    Attributes:
+        path: of the method, `/SERVICE/METHOD`.
+        request: its message.
+        response: class of the response's message.
+        read: what a caller gets of a response.
+    """
+
+    path: str
     request: Any
+    response: Any
     read: Callable[[Any], R]
 
 
@@ -81,48 +81,6 @@ class ModelChoice:
             spec.version_label = self.version_label
 
 
-_PREDICTION = "/tensorflow.serving.PredictionService/"
-_MODEL = "/tensorflow.serving.ModelService/"
-_PREDICT = Method(f"{_PREDICTION}Predict", wire.PredictRequest, wire.PredictResponse)
-_CLASSIFY = Method(
-    f"{_PREDICTION}Classify", wire.ClassificationRequest, wire.ClassificationResponse
-)
-_REGRESS = Method(f"{_PREDICTION}Regress", wire.RegressionRequest, wire.RegressionResponse)
-_MULTI_INFERENCE = Method(
-    f"{_PREDICTION}MultiInference", wire.MultiInferenceRequest, wire.MultiInferenceResponse
-)
-_METADATA = Method(
-    f"{_PREDICTION}GetModelMetadata", wire.GetModelMetadataRequest, wire.GetModelMetadataResponse
-)
-_STATUS = Method(f"{_MODEL}GetModelStatus", wire.GetModelStatusRequest, wire.GetModelStatusResponse)
-_RELOAD = Method(
-    f"{_MODEL}HandleReloadConfigRequest", wire.ReloadConfigRequest, wire.ReloadConfigResponse
-)
-_HEALTH = Method("/grpc.health.v1.Health/Check", wire.HealthCheckRequest, wire.HealthCheckResponse)
-_METHODS = (
-    _PREDICT,
-    _CLASSIFY,
-    _REGRESS,
-    _MULTI_INFERENCE,
-    _METADATA,
-    _STATUS,
-    _RELOAD,
-    _HEALTH,
-)
-
-
-def stubs(channel: Any) -> dict[str, Any]:
-    """What to call on a channel of `grpc` or `grpc.aio`, by the path of the method."""
-    return {
-        method.path: channel.unary_unary(
-            method.path,
-            request_serializer=method.request.SerializeToString,
-            response_deserializer=method.response.FromString,
-        )
-        for method in _METHODS
-    }
-
-
 def input_arrays(inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """Inputs as arrays that a tensor can hold.
 
@@ -150,7 +108,7 @@ def predict(
             tensors.encode(array, request.inputs[name], typed_fields=False)
         except ServingError as error:
             raise ServingError(f"Input {name}: {error}") from error
-    return Call(_PREDICT, request, _read_outputs)
+    return Call(f"{_PREDICTION}/Predict", request, wire.PredictResponse, _read_outputs)
 
 
 def _read_outputs(response: Any) -> dict[str, np.ndarray]:
@@ -170,7 +128,12 @@ def classify(
     request = wire.ClassificationRequest()
     model.fill(request.model_spec)
     fill_input(request.input, rows, context)
-    return Call(_CLASSIFY, request, lambda response: _classes(response.result))
+    return Call(
+        f"{_PREDICTION}/Classify",
+        request,
+        wire.ClassificationResponse,
+        lambda response: _classes(response.result),
+    )
 
 
 def regress(model: ModelChoice, rows: Sequence[Row], context: Row | None) -> Call[np.ndarray]:
@@ -178,7 +141,12 @@ def regress(model: ModelChoice, rows: Sequence[Row], context: Row | None) -> Cal
     request = wire.RegressionRequest()
     model.fill(request.model_spec)
     fill_input(request.input, rows, context)
-    return Call(_REGRESS, request, lambda response: _values(response.result))
+    return Call(
+        f"{_PREDICTION}/Regress",
+        request,
+        wire.RegressionResponse,
+        lambda response: _values(response.result),
+    )
 
 
 def multi_inference(
@@ -196,7 +164,9 @@ def multi_inference(
         model.fill(task.model_spec)
         task.model_spec.signature_name = signature_name
     fill_input(request.input, rows, context)
-    return Call(_MULTI_INFERENCE, request, _read_results)
+    return Call(
+        f"{_PREDICTION}/MultiInference", request, wire.MultiInferenceResponse, _read_results
+    )
 
 
 def _read_results(response: Any) -> dict[str, Any]:
@@ -225,7 +195,9 @@ def model_metadata(model: ModelChoice) -> Call[ModelMetadata]:
     """GetModelMetadata of the signatures."""
     request = wire.GetModelMetadataRequest(metadata_field=[_SIGNATURE_DEF])
     model.fill(request.model_spec)
-    return Call(_METADATA, request, _read_metadata)
+    return Call(
+        f"{_PREDICTION}/GetModelMetadata", request, wire.GetModelMetadataResponse, _read_metadata
+    )
 
 
 def _read_metadata(response: Any) -> ModelMetadata:
@@ -261,7 +233,7 @@ def model_status(model: ModelChoice) -> Call[list[VersionStatus]]:
     """GetModelStatus: all versions, or the one chosen."""
     request = wire.GetModelStatusRequest()
     model.fill(request.model_spec)
-    return Call(_STATUS, request, _read_status)
+    return Call(f"{_MODEL}/GetModelStatus", request, wire.GetModelStatusResponse, _read_status)
 
 
 def _read_status(response: Any) -> list[VersionStatus]:
@@ -279,7 +251,9 @@ def reload_config(models: str | Sequence[ModelConfig]) -> Call[None]:
     """HandleReloadConfigRequest."""
     request = wire.ReloadConfigRequest()
     fill_model_server_config(request.config, models)
-    return Call(_RELOAD, request, _read_reload)
+    return Call(
+        f"{_MODEL}/HandleReloadConfigRequest", request, wire.ReloadConfigResponse, _read_reload
+    )
 
 
 def _read_reload(response: Any) -> None:
@@ -290,50 +264,9 @@ def _read_reload(response: Any) -> None:
 
 def health() -> Call[bool]:
     """Health check of the server as a whole."""
-    return Call(_HEALTH, wire.HealthCheckRequest(), lambda response: response.status == _SERVING)
-
-
-def health_of(error: StatusError) -> bool:
-    """What a health check that ended with `error` says of the server.
-
-    A server without the health service (TensorFlow Serving has it by flag only) opens its port
-    when its models are loaded, so that an answer of any kind means health.
-
-    Raises:
-        StatusError: `error`, if it says neither.
-    """
-    if error.code == Code.UNIMPLEMENTED:
-        return True
-    if error.code in (Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED):
-        return False
-    raise error
-
-
-def unready(model_name: str, statuses: list[VersionStatus]) -> str:
-    """Why a model cannot be queried yet; "" if it can."""
-    if any(status.state == "AVAILABLE" for status in statuses):
-        return ""
-    states = ", ".join(
-        f"version {status.version} {status.state}" + (f" ({status.error})" if status.error else "")
-        for status in statuses
-    )
-    return f"no version of model {model_name} is available: {states}"
-
-
-def unready_because(error: StatusError) -> str:
-    """Why a model whose status could not be had cannot be queried yet.
-
-    Raises:
-        StatusError: `error`, if waiting does not help.
-    """
-    if error.code in (Code.NOT_FOUND, Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED):
-        return error.message
-    raise error
-
-
-def not_ready_error(address: str, timeout: float, reason: str) -> StatusError:
-    """For a server that did not become ready in time."""
-    return StatusError(
-        Code.DEADLINE_EXCEEDED,
-        f"The model server at {address} was not ready within {timeout:g} s: {reason}.",
+    return Call(
+        "/grpc.health.v1.Health/Check",
+        wire.HealthCheckRequest(),
+        wire.HealthCheckResponse,
+        lambda response: response.status == _SERVING,
     )

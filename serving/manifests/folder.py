@@ -23,6 +23,7 @@ def write_folder(
     """Puts the files in place of what `folder` holds, in one step.
 
     Args:
+        folder: where the files go.
         texts: text by relative path.
         source: what they were made from, kept beside them in generated.json.
         force: replace a folder that this command did not write.

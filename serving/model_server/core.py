@@ -114,6 +114,7 @@ class ServerCore:
         """As `reload_config`, but returns when the new models are AVAILABLE.
 
         Args:
+            config: as for `reload_config`.
             abandoned: ends the wait when it is true, after `manager.wake`.
 
         Raises:
@@ -177,6 +178,7 @@ class ServerCore:
         """PredictionService.Predict.
 
         Args:
+            request: a PredictRequest with a ModelSpec.
             deadline: seconds of `time.monotonic()` by which the answer is wanted.
             as_tensor_content: whether outputs are raw bytes even if the options do not say so.
 

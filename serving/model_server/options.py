@@ -33,6 +33,7 @@ def _flag(
     """A field that is also a flag of the command `vlsearch-model-server`.
 
     Args:
+        default: value of the field.
         usage: what it does, in one line.
         kind: bool, int32, int64, float or string; None is the type of `default`.
         extension: TensorFlow Serving has no such flag.
@@ -347,6 +348,7 @@ def release_options(root: str | Path, **options: Any) -> ServerOptions:
     """Options that serve `root` and follow it.
 
     Args:
+        root: a release root.
         options: further fields of ServerOptions.
 
     Raises:

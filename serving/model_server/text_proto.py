@@ -22,6 +22,8 @@ def read_text_proto(path: str | Path, message: M, secret: bool = False) -> M:
     What is wrong in the file, and where, is logged as protobuf words it; the status names the file.
 
     Args:
+        path: of the file, in text format.
+        message: an empty one of its type.
         secret: the file holds a key, so that nothing of it may be quoted in the log.
 
     Raises:

@@ -130,6 +130,7 @@ def read_batching_parameters(
     """Parses the text proto BatchingParameters in `path`; what it leaves out has its default.
 
     Args:
+        path: of the file.
         common: whose thread pool counts instead of that in the file, which is one model's.
 
     Raises:

@@ -56,6 +56,7 @@ def image_pixels(data: bytes, most: int = 0) -> int:
     """Pixels of an image, all frames together; 0 if `data` is no image, or its header is broken.
 
     Args:
+        data: a whole file.
         most: counting of frames may stop above so many.
     """
     try:

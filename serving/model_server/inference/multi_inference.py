@@ -31,6 +31,9 @@ def run_multi_inference(
     """Runs the tasks of `request`, which share its examples, at once; result i is that of task i.
 
     Args:
+        model: what runs it.
+        version: number of the model's version, for the answer.
+        request: the tasks, and their examples.
         deadline: seconds of `time.monotonic()` by which the answer is wanted.
         check_method_name: whether the signatures must have been exported for their task.
 

@@ -40,6 +40,9 @@ def run_predict(
     """Runs the signature that `request` names on `model`.
 
     Args:
+        model: what runs it.
+        version: number of the model's version, for the answer.
+        request: names the signature, and holds the inputs.
         deadline: seconds of `time.monotonic()` by which the answer is wanted.
         as_tensor_content: whether outputs are raw bytes (`tensor_content`) rather than typed
             fields (`float_val`, ...), which are TensorFlow Serving's default.

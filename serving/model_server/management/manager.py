@@ -145,6 +145,8 @@ class Manager:
         """Waits until every model serves, and every version wanted has been tried.
 
         Args:
+            names: of the models.
+            timeout: seconds; None waits for ever.
             abandoned: ends the wait when it is true; looked at on each change and `wake`.
 
         Returns:

@@ -28,6 +28,8 @@ def handle_reload_config(
     list stays: the other models in it are served (model_servers/server_core.cc, ReloadConfig).
 
     Args:
+        core: the server's.
+        request: holds the new list of models, and the names of metrics.
         abandoned: whether nobody waits for the answer any more.
 
     Returns:

@@ -26,6 +26,8 @@ class Model(Protocol):
         """Values of the tensors named `fetches`, with `feeds` by tensor name.
 
         Args:
+            feeds: arrays by tensor name.
+            fetches: tensor names.
             deadline: seconds of `time.monotonic()` by which the answer is wanted.
 
         Raises:

@@ -52,6 +52,8 @@ class SavedModel:
         """Loads the graph with the given tags into a session of its own.
 
         Args:
+            folder: that holds saved_model.pb.
+            tags: of the graph in it.
             config: of the session; None leaves all to TensorFlow.
 
         Raises:
@@ -82,6 +84,8 @@ class SavedModel:
         """Values of the tensors named `fetches`, with `feeds` by tensor name.
 
         Args:
+            feeds: arrays by tensor name.
+            fetches: tensor names.
             deadline: seconds of `time.monotonic()` by which the answer is wanted.
 
         Raises:

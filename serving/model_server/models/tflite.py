@@ -79,6 +79,8 @@ class TFLiteModel:
         """Values of the tensors named `fetches`, with `feeds` by tensor name.
 
         Args:
+            feeds: arrays by tensor name.
+            fetches: tensor names.
             deadline: seconds of `time.monotonic()` by which the answer is wanted; it bounds the
                 wait for a free interpreter.
 

@@ -47,6 +47,10 @@ def replay_warmup(
     No file is fine, and so is a record without a request.
 
     Args:
+        model: what runs the records.
+        version: number of its version.
+        folder: of the version.
+        iterations: how often each record is run.
         check_method_name: whether signatures must have been exported for their kind of inference.
 
     Raises:

@@ -65,6 +65,8 @@ class HealthService:
         """The state now, and each later one; the stream ends with the server.
 
         Args:
+            request: a HealthCheckRequest.
+            context: of the stream; its end ends the watching.
             send: takes a response, or None at the end.
         """
 

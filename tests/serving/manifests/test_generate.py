@@ -24,6 +24,8 @@ CASES = {
     "other mount path": {"mount_path": "/models"},
     "object store": {"storage": "s3://bucket/releases", "secret": "store-keys"},
     "workload identity": {"storage": "gs://bucket", "service_account": "reader"},
+    # Kustomize reads a bare y as a bool.
+    "other names": {"name": "search", "namespace": "y", "canary": 10},
     "odd sizes": {"cpu": "1500m", "memory": "512Mi", "gpus": 4, "replicas": 1, "max_replicas": 1},
 }
 
@@ -53,13 +55,14 @@ def test_every_file_is_named_by_a_kustomization(manifests):
         named = {folder / "generated.json"}
         for path in folder.rglob("kustomization.yaml"):
             content = yaml.safe_load(path.read_text(encoding="utf-8"))
-            names = [*content["resources"], *(p["path"] for p in content.get("patches", []))]
+            names = [*content.get("resources", []), *content.get("components", [])]
             for generator in content.get("configMapGenerator", []):
                 names += generator["files"]
             named |= {path, *((path.parent / name).resolve() for name in names)}
         files = {path for path in folder.rglob("*") if path.is_file()}
         assert files <= named
         assert all(path.exists() for path in named)
+        assert all((path / "kustomization.yaml").exists() for path in named if path.is_dir())
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -79,12 +82,19 @@ def test_kubectl_makes_the_same_objects(manifests, case):
         assert hashes == (0 if overlay == "kserve" else 4 if pinned else 2)
 
 
+def test_the_folder_as_a_whole_serves_on_cpus(manifests):
+    folder = manifests()
+    assert build(folder) == build(folder / "overlays/cpu")
+
+
 def _sorted(documents):
     return sorted(documents, key=lambda document: (document["kind"], document["metadata"]["name"]))
 
 
-def test_labels_find_the_pods(deployed):
-    objects = deployed()
+@pytest.mark.parametrize("name", ["vlsearch-serving", "search"])
+def test_labels_and_names_find_the_pods(deployed, name):
+    objects = deployed(name=name)
+    assert objects["Deployment"]["metadata"]["labels"]["app.kubernetes.io/instance"] == name
     template = objects["Deployment"]["spec"]["template"]
     labels = template["metadata"]["labels"].items()
     selectors = [
@@ -97,6 +107,7 @@ def test_labels_find_the_pods(deployed):
         ),
     ]
     assert all(selector.items() <= labels for selector in selectors)
+    assert template["spec"]["serviceAccountName"] == objects["ServiceAccount"]["metadata"]["name"]
     assert objects["HorizontalPodAutoscaler"]["spec"]["scaleTargetRef"] == {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
