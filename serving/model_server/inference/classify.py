@@ -19,81 +19,13 @@ CLASSES = "classes"
 SCORES = "scores"
 
 
-<<<<<<< HEAD
-=======
-def run_classify(
-    model: Model,
-    version: int,
-    request: classification_pb2.ClassificationRequest,
-    *,
-    deadline: float | None = None,
-    check_method_name: bool = False,
-) -> classification_pb2.ClassificationResponse:
-    """Classifies the examples of `request` with the signature that it names.
-
-    Args:
-        model: what runs it.
-        version: number of the model's version, for the answer.
-        request: names the signature, and holds the examples.
-        deadline: seconds of `time.monotonic()` by which the answer is wanted.
-        check_method_name: whether the signature must have been exported for Classify.
-
-    Raises:
-        StatusError: INVALID_ARGUMENT, no such signature, one of another form, no examples, or
-            outputs that are no classes and scores; or what the graph raised.
-    """
-    signature, examples, outputs = run_on_examples(
-        model,
-        request,
-        "Classify",
-        classify_tensors,
-        deadline=deadline,
-        check_method_name=check_method_name,
-    )
-    response = classification_pb2.ClassificationResponse()
-    fill_model_spec(response.model_spec, request.model_spec, version)
-    fill_classifications(signature, examples, outputs, response.result)
-    return response
-
-
-def classify_tensors(signature: Any, check_method_name: bool = False) -> tuple[str, list[str]]:
-    """Names of the input tensor and of the output tensors of a classification signature.
-
-    Raises:
-        StatusError: INVALID_ARGUMENT, the signature does not have one input `inputs` and the
-            outputs `classes` or `scores`.
-    """
-    if check_method_name and signature.method_name != CLASSIFY_METHOD:
-        raise invalid(
-            f"Expected classification signature method_name to be {CLASSIFY_METHOD}. "
-            f"Was: {signature.method_name}"
-        )
-    if len(signature.inputs) != 1:
-        raise invalid("Expected one input Tensor.")
-    if len(signature.outputs) not in (1, 2):
-        raise invalid(f"Expected one or two output Tensors, found {len(signature.outputs)}")
-    if INPUTS not in signature.inputs:
-        raise invalid(f"No classification inputs found in SignatureDef: {signature}")
-    fetches = [signature.outputs[key].name for key in (CLASSES, SCORES) if key in signature.outputs]
-    if not fetches:
-        raise invalid(
-            f'Expected classification signature outputs to contain at least one of "{CLASSES}" or '
-            f'"{SCORES}". Signature was: {signature}'
-        )
-    return signature.inputs[INPUTS].name, fetches
-
-
->>>>>>> w/client
 def fill_classifications(
     signature: Any, examples: int, outputs: Mapping[str, np.ndarray], result: Any
 ) -> None:
     """Writes `outputs` (arrays by tensor name) into a ClassificationResult.
 
     Args:
-        signature: the SignatureDef that was run.
         examples: how many examples were classified.
-        outputs: of the model.
-        result: an empty ClassificationResult.
 
     Raises:
         StatusError: INVALID_ARGUMENT, arrays that are not string[N, C] and float32[N, C].

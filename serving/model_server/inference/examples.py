@@ -43,7 +43,6 @@ def serialized_examples(source: Any) -> np.ndarray:
 class ExamplesTask:
     """Classify or Regress: what a signature must have for it, and what becomes of its outputs.
 
-<<<<<<< HEAD
     Attributes:
         api: what the runtime is recorded as.
         noun: what the task is called in messages and in names of fields.
@@ -55,22 +54,6 @@ class ExamplesTask:
         no_outputs: message where it has none of `outputs`; the signature is formatted in.
         fill: (signature, number of examples, arrays by tensor name, result message) writes what
             the outputs say into the message; StatusError where they have another form.
-=======
-    Args:
-        model: what runs it.
-        request: names the signature, and holds the examples.
-        api: what the runtime is recorded as.
-        find_tensors: (signature, check_method_name) to the names of the input and output tensors.
-        deadline: seconds of `time.monotonic()` by which the answer is wanted.
-        check_method_name: whether the signature must have been exported for this API.
-
-    Returns:
-        The signature, the number of examples, and the output arrays by tensor name.
-
-    Raises:
-        StatusError: INVALID_ARGUMENT, no such signature, no examples, or what `find_tensors`
-            refuses; or what the graph raised.
->>>>>>> w/client
     """
 
     api: str
