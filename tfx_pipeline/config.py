@@ -20,7 +20,7 @@ from tfx_pipeline.storage.options import check_no_secrets, use_file_system_optio
 from tfx_pipeline.storage.uris import check_local, check_place, is_uri
 from tfx_pipeline.tuning.config import TuneConfig
 from vl_models.errors import UserError
-from vl_models.models.base import ModelConfig
+from vl_models.models.base_config import ModelConfig
 from vl_models.models.registry import model_config_from_dict
 from vl_models.strict_config import StrictConfig, explain_validation_error
 from vl_models.text.tokenizer import TokenizerKind

@@ -10,7 +10,7 @@ from serving.model_server.server import ModelServer
 from tfx_pipeline.modules.training import transform_functions
 from vl_models import features
 from vl_models.export import export_towers
-from vl_models.models.clip import CLIPConfig
+from vl_models.models.clip_config import CLIPConfig
 from vl_models.models.registry import build_model
 from vl_models.text.normalize import normalize_batch
 from vl_models.text.vocabulary import VOCABULARY_FILE, read_vocabulary

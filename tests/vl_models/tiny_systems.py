@@ -48,3 +48,9 @@ def copy_weights(source, target):
     for variable in target.variables:
         if variable.path in values:
             variable.assign(values[variable.path])
+
+
+def pair_losses(model, batch, image_embedding, text_embedding):
+    """A dual encoder's own losses of embeddings."""
+    outputs = {"image_embedding": image_embedding, "text_embedding": text_embedding}
+    return model.own_losses(batch, outputs)

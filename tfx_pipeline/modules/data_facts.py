@@ -5,23 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from tfx_pipeline.config import ExperimentConfig
 from tfx_pipeline.modules.sources import TRAIN, source_names, split_pattern
 from vl_models import features as f
+from vl_models.data_facts import DataFacts
 from vl_models.input.feature_facts import class_names, feature_statistics
 from vl_models.input.records import find_shards
-from vl_models.models.base import ModelConfig
+from vl_models.models.base_config import ModelConfig
 from vl_models.text.tokenizer import Tokenizer
 
 _FEATURES = {"image_features": f.IMAGE_FEATURES, "text_features": f.QUERY_FEATURES}
 
 
 @dataclass(frozen=True)
-class DataFacts:
+class CompletedModel:
     """A configuration that a model can be made of, and what else it takes from the data.
 
     Attributes:
@@ -38,7 +38,7 @@ class DataFacts:
 
 def read_data_facts(
     config: ExperimentConfig, examples: Path, tokenizer: Tokenizer | None
-) -> DataFacts:
+) -> CompletedModel:
     """Fill in what the configuration leaves to the data.
 
     Args:
@@ -50,23 +50,23 @@ def read_data_facts(
       UserError: vectors of different widths, or no Examples.
     """
     model = config.model
-    settings: dict[str, Any] = {}
-    if tokenizer is not None:
-        settings["vocabulary_size"] = tokenizer.vocabulary_size
-    if "sources" in type(model).model_fields:
-        settings["sources"] = source_names(config.input)
-    statistics = {}
     shards = find_shards([split_pattern(examples, TRAIN)])
+    widths, statistics = {}, {}
     for key in model.inputs:
         if key in _FEATURES:
             found = feature_statistics(shards, _FEATURES[key])
+            widths[key] = found.width
             statistics[key] = (found.mean, found.deviation)
-            side = key.removesuffix("_features")
-            settings[side] = getattr(model, side).model_copy(update={"width": found.width})
     labels: dict[str, tuple[str, ...]] = {}
     if model.learns_from_labels:
         labels["classes"], labels["text_classes"] = class_names(shards)
-        settings["num_labels"] = len(labels["classes"]) or None
-        if "num_text_labels" in type(model).model_fields:
-            settings["num_text_labels"] = len(labels["text_classes"]) or None
-    return DataFacts(model.model_copy(update=settings), statistics, labels)
+    completed = model.completed(
+        DataFacts(
+            vocabulary_size=None if tokenizer is None else tokenizer.vocabulary_size,
+            widths=widths,
+            num_labels=len(labels.get("classes", ())) or None,
+            num_text_labels=len(labels.get("text_classes", ())) or None,
+            sources=tuple(source_names(config.input)),
+        )
+    )
+    return CompletedModel(completed, statistics, labels)

@@ -10,7 +10,7 @@ from tfx_pipeline.config import InputOptions, SourceOptions
 from vl_models.errors import UserError
 from vl_models.input.examples import InputConfig
 from vl_models.input.source import RecordSource, TextFunction, WeightFunction
-from vl_models.models.base import ModelConfig
+from vl_models.models.base_config import ModelConfig
 
 TRAIN, VALIDATION = "train", "val"
 
@@ -107,7 +107,7 @@ def _input_config(options: InputOptions, model: ModelConfig, own: dict[str, obje
 
 def _check_unpaired(source: SourceOptions, model: ModelConfig, folder: Path) -> None:
     """Raise UserError if the system learns nothing of single modalities, or there are no rows."""
-    if not model.learns_unpaired:
+    if not model.LEARNS_UNPAIRED:
         raise UserError(
             f"Source '{source.name}' has rows of {source.rows} alone, of which the system "
             f"'{model.system}' learns nothing. Take it out of input.sources, or take 'tfnh'."

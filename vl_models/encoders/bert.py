@@ -7,9 +7,10 @@ from typing import Any
 import keras
 from keras import ops
 
-from vl_models.encoders.transformer_encoder import TransformerEncoder, mean_weights, pool_tokens
+from vl_models.encoders.transformer_encoder import TransformerEncoder
 from vl_models.layers import initializers
 from vl_models.layers.layer_norm import LayerNorm
+from vl_models.layers.masked_mean import masked_mean
 from vl_models.layers.row_dropout import drop_units
 
 # Stream of the rows' randomness; the blocks have theirs from 0 on.
@@ -99,7 +100,7 @@ class BertEncoder(TransformerEncoder):
         tokens = encoded["tokens"]
         if self.pooling == "cls":
             return {**encoded, "pooled": tokens[:, 0]}
-        return {**encoded, "pooled": pool_tokens(tokens, mean_weights(text_mask))}
+        return {**encoded, "pooled": masked_mean(tokens, text_mask)}
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments."""

@@ -138,6 +138,7 @@ AnyTextConfig = TextTransformerConfig | BertConfig | KerasHubTextConfig | Featur
 ImageEncoderConfig = Annotated[AnyImageConfig, Field(discriminator="kind")]
 TextEncoderConfig = Annotated[AnyTextConfig, Field(discriminator="kind")]
 
+
 class TransformerPoolingConfig(StrictConfig):
     """Configuration of `TransformerPooling`; the defaults are BriVL's."""
 

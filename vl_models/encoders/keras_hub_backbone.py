@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from vl_models.encoders.presets import find_preset
+from vl_models.layers.masked_mean import masked_mean
 from vl_models.layers.pixel_norm import PixelNormalization
 
 
@@ -169,6 +170,4 @@ class KerasHubTextEncoder(_KerasHubEncoder):
         encoded = {"hidden": features, "tokens": features}
         if self.pooling == "cls":
             return {**encoded, "pooled": features[:, 0]}
-        mask = ops.cast(text_mask, features.dtype)[:, :, None]
-        count = ops.maximum(ops.sum(mask, axis=1), 1.0)
-        return {**encoded, "pooled": ops.sum(features * mask, axis=1) / count}
+        return {**encoded, "pooled": masked_mean(features, text_mask)}

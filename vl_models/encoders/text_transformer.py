@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from vl_models.encoders.transformer_encoder import TransformerEncoder, mean_weights, pool_tokens
+from vl_models.encoders.transformer_encoder import TransformerEncoder
 from vl_models.layers import initializers
 
 
@@ -132,7 +132,9 @@ class TextTransformer(TransformerEncoder):
         tokens = encoded["tokens"]
         if self.pooling == "cls":
             return {**encoded, "pooled": tokens[:, 0]}
-        return {**encoded, "pooled": pool_tokens(tokens, self._pooling_weights(text_mask))}
+        weights = self._pooling_weights(text_mask)
+        pooled = ops.sum(ops.cast(tokens, "float32") * weights[:, :, None], axis=1)
+        return {**encoded, "pooled": ops.cast(pooled, tokens.dtype)}
 
     def pooled_attention(self, token_ids: Any, text_mask: Any, prefix: Any = None) -> Any:
         """What the pooled output attends to in the last block, mean over its heads.
@@ -161,7 +163,8 @@ class TextTransformer(TransformerEncoder):
         if self.pooling == "eot":
             last = ops.sum(ops.cast(text_mask, "int32"), axis=1) - 1
             return ops.one_hot(last, length, dtype="float32")
-        return mean_weights(text_mask)
+        mask = ops.cast(text_mask, "float32")
+        return mask / ops.maximum(ops.sum(mask, axis=1, keepdims=True), 1.0)
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments."""

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
-from keras import ops
 
 from vl_models.layers.layer_norm import LayerNorm
 from vl_models.layers.transformer_block import TransformerBlock
@@ -131,15 +130,3 @@ class TransformerEncoder(keras.layers.Layer):
             "drop_path": self.drop_path,
             "epsilon": self.epsilon,
         }
-
-
-def pool_tokens(tokens: Any, weights: Any) -> Any:
-    """Weighted sum of [B, L, W] by float32 [B, L], in float32; [B, W] in the tokens' dtype."""
-    pooled = ops.sum(ops.cast(tokens, "float32") * weights[:, :, None], axis=1)
-    return ops.cast(pooled, tokens.dtype)
-
-
-def mean_weights(text_mask: Any) -> Any:
-    """Equal shares of the tokens that a mask [B, L] leaves, float32 [B, L]; 0 if it leaves none."""
-    mask = ops.cast(text_mask, "float32")
-    return mask / ops.maximum(ops.sum(mask, axis=1, keepdims=True), 1.0)

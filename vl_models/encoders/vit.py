@@ -99,6 +99,7 @@ class ViTEncoder(TransformerEncoder):
         encoded = self.encode(self.embed(images), seeds=seeds, training=training)
         x = encoded["hidden"]
         pooled = x[:, 0] if self.pooling == "cls" else ops.mean(x, axis=1)
+        assert self.norm_after is not None  # the blocks are pre-norm
         return {**encoded, "pooled": self.norm_after(pooled)}
 
     def get_config(self) -> dict[str, Any]:

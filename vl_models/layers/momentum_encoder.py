@@ -37,7 +37,9 @@ class MomentumEncoder:
         self.layers: tuple[keras.layers.Layer, ...] = ()
 
     def build(self) -> None:
-        """Create the copies with the weights of the queries, which must be built."""
+        """Create the copies with the weights of the queries, which must be built; once."""
+        if self.layers:
+            return
         copies = []
         for query in self._queries:
             config = {**query.get_config(), "name": _PREFIX + query.name}

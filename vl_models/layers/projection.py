@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+import tensorflow as tf
 from keras import ops
 
 from vl_models.layers import initializers
-
-_SMALLEST_SQUARED_NORM = 1e-12
 
 
 def l2_normalize(x: Any) -> Any:
@@ -23,9 +22,7 @@ def l2_normalize(x: Any) -> Any:
     Returns:
       float32 [..., D] with unit norm.
     """
-    x = ops.cast(x, "float32")
-    squared = ops.sum(ops.square(x), axis=-1, keepdims=True)
-    return x * ops.rsqrt(ops.maximum(squared, _SMALLEST_SQUARED_NORM))
+    return tf.math.l2_normalize(tf.cast(x, tf.float32), axis=-1)
 
 
 @keras.saving.register_keras_serializable("vlsearch")

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from vl_models.losses.distances import distances, pairwise_distances
-from vl_models.losses.same_class import shares_label
+from vl_models.losses.labels import shares_label
 
 
 def triplet_rows(

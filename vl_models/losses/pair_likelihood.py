@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-_SMALLEST_NORM = 1e-6
-
 
 def pair_likelihood(theta: tf.Tensor, same: tf.Tensor) -> tf.Tensor:
     """log(1 + e^θ) - S·θ of every pair.
@@ -27,15 +25,10 @@ def pair_likelihood(theta: tf.Tensor, same: tf.Tensor) -> tf.Tensor:
 
 def half_cosine(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     """θ = ½ cos(aᵢ, bⱼ), DSCMR's: float32 [I, J] of [I, D] and [J, D]."""
-    return half_product(_unit(a), _unit(b))
+    unit_a, unit_b = (tf.math.l2_normalize(tf.cast(x, tf.float32), axis=1) for x in (a, b))
+    return half_product(unit_a, unit_b)
 
 
 def half_product(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     """θ = ½ aᵢ·bⱼ, SSAH's: float32 [I, J] of [I, D] and [J, D]."""
     return 0.5 * tf.matmul(tf.cast(a, tf.float32), tf.cast(b, tf.float32), transpose_b=True)
-
-
-def _unit(x: tf.Tensor) -> tf.Tensor:
-    x = tf.cast(x, tf.float32)
-    squares = tf.reduce_sum(tf.square(x), axis=1, keepdims=True)
-    return x * tf.math.rsqrt(tf.maximum(squares, _SMALLEST_NORM**2))

@@ -5,63 +5,17 @@ Wang et al., "Adversarial Cross-Modal Retrieval".
 
 from __future__ import annotations
 
-from typing import Literal
-
 import tensorflow as tf
-from pydantic import NonNegativeFloat, PositiveFloat, model_validator
 
 from vl_models.distribution import all_gather, global_mean
 from vl_models.layers.reversal_schedule import ReversalSchedule
 from vl_models.losses.class_triplet import batch_hinge, class_triplet_rows, hardest_negatives
-from vl_models.losses.same_class import shares_label
+from vl_models.losses.labels import labels_of, shares_label
+from vl_models.models.acmr_config import ACMRConfig
 from vl_models.models.base import Batch, Outputs
-from vl_models.models.common_space import CommonSpace, CommonSpaceConfig, require_labels
-from vl_models.tasks.factory import TaskConfig
-from vl_models.tasks.label_classifier import LabelClassifierConfig, labels_of
-from vl_models.tasks.modality_adversary import ModalityAdversary, ModalityAdversaryConfig
-
-
-class ACMRConfig(CommonSpaceConfig):
-    """Configuration of `ACMR`, as in the paper.
-
-    The released code differs: one hinge per batch, no gradient of the adversary in the towers,
-    and a label classifier that is never trained. `reference_demo` does as it does, to compare.
-
-    Attributes:
-      system: "acmr".
-      triplet_weight: α of equation 6; the paper searches it, per data set, in [0.01, 100].
-      margin: μ of equations 4 and 5.
-      push_weight: λ of equations 4 and 5.
-      weight_norms: factor of the sum of the Frobenius norms of the towers' matrices
-        (equation 7, where it is 1 beside sums over the batch, which are means here).
-      tasks: the label classifier, with β as its weight, and the modality adversary.
-      reference_demo: the released code's behaviour on features, for tests alone: ``triplet`` is
-        `batch_hinge`, with its own margin and weight and the negatives that are hardest by raw
-        features; the adversary gives the towers no gradient; the label classifier stays as it
-        was initialised. There, the label classifier weighs 100.
-    """
-
-    system: Literal["acmr"] = "acmr"
-    triplet_weight: NonNegativeFloat = 1.0
-    margin: PositiveFloat = 1.0
-    push_weight: NonNegativeFloat = 0.05
-    weight_norms: NonNegativeFloat = 0.0
-    tasks: tuple[TaskConfig, ...] = (
-        LabelClassifierConfig(),
-        ModalityAdversaryConfig(),
-    )
-    reference_demo: bool = False
-
-    @model_validator(mode="after")
-    def _demo_has_features(self) -> ACMRConfig:
-        if self.reference_demo and {self.image.kind, self.text.kind} != {"features"}:
-            raise ValueError("reference_demo needs features on both sides")
-        return self
-
-    @property
-    def learns_from_labels(self) -> bool:
-        """Always."""
-        return True
+from vl_models.models.base_config import require_labels
+from vl_models.models.common_space import CommonSpace
+from vl_models.tasks.modality_adversary import ModalityAdversary
 
 
 class ACMR(CommonSpace):
@@ -77,12 +31,12 @@ class ACMR(CommonSpace):
     config: ACMRConfig
 
     def __init__(self, config: ACMRConfig) -> None:
-        require_labels(config)
+        require_labels(config.system, config.num_labels)
         super().__init__(config)
         if config.reference_demo:
             self._disarm()
 
-    def system_losses(self, batch: Batch, outputs: Outputs) -> dict[str, tf.Tensor]:
+    def own_losses(self, batch: Batch, outputs: Outputs) -> dict[str, tf.Tensor]:
         """``triplet`` and ``weight_norms``; nothing if a modality is absent."""
         if not {"image_vector", "text_vector"} <= outputs.keys():
             return {}

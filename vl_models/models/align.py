@@ -6,44 +6,16 @@ Supervision".
 
 from __future__ import annotations
 
-from typing import Literal
-
-import keras
 import tensorflow as tf
-from pydantic import Field, PositiveFloat
 
 from vl_models.layers.divisor_temperature import DivisorTemperature
 from vl_models.layers.projection import UnitNorm
-from vl_models.models.base import Batch
-from vl_models.models.contrastive import ContrastiveConfig, ContrastiveDualEncoder
+from vl_models.models.align_config import ALIGNConfig
+from vl_models.models.base import Batch, Outputs
+from vl_models.models.clip import CLIP
 
 
-class ALIGNConfig(ContrastiveConfig):
-    """Configuration of `ALIGN`.
-
-    Published: an EfficientNet whose pooled width is the embedding's, BERT's first token and
-    one linear layer behind it (``text: {…, pooling: cls}``), temperature and smoothing as
-    here, a sum of the two directions.
-
-    Attributes:
-      system: "align".
-      initial_temperature: σ, which divides the cosines.
-      maximum_scale: 1 / lower bound of σ.
-      label_smoothing: the paper's 0.1.
-      project_image: whether the image side has a projection, too; without it, the pooled
-        width of the image encoder must be ``embedding_dim``.
-      direction_sum: sum of the two directions (the paper's formula) or their mean.
-    """
-
-    system: Literal["align"] = "align"
-    initial_temperature: PositiveFloat = 1.0
-    maximum_scale: PositiveFloat = 1e3
-    label_smoothing: float = Field(default=0.1, ge=0.0, lt=1.0)
-    project_image: bool = False
-    direction_sum: bool = True
-
-
-class ALIGN(ContrastiveDualEncoder):
+class ALIGN(CLIP):
     """The loss of section 3.2 (equations 1 and 2) on the global batch.
 
     Raises:
@@ -52,6 +24,19 @@ class ALIGN(ContrastiveDualEncoder):
     """
 
     config: ALIGNConfig
+
+    def __init__(self, config: ALIGNConfig) -> None:
+        unit_norm = UnitNorm(dtype=config.precision, name="image_projection")
+        super().__init__(
+            config,
+            temperature=DivisorTemperature(
+                config.initial_temperature,
+                1.0 / config.maximum_scale,
+                dtype="float32",
+                name="temperature",
+            ),
+            image_projection=None if config.project_image else unit_norm,
+        )
 
     def build(self) -> None:
         """Create every variable; a second call changes nothing."""
@@ -65,23 +50,8 @@ class ALIGN(ContrastiveDualEncoder):
                     f"Received: embedding_dim={self.config.embedding_dim}"
                 )
 
-    def pair_losses(
-        self, batch: Batch, image_embedding: tf.Tensor, text_embedding: tf.Tensor
-    ) -> dict[str, tf.Tensor]:
+    def own_losses(self, batch: Batch, outputs: Outputs) -> dict[str, tf.Tensor]:
         """``contrastive``, the sum (or the mean) of both directions."""
-        losses = super().pair_losses(batch, image_embedding, text_embedding)
+        losses = super().own_losses(batch, outputs)
         factor = 2.0 if self.config.direction_sum else 1.0
         return {name: factor * loss for name, loss in losses.items()}
-
-    def _projection(self, name: str) -> keras.layers.Layer:
-        if name == "image_projection" and not self.config.project_image:
-            return UnitNorm(dtype=self.config.precision, name=name)
-        return super()._projection(name)
-
-    def _make_temperature(self, config: ContrastiveConfig) -> DivisorTemperature:
-        return DivisorTemperature(
-            config.initial_temperature,
-            1.0 / config.maximum_scale,
-            dtype="float32",
-            name="temperature",
-        )

@@ -119,7 +119,7 @@ class VisionLanguageModel(LayerOwner, abc.ABC):
         for task in self.tasks:
             task.after_update()
 
-    def after_warm_start(self, loaded: Collection[str]) -> None:  # noqa: B027
+    def after_warm_start(self, loaded: Collection[str]) -> None:
         """Bring copies of weights up to date; ``loaded`` are the paths that got new values."""
 
     def scalars(self) -> dict[str, tf.Tensor]:
@@ -137,7 +137,7 @@ class VisionLanguageModel(LayerOwner, abc.ABC):
         """
         return ()
 
-    def adapt(self, statistics: Mapping[str, tuple[Any, Any]]) -> None:  # noqa: B027
+    def adapt(self, statistics: Mapping[str, tuple[Any, Any]]) -> None:
         """Let encoders of features standardise their input.
 
         Args:

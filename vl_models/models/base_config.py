@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import ClassVar, Self
 
 from pydantic import Field, PositiveInt
 
 from vl_models.data_facts import DataFacts
+from vl_models.errors import UserError
 from vl_models.precision import Precision
 from vl_models.strict_config import StrictConfig
 
@@ -21,7 +22,14 @@ class ModelConfig(StrictConfig):
       vocabulary_size: number of token ids; the trainer sets it to that of the vocabulary.
       precision: dtype policy of the towers; embeddings and losses are float32 always. "auto"
         is what the machine is made for, see `resolve_precision`.
+      OWN_LOSSES: names of the system's losses, without those of its tasks.
+      NEEDS_LABELS: whether the system learns nothing from data without labels.
+      LEARNS_UNPAIRED: whether it learns something from batches of one modality alone.
     """
+
+    OWN_LOSSES: ClassVar[tuple[str, ...]] = ()
+    NEEDS_LABELS: ClassVar[bool] = False
+    LEARNS_UNPAIRED: ClassVar[bool] = False
 
     system: str
     image_size: PositiveInt = 64
@@ -36,8 +44,8 @@ class ModelConfig(StrictConfig):
 
     @property
     def loss_names(self) -> tuple[str, ...]:
-        """Names of all losses that the system may have; a batch without their input lacks some."""
-        raise NotImplementedError(f"{type(self).__name__} does not name its losses")
+        """Names of all losses that it may have; a batch without their input lacks some."""
+        return self.OWN_LOSSES
 
     @property
     def reads_features(self) -> bool:
@@ -47,12 +55,7 @@ class ModelConfig(StrictConfig):
     @property
     def learns_from_labels(self) -> bool:
         """Whether batches must hold ``label``."""
-        return False
-
-    @property
-    def learns_unpaired(self) -> bool:
-        """Whether there is something to learn from batches of one modality alone."""
-        return False
+        return self.NEEDS_LABELS
 
     def completed(self, facts: DataFacts) -> Self:
         """The configuration with what is the data's.
@@ -65,3 +68,17 @@ class ModelConfig(StrictConfig):
     def with_values(self, **values: object) -> Self:
         """The configuration with other values, validated like those of a file."""
         return type(self).model_validate({**dict(self), **values})
+
+
+def require_labels(system: str, num_labels: int | None) -> int:
+    """The number of classes that a system needs.
+
+    Raises:
+      UserError: the data have none.
+    """
+    if num_labels is None:
+        raise UserError(
+            f"System '{system}' learns from classes, and the data have none (label ids). "
+            "Give the data labels, or take a system that needs none, for example 'ucal'."
+        )
+    return num_labels

@@ -5,62 +5,19 @@ Zhen et al., "Deep Supervised Cross-Modal Retrieval".
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
-
-import keras
 import tensorflow as tf
-from pydantic import NonNegativeFloat, PositiveInt
 
 from vl_models.distribution import all_gather, global_mean
-from vl_models.encoders.factory import FeatureEncoderConfig, ImageEncoderConfig, TextEncoderConfig
 from vl_models.layers.classifier import Classifier
 from vl_models.losses.distances import distances
+from vl_models.losses.labels import labels_of, shares_label
 from vl_models.losses.pair_likelihood import half_cosine, pair_likelihood
-from vl_models.losses.same_class import shares_label
 from vl_models.models.base import Batch, Outputs
-from vl_models.models.common_space import (
-    CommonSpace,
-    CommonSpaceConfig,
-    paired_vectors,
-    require_labels,
-)
-from vl_models.tasks.label_classifier import labels_of
+from vl_models.models.base_config import require_labels
+from vl_models.models.common_space import CommonSpace, paired_vectors
+from vl_models.models.dscmr_config import DSCMRConfig
 
 _LEAST = 1e-6
-
-
-class DSCMRConfig(CommonSpaceConfig):
-    """Configuration of `DSCMR`; the defaults are the released code's.
-
-    Attributes:
-      system: "dscmr".
-      likelihood_weight: λ of the objective J = J1 + λ J2 + η J3.
-      pair_weight: η.
-    """
-
-    system: Literal["dscmr"] = "dscmr"
-    embedding_dim: PositiveInt = 1024
-    image: ImageEncoderConfig = FeatureEncoderConfig(
-        kind="features", hidden_widths=(2048,), activation="relu"
-    )
-    text: TextEncoderConfig = FeatureEncoderConfig(
-        kind="features", hidden_widths=(2048,), activation="relu"
-    )
-    vector_activation: Literal["tanh", "linear"] = "linear"
-    shared_projection: bool = True
-    likelihood_weight: NonNegativeFloat = 1e-3
-    pair_weight: NonNegativeFloat = 1e-1
-
-    @property
-    def learns_from_labels(self) -> bool:
-        """Always."""
-        return True
-
-    @property
-    def classifies(self) -> bool:
-        """Always."""
-        return True
 
 
 class DSCMR(CommonSpace):
@@ -75,14 +32,9 @@ class DSCMR(CommonSpace):
     config: DSCMRConfig
 
     def __init__(self, config: DSCMRConfig) -> None:
-        classes = require_labels(config)
+        classes = require_labels(config.system, config.num_labels)
         super().__init__(config)
         self.class_scores = Classifier(classes, dtype="float32", name="class_scores")
-
-    @property
-    def layers(self) -> Sequence[keras.layers.Layer]:
-        """Towers, tasks and the classifier of both modalities."""
-        return (*super().layers, self.class_scores)
 
     def build(self) -> None:
         """Create every variable; a second call changes nothing."""
@@ -101,7 +53,7 @@ class DSCMR(CommonSpace):
             return super().class_values(side, vector)
         return tf.nn.relu(self.class_scores(vector)) + _LEAST
 
-    def system_losses(self, batch: Batch, outputs: Outputs) -> dict[str, tf.Tensor]:
+    def own_losses(self, batch: Batch, outputs: Outputs) -> dict[str, tf.Tensor]:
         """``label_distance``, ``likelihood`` and ``pair_distance``, weighed; nothing alone."""
         pairs = paired_vectors(outputs)
         if pairs is None:

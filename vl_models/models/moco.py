@@ -6,15 +6,12 @@ al., "Improved Baselines with Momentum Contrastive Learning" (v2).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from typing import Any, Literal
+from collections.abc import Collection
 
-import keras
 import tensorflow as tf
-from pydantic import Field, PositiveFloat, PositiveInt
 
 from vl_models.distribution import all_gather, global_mean
-from vl_models.encoders.factory import ImageEncoderConfig, ViTConfig, build_image_encoder
+from vl_models.encoders.factory import build_image_encoder
 from vl_models.encoders.towers import encode_images
 from vl_models.layers.feature_queue import FeatureQueue
 from vl_models.layers.momentum_encoder import MomentumEncoder
@@ -26,32 +23,7 @@ from vl_models.layers.shuffled_batch import (
 )
 from vl_models.losses.queue import Negatives, queue_cross_entropy, queue_logits
 from vl_models.models.base import Batch, Outputs, VisionLanguageModel
-from vl_models.models.momentum_contrast import MomentumContrastConfig
-
-
-class MoCoConfig(MomentumContrastConfig):
-    """Configuration of `MoCo`.
-
-    The defaults are v2's; v1 has ``head: linear`` and ``temperature: 0.07``. Augmentation is
-    the input's: ``views: 2`` and ``augmentation: moco_v1`` or ``moco_v2``.
-
-    Attributes:
-      embedding_dim: D, the width of the embedding.
-      image: the image encoder.
-      head: "linear" (v1) or "mlp" (v2), of both encoders.
-    """
-
-    system: Literal["moco"] = "moco"
-    embedding_dim: PositiveInt = 128
-    image: ImageEncoderConfig = ViTConfig(kind="vit")
-    head: Literal["linear", "mlp"] = "mlp"
-    momentum: float = Field(default=0.999, ge=0.0, le=1.0)
-    temperature: PositiveFloat = 0.2
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """Two views of one image."""
-        return "image", "image_2"
+from vl_models.models.moco_config import MoCoConfig
 
 
 class MoCo(VisionLanguageModel):
@@ -67,15 +39,16 @@ class MoCo(VisionLanguageModel):
     config: MoCoConfig
 
     def __init__(self, config: MoCoConfig) -> None:
-        self.config = config
-        self.image_encoder = build_image_encoder(config.image, "image_encoder", config.precision)
-        self.image_projection = ProjectionHead(
+        super().__init__(config)
+        image_encoder = build_image_encoder(config.image, "image_encoder", config.precision)
+        image_projection = ProjectionHead(
             config.embedding_dim,
             hidden_layer=config.head == "mlp",
             dtype=config.precision,
             name="image_projection",
         )
-        self.momentum_image = MomentumEncoder(self._query_layers, config.momentum)
+        self.image_layers = (image_encoder, image_projection)
+        self.momentum_image = MomentumEncoder(self.image_layers, config.momentum)
         self.queue = FeatureQueue(
             config.queue_size,
             config.embedding_dim,
@@ -85,52 +58,30 @@ class MoCo(VisionLanguageModel):
         )
         self._has_batch_statistics = False
 
-    @property
-    def layers(self) -> Sequence[keras.layers.Layer]:
-        """The tower, its momentum encoder and the queue."""
-        return (*self._query_layers, *self.momentum_image.layers, self.queue)
-
     def build(self) -> None:
         """Create every variable; a second call changes nothing."""
         if self.queue.built:
             return
         size = self.config.image_size
         self.encode_image({"image": tf.zeros([1, size, size, 3], tf.uint8)})
-        self._has_batch_statistics = has_batch_statistics(self._query_layers)
+        self._has_batch_statistics = has_batch_statistics(self.image_layers)
         self.momentum_image.build()
         self.queue.build()
 
-    def forward(self, batch: Batch, training: bool) -> Outputs:
+    def encode(self, batch: Batch, training: bool) -> Outputs:
         """Embed the queries and, if there is a second view, the keys.
 
         Returns:
           ``image_embedding`` and ``image_2_key_embedding``, unit-norm float32 [B, D] of this
           replica; the latter without gradient.
         """
-        config = self.config
-
-        def encode(layers: Sequence[keras.layers.Layer], images: tf.Tensor) -> tf.Tensor:
-            return encode_images(layers, images, training)
-
-        groups = config.virtual_devices if self._has_batch_statistics else 1
-        outputs = {
-            "image_embedding": encode_in_groups(
-                lambda images: encode(self._query_layers, images), batch["image"], groups
-            )
-        }
+        outputs = {"image_embedding": self._embed(batch, training)}
         if "image_2" in batch:
-
-            def encode_keys(images: tf.Tensor) -> tf.Tensor:
-                return tf.stop_gradient(encode(self.momentum_image.layers, images))
-
-            if self._has_batch_statistics:
-                keys = encode_shuffled(encode_keys, batch["image_2"], batch["seed"], groups)
-            else:
-                keys = encode_keys(batch["image_2"])
-            outputs["image_2_key_embedding"] = keys
+            keys = self._embed_keys({**batch, "image": batch["image_2"]}, training)
+            outputs["image_2_key_embedding"] = tf.stop_gradient(keys)
         return outputs
 
-    def losses(self, batch: Batch, outputs: Outputs) -> dict[str, tf.Tensor]:
+    def own_losses(self, batch: Batch, outputs: Outputs) -> dict[str, tf.Tensor]:
         """``contrastive``: algorithm 1's cross-entropy; nothing without a second view."""
         if "image_2_key_embedding" not in outputs:
             return {}
@@ -147,6 +98,7 @@ class MoCo(VisionLanguageModel):
 
     def after_step(self, batch: Batch, outputs: Outputs) -> None:
         """Put the keys of the global batch into the queue."""
+        super().after_step(batch, outputs)
         if "image_2_key_embedding" not in outputs:
             return
         image_id_hash = batch.get("image_id_hash")
@@ -158,6 +110,7 @@ class MoCo(VisionLanguageModel):
 
     def after_update(self) -> None:
         """Move the momentum encoder towards the tower."""
+        super().after_update()
         self.momentum_image.update()
 
     def after_warm_start(self, loaded: Collection[str]) -> None:
@@ -167,6 +120,7 @@ class MoCo(VisionLanguageModel):
     def scalars(self) -> dict[str, tf.Tensor]:
         """Temperature, momentum, age of the oldest entry in forward passes, filled share."""
         return {
+            **super().scalars(),
             "temperature": tf.constant(self.config.temperature),
             "momentum": tf.constant(self.config.momentum),
             **self.queue.scalars(),
@@ -174,12 +128,26 @@ class MoCo(VisionLanguageModel):
 
     def encode_image(self, batch: Batch) -> tf.Tensor:
         """Image embeddings, unit-norm float32 [B, D]."""
-        return encode_images(self._query_layers, batch["image"], training=False)
+        return encode_images(self.image_layers, batch, training=False)
 
-    def get_config(self) -> dict[str, Any]:
-        """The configuration as plain values."""
-        return self.config.model_dump(mode="json")
+    def _embed(self, batch: Batch, training: bool) -> tf.Tensor:
+        """Queries [B, D]; batch statistics are those of virtual devices."""
+        if not self._has_batch_statistics:
+            return encode_images(self.image_layers, batch, training)
+        return encode_in_groups(
+            lambda images: encode_images(self.image_layers, {"image": images}, training),
+            batch["image"],
+            self.config.virtual_devices,
+        )
 
-    @property
-    def _query_layers(self) -> tuple[keras.layers.Layer, ...]:
-        return self.image_encoder, self.image_projection
+    def _embed_keys(self, batch: Batch, training: bool) -> tf.Tensor:
+        """Keys [B, D]; batch statistics are those of shuffled rows (section 3.3)."""
+        layers = self.momentum_image.layers
+        if not self._has_batch_statistics:
+            return encode_images(layers, batch, training)
+        return encode_shuffled(
+            lambda images: encode_images(layers, {"image": images}, training),
+            batch["image"],
+            batch["seed"],
+            self.config.virtual_devices,
+        )

@@ -1,44 +1,50 @@
-"""Systems by name: a new one is its file in this folder and one line here."""
+"""Systems by name: a new one is its files in this folder and one line here.
+
+Reading a configuration imports no Keras; making a model imports that of its system alone.
+"""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 import pydantic
 
 from vl_models.errors import UserError
-from vl_models.models.acmr import ACMR, ACMRConfig
-from vl_models.models.align import ALIGN, ALIGNConfig
-from vl_models.models.base import ModelConfig, VisionLanguageModel
-from vl_models.models.clip import CLIP, CLIPConfig
-from vl_models.models.dscmr import DSCMR, DSCMRConfig
-from vl_models.models.moco import MoCo, MoCoConfig
-from vl_models.models.prefix_conditioning import PrefixConditioning, PrefixConditioningConfig
-from vl_models.models.siglip import SigLIP, SigLIPConfig
-from vl_models.models.ssah import SSAH, SSAHConfig
-from vl_models.models.tfnh import TFNH, TFNHConfig
-from vl_models.models.ucal import UCAL, UCALConfig
-from vl_models.models.unicl import UniCL, UniCLConfig
-from vl_models.models.wenlan import WenLan, WenLanConfig
+from vl_models.models.base_config import ModelConfig
 from vl_models.precision import resolve_precision
 from vl_models.strict_config import explain_validation_error
 
-SYSTEMS: dict[str, tuple[type[ModelConfig], Callable[[Any], VisionLanguageModel]]] = {
-    "acmr": (ACMRConfig, ACMR),
-    "align": (ALIGNConfig, ALIGN),
-    "clip": (CLIPConfig, CLIP),
-    "dscmr": (DSCMRConfig, DSCMR),
-    "moco": (MoCoConfig, MoCo),
-    "prefix_conditioning": (PrefixConditioningConfig, PrefixConditioning),
-    "siglip": (SigLIPConfig, SigLIP),
-    "ssah": (SSAHConfig, SSAH),
-    "tfnh": (TFNHConfig, TFNH),
-    "ucal": (UCALConfig, UCAL),
-    "unicl": (UniCLConfig, UniCL),
-    "wenlan": (WenLanConfig, WenLan),
+if TYPE_CHECKING:
+    from vl_models.models.base import VisionLanguageModel
+
+# Name → class. Its module has the system's name, that of its configuration ends in _config.
+SYSTEMS = {
+    "acmr": "ACMR",
+    "align": "ALIGN",
+    "clip": "CLIP",
+    "dscmr": "DSCMR",
+    "moco": "MoCo",
+    "prefix_conditioning": "PrefixConditioning",
+    "siglip": "SigLIP",
+    "ssah": "SSAH",
+    "tfnh": "TFNH",
+    "ucal": "UCAL",
+    "unicl": "UniCL",
+    "wenlan": "WenLan",
 }
+
+
+def config_class(system: str) -> type[ModelConfig]:
+    """The class of a system's configuration."""
+    return getattr(import_module(f"{__package__}.{system}_config"), f"{SYSTEMS[system]}Config")
+
+
+def model_class(system: str) -> type[VisionLanguageModel]:
+    """The class of a system."""
+    return getattr(import_module(f"{__package__}.{system}"), SYSTEMS[system])
 
 
 def model_config_from_dict(values: Mapping[str, Any], where: str = "model") -> ModelConfig:
@@ -58,11 +64,11 @@ def model_config_from_dict(values: Mapping[str, Any], where: str = "model") -> M
             f"{where}: Key 'system' must be one of {', '.join(sorted(SYSTEMS))}; did you mean "
             f"'{nearest}'? Received: system={system!r}."
         )
-    config_class = SYSTEMS[system][0]
+    kind = config_class(system)
     try:
-        return config_class.model_validate(dict(values))
+        return kind.model_validate(dict(values))
     except pydantic.ValidationError as error:
-        raise UserError(explain_validation_error(error, where, config_class)) from error
+        raise UserError(explain_validation_error(error, where, kind)) from error
 
 
 def create_model(config: ModelConfig) -> VisionLanguageModel:
@@ -74,13 +80,13 @@ def create_model(config: ModelConfig) -> VisionLanguageModel:
     Raises:
       ValueError: if the configuration belongs to no system.
     """
-    for config_class, model_class in SYSTEMS.values():
-        if type(config) is config_class:
-            precision = resolve_precision(config.precision)
-            return model_class(config.model_copy(update={"precision": precision}))
-    raise ValueError(
-        f"`config` must be the configuration of a system. Received: {type(config).__name__}"
-    )
+    system = getattr(config, "system", None)
+    if system not in SYSTEMS or type(config) is not config_class(system):
+        raise ValueError(
+            f"`config` must be the configuration of a system. Received: {type(config).__name__}"
+        )
+    precision = resolve_precision(config.precision)
+    return model_class(system)(config.model_copy(update={"precision": precision}))
 
 
 def build_model(config: ModelConfig) -> VisionLanguageModel:

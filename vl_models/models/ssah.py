@@ -7,95 +7,37 @@ reaches the networks; here both are as the paper has them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
+import functools
 
 import keras
 import tensorflow as tf
-from pydantic import NonNegativeFloat, PositiveInt, field_validator
 
 from vl_models.distribution import all_gather, global_mean
-from vl_models.encoders.factory import (
-    FeatureEncoderConfig,
-    ImageEncoderConfig,
-    TextEncoderConfig,
-)
 from vl_models.encoders.towers import (
     image_input,
     run_image_encoder,
     run_text_encoder,
     text_input,
 )
-from vl_models.hashing import direction, pack, sign
+from vl_models.hashing import direction, sign
 from vl_models.layers.classifier import Classifier
 from vl_models.layers.labelled_bank import LabelledBank
 from vl_models.layers.unnormalized_projection import UnnormalizedProjection
+from vl_models.losses.labels import labels_of, shares_label
 from vl_models.losses.pair_likelihood import half_product, pair_likelihood
-from vl_models.losses.same_class import shares_label
 from vl_models.models.base import Batch, Outputs
-from vl_models.models.common_space import require_labels
-from vl_models.models.dual_encoder import DualEncoder, DualEncoderConfig
-from vl_models.tasks.label_classifier import labels_of
+from vl_models.models.base_config import require_labels
+from vl_models.models.dual_encoder import DualEncoder
+from vl_models.models.hashing import IMAGE, TEXT, Hashes
+from vl_models.models.ssah_config import SSAHConfig
 
-LABEL, IMAGE, TEXT = "label", "image", "text"
+LABEL = "label"
 
 # Products of features start near 0, as with the published initialisation.
 _STDDEV = 0.01
 
 
-class SSAHConfig(DualEncoderConfig):
-    """Configuration of `SSAH`.
-
-    Attributes:
-      system: "ssah".
-      embedding_dim: c, bits of the codes; a multiple of 8.
-      feature_dim: S, width of the semantic features.
-      label_hidden_width: width of the label network's hidden layer.
-      image: before the image network's semantic features.
-      text: before the text network's.
-      bank_size: rows of the memory banks; best as many as the train split has.
-      feature_weight: α, of the likelihood of the features (J1).
-      hash_weight: γ, of that of the codes (J2).
-      quantization_weight: β (J3).
-      label_weight: η (J4).
-      adversarial_weight: δ.
-      balance_pairs: whether pairs of one class weigh as much in J1 and J2 as all others. The
-        paper's sums are dominated by pairs of different classes: with C of them, by C - 1 to 1,
-        which drives features to 0, where rectified units stay.
-    """
-
-    system: Literal["ssah"] = "ssah"
-    embedding_dim: PositiveInt = 64
-    feature_dim: PositiveInt = 512
-    label_hidden_width: PositiveInt = 512
-    image: ImageEncoderConfig = FeatureEncoderConfig(
-        kind="features", hidden_widths=(1024,), activation="relu"
-    )
-    text: TextEncoderConfig = FeatureEncoderConfig(
-        kind="features", hidden_widths=(1024,), activation="relu"
-    )
-    bank_size: PositiveInt = 2048
-    feature_weight: NonNegativeFloat = 1.0
-    hash_weight: NonNegativeFloat = 1.0
-    quantization_weight: NonNegativeFloat = 0.1
-    label_weight: NonNegativeFloat = 1.0
-    adversarial_weight: NonNegativeFloat = 1.0
-    balance_pairs: bool = True
-
-    @field_validator("embedding_dim")
-    @classmethod
-    def _whole_bytes(cls, bits: int) -> int:
-        if bits % 8:
-            raise ValueError("bits of a hash code come in bytes: a multiple of 8")
-        return bits
-
-    @property
-    def learns_from_labels(self) -> bool:
-        """Always."""
-        return True
-
-
-class SSAH(DualEncoder):
+class SSAH(Hashes, DualEncoder):
     """Label network, image network, text network, and two discriminators.
 
     Each network gives semantic features, a hash layer (tanh) and label scores. Losses are one
@@ -109,8 +51,11 @@ class SSAH(DualEncoder):
     config: SSAHConfig
 
     def __init__(self, config: SSAHConfig) -> None:
-        classes = require_labels(config)
-        super().__init__(config)
+        classes = require_labels(config.system, config.num_labels)
+        hash_layer = functools.partial(
+            UnnormalizedProjection, config.embedding_dim, "tanh", dtype="float32"
+        )
+        super().__init__(config, projection=hash_layer)
         self.label_encoder = Classifier(
             config.feature_dim,
             (config.label_hidden_width,),
@@ -124,9 +69,7 @@ class SSAH(DualEncoder):
             )
             for side in (IMAGE, TEXT)
         }
-        self.label_hash = UnnormalizedProjection(
-            config.embedding_dim, "tanh", dtype="float32", name="label_hash"
-        )
+        self.label_hash = hash_layer(name="label_hash")
         self.scores = {
             side: Classifier(classes, dtype="float32", name=f"{side}_scores")
             for side in (LABEL, IMAGE, TEXT)
@@ -140,25 +83,12 @@ class SSAH(DualEncoder):
             config.bank_size, widths, classes, dtype="float32", name="label_bank"
         )
 
-    @property
-    def layers(self) -> Sequence[keras.layers.Layer]:
-        """The three networks, the discriminators and the bank."""
-        return (
-            *super().layers,
-            self.label_encoder,
-            self.label_hash,
-            *self.features.values(),
-            *self.scores.values(),
-            *self.discriminators.values(),
-            self.bank,
-        )
-
     def build(self) -> None:
         """Create every variable; a second call changes nothing."""
-        if self._built:
+        if self.bank.built:
             return
         width = self.config.feature_dim
-        self.label_encoder.build((None, require_labels(self.config)))
+        self.label_encoder.build((None, require_labels(self.config.system, self.config.num_labels)))
         layers: list[keras.layers.Layer] = [
             self.label_hash,
             *self.scores.values(),
@@ -168,7 +98,7 @@ class SSAH(DualEncoder):
             layer.build((None, width))
         super().build()
 
-    def forward(self, batch: Batch, training: bool) -> Outputs:
+    def encode(self, batch: Batch, training: bool) -> Outputs:
         """Features, codes and label scores of what the batch holds.
 
         Returns:
@@ -186,7 +116,7 @@ class SSAH(DualEncoder):
             outputs |= self._outputs(LABEL, features)
         return outputs
 
-    def system_losses(self, batch: Batch, outputs: Outputs) -> dict[str, tf.Tensor]:
+    def own_losses(self, batch: Batch, outputs: Outputs) -> dict[str, tf.Tensor]:
         """``label_network``, ``image_network``, ``text_network`` and ``discriminators``."""
         if "label_features" not in outputs:
             return {}
@@ -233,24 +163,18 @@ class SSAH(DualEncoder):
                 }
             )
 
-    def encode_image(self, batch: Batch) -> tf.Tensor:
-        """Directions of the codes, unit-norm float32 [B, c]."""
-        return direction(self._code(IMAGE, batch))
+    def code(self, side: str, batch: Batch) -> tf.Tensor:
+        """See `Hashes.code`."""
+        embed = self.embed_image if side == IMAGE else self.embed_text
+        return embed(batch, training=False)
 
-    def encode_text(self, batch: Batch) -> tf.Tensor:
-        """Directions of the codes, unit-norm float32 [B·n, c]."""
-        return direction(self._code(TEXT, batch))
+    def embed_image(self, batch: Batch, training: bool) -> tf.Tensor:
+        """Relaxed codes of the images, [B, c]."""
+        return self._hash_layer(IMAGE)(self._features(IMAGE, batch, training))
 
-    def hash_image(self, batch: Batch) -> tf.Tensor:
-        """Packed codes, uint8 [B, c / 8]; see `vl_models.hashing.pack`."""
-        return pack(self._code(IMAGE, batch))
-
-    def hash_text(self, batch: Batch) -> tf.Tensor:
-        """Packed codes, uint8 [B·n, c / 8]."""
-        return pack(self._code(TEXT, batch))
-
-    def _code(self, side: str, batch: Batch) -> tf.Tensor:
-        return self._hash_layer(side)(self._features(side, batch, training=False))
+    def embed_text(self, batch: Batch, training: bool) -> tf.Tensor:
+        """Relaxed codes of the texts, [B·n, c]."""
+        return self._hash_layer(TEXT)(self._features(TEXT, batch, training))
 
     def _features(self, side: str, batch: Batch, training: bool) -> tf.Tensor:
         """Semantic features float32 [B, S] of one side."""
@@ -270,12 +194,10 @@ class SSAH(DualEncoder):
         outputs = {
             f"{side}_features": features,
             f"{side}_code": code,
+            f"{side}_vector": code,  # what tasks read
             f"{side}_scores": self.scores[side](features),
         }
         return outputs if side == LABEL else {**outputs, f"{side}_embedding": direction(code)}
-
-    def _projection(self, name: str) -> keras.layers.Layer:
-        return UnnormalizedProjection(self.config.embedding_dim, "tanh", dtype="float32", name=name)
 
     def _network(
         self,

@@ -5,25 +5,11 @@ Yang et al., "Unified Contrastive Learning in Image-Text-Label Space".
 
 from __future__ import annotations
 
-import math
-from typing import Literal
-
-from pydantic import PositiveFloat
-
-from vl_models.models.contrastive import ContrastiveConfig, ContrastiveDualEncoder
+from vl_models.models.clip import CLIP
+from vl_models.models.unicl_config import UniCLConfig
 
 
-class UniCLConfig(ContrastiveConfig):
-    """Configuration of `UniCL`.
-
-    The initial temperature is that of the released model, whose log-scale starts at 1.
-    """
-
-    system: Literal["unicl"] = "unicl"
-    initial_temperature: PositiveFloat = math.exp(-1.0)
-
-
-class UniCL(ContrastiveDualEncoder):
+class UniCL(CLIP):
     """The bidirectional loss of equation 3, as the mean of its two directions.
 
     A row with ``label_id`` -1 (a query, a caption) matches only itself and its known clicks;
@@ -32,4 +18,3 @@ class UniCL(ContrastiveDualEncoder):
     """
 
     config: UniCLConfig
-    LABELS_MATCH = True

@@ -6,25 +6,19 @@ Fei et al., "Towards artificial general intelligence via a multimodal foundation
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from typing import Literal
+import functools
+from collections.abc import Collection
+from typing import Any
 
 import keras
 import tensorflow as tf
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from vl_models.distribution import all_gather, global_mean
-from vl_models.encoders.towers import (
-    PatchPoolingConfig,
-    TransformerPoolingConfig,
-    encode_images,
-    encode_texts,
-    image_input,
-    image_pooling_layers,
-    text_pooling_layers,
-)
+from vl_models.encoders.config import PatchPoolingConfig, TransformerPoolingConfig
+from vl_models.encoders.towers import encode_images, encode_texts, image_input
 from vl_models.errors import UserError
 from vl_models.layers.momentum_encoder import MomentumEncoder
+from vl_models.layers.multi_scale_patch_pooling import MultiScalePatchPooling
 from vl_models.layers.pair_queues import PairQueues
 from vl_models.layers.projection_head import ProjectionHead
 from vl_models.layers.shuffled_batch import (
@@ -33,6 +27,7 @@ from vl_models.layers.shuffled_batch import (
     has_batch_statistics,
 )
 from vl_models.layers.temperature import Temperature
+from vl_models.layers.transformer_pooling import TransformerPooling
 from vl_models.losses.positives import PairHashes, known_positives, own_pairs
 from vl_models.losses.queue import (
     Negatives,
@@ -41,54 +36,8 @@ from vl_models.losses.queue import (
     queue_logits,
 )
 from vl_models.models.base import Batch, Outputs
-from vl_models.models.dual_encoder import DualEncoder, DualEncoderConfig
-from vl_models.models.momentum_contrast import MomentumContrastConfig
-
-
-class WenLanConfig(MomentumContrastConfig, DualEncoderConfig):
-    """Configuration of `WenLan`.
-
-    Attributes:
-      projection: "mlp" (BriVL's FC-ReLU-FC) or "linear" (CLIP's).
-      patch_pooling: regions of the image encoder's map instead of its pooled vector; needs
-        ``tokens`` that form a square.
-      text_pooling: a transformer over the text encoder's tokens instead of its pooled vector.
-      learn_temperature: whether the temperature is learned, like CLIP's; published: False.
-      maximum_scale: bound of the inverse of a learned temperature.
-      batch_negatives: whether the other keys of the global batch are negatives too, known
-        positives left out; published: False.
-      batch_positives: whether known positives among those keys are targets too, sharing them
-        evenly, instead of being left out; needs ``batch_negatives``. Published: False.
-      neighbours: k of the multi-label form: queue entries among the k nearest of a pair by
-        both modalities are positives too; 0 for none. Needs one text per image.
-      queue_query_hashes: how many query hashes an image in the queue carries: its texts in the
-        batch, then its known clicks.
-      weigh_queries: whether a pair weighs in by its position-debiased clicks.
-      label_smoothing: share of the target spread over all candidates; published: 0.
-    """
-
-    system: Literal["wenlan"] = "wenlan"
-    projection: Literal["mlp", "linear"] = "mlp"
-    patch_pooling: PatchPoolingConfig | None = None
-    text_pooling: TransformerPoolingConfig | None = None
-    learn_temperature: bool = False
-    maximum_scale: PositiveFloat = 100.0
-    batch_negatives: bool = False
-    batch_positives: bool = False
-    neighbours: int = Field(default=0, ge=0)
-    queue_query_hashes: PositiveInt = 16
-    weigh_queries: bool = False
-    label_smoothing: float = Field(default=0.0, ge=0.0, lt=1.0)
-
-    @model_validator(mode="after")
-    def _positives_are_of_the_batch(self) -> WenLanConfig:
-        if self.batch_positives and not (self.batch_negatives and self.mask_known):
-            raise ValueError("batch_positives needs batch_negatives and mask_known")
-        if self.shared_projection:
-            raise ValueError("shared_projection does not go with momentum encoders")
-        if self.batch_positives and self.neighbours:
-            raise ValueError("batch_positives and neighbours exclude each other")
-        return self
+from vl_models.models.dual_encoder import DualEncoder, Layers
+from vl_models.models.wenlan_config import WenLanConfig
 
 
 class WenLan(DualEncoder):
@@ -108,11 +57,14 @@ class WenLan(DualEncoder):
     config: WenLanConfig
 
     def __init__(self, config: WenLanConfig) -> None:
-        super().__init__(config)
-        self._image_pooling = image_pooling_layers(config.patch_pooling, config.precision)
-        self._text_pooling = text_pooling_layers(config.text_pooling, config.precision)
-        self.momentum_image = MomentumEncoder(self._image_layers, config.momentum)
-        self.momentum_text = MomentumEncoder(self._text_layers, config.momentum)
+        head: Any = None
+        if config.projection == "mlp":
+            head = functools.partial(ProjectionHead, config.embedding_dim, dtype=config.precision)
+        super().__init__(config, projection=head)
+        self.image_pooling = _image_pooling(config.patch_pooling, config.precision)
+        self.text_pooling = _text_pooling(config.text_pooling, config.precision)
+        self.momentum_image = MomentumEncoder(self.image_layers, config.momentum)
+        self.momentum_text = MomentumEncoder(self.text_layers, config.momentum)
         self.queues = PairQueues(
             config.queue_size, config.embedding_dim, config.queue_query_hashes, config.warm_up
         )
@@ -127,28 +79,23 @@ class WenLan(DualEncoder):
         self._has_batch_statistics = False
 
     @property
-    def layers(self) -> Sequence[keras.layers.Layer]:
-        """Towers, their momentum encoders, queues, and the temperature if it is learned."""
-        return (
-            *self._image_layers,
-            *self._text_layers,
-            *self.momentum_image.layers,
-            *self.momentum_text.layers,
-            *self.queues.layers,
-            *self.task_layers,
-            *(() if self.temperature is None else (self.temperature,)),
-        )
+    def image_layers(self) -> Layers:
+        """Encoder, pooling of its map's regions if configured, projection."""
+        return self.image_encoder, *self.image_pooling, self.image_projection
+
+    @property
+    def text_layers(self) -> Layers:
+        """Encoder, pooling of its tokens if configured, projection."""
+        return self.text_encoder, *self.text_pooling, self.text_projection
 
     def build(self) -> None:
         """Create every variable; a second call changes nothing."""
-        if self._built:
-            return
         super().build()
-        self._has_batch_statistics = has_batch_statistics(self._image_layers)
+        self._has_batch_statistics = has_batch_statistics(self.image_layers)
         self.momentum_image.build()
         self.momentum_text.build()
 
-    def forward(self, batch: Batch, training: bool) -> Outputs:
+    def encode(self, batch: Batch, training: bool) -> Outputs:
         """Embed what the batch holds; keys only if it holds both modalities.
 
         Returns:
@@ -156,12 +103,12 @@ class WenLan(DualEncoder):
           ``text_key_embedding`` [B·n, D] of this replica, unit-norm float32; the keys without
           gradient.
         """
-        outputs = super().forward(batch, training)
+        outputs = super().encode(batch, training)
         if {"image_embedding", "text_embedding"} <= outputs.keys():
             outputs |= self._embed_keys(batch, training)
         return outputs
 
-    def system_losses(self, batch: Batch, outputs: Outputs) -> dict[str, tf.Tensor]:
+    def own_losses(self, batch: Batch, outputs: Outputs) -> dict[str, tf.Tensor]:
         """``image_to_text`` and ``text_to_image``; nothing if a modality is absent."""
         if not {"image_key_embedding", "text_key_embedding"} <= outputs.keys():
             return {}
@@ -225,6 +172,7 @@ class WenLan(DualEncoder):
 
     def after_update(self) -> None:
         """Bound the temperature, then move the momentum encoders towards the towers."""
+        super().after_update()
         if self.temperature is not None:
             self.temperature.clamp()
         self.momentum_image.update()
@@ -277,43 +225,52 @@ class WenLan(DualEncoder):
             positives = tf.pad(positives, [[0, 0], [0, others]])
         return positives
 
-    def _embed_image(self, batch: Batch, training: bool) -> tf.Tensor:
-        groups = self.config.virtual_devices if training and self._has_batch_statistics else 1
+    def embed_image(self, batch: Batch, training: bool) -> tf.Tensor:
+        """What the image tower makes of a batch, [B, D]; in training by virtual devices."""
+        if not (training and self._has_batch_statistics):
+            return encode_images(self.image_layers, batch, training)
+        key = image_input(self.image_encoder)
         return encode_in_groups(
-            lambda images: encode_images(self._image_layers, images, training),
-            batch[image_input(self.image_encoder)],
-            groups,
+            lambda images: encode_images(self.image_layers, {key: images}, training),
+            batch[key],
+            self.config.virtual_devices,
         )
 
-    def _embed_text(self, batch: Batch, training: bool) -> tf.Tensor:
-        return encode_texts(self._text_layers, batch, training)
-
     def _embed_keys(self, batch: Batch, training: bool) -> Outputs:
-        def encode(images: tf.Tensor) -> tf.Tensor:
-            keys = encode_images(self.momentum_image.layers, images, training)
-            return tf.stop_gradient(keys)
-
-        images = batch[image_input(self.image_encoder)]
+        image_layers = self.momentum_image.layers
         if training and self._has_batch_statistics:
-            groups = self.config.virtual_devices
-            image_keys = encode_shuffled(encode, images, batch["seed"], groups)
+            key = image_input(self.image_encoder)
+            image_keys = encode_shuffled(
+                lambda images: tf.stop_gradient(encode_images(image_layers, {key: images}, True)),
+                batch[key],
+                batch["seed"],
+                self.config.virtual_devices,
+            )
         else:
-            image_keys = encode(images)
+            image_keys = tf.stop_gradient(encode_images(image_layers, batch, training))
         text_keys = encode_texts(self.momentum_text.layers, batch, training)
         return {
             "image_key_embedding": image_keys,
             "text_key_embedding": tf.stop_gradient(text_keys),
         }
 
-    def _projection(self, name: str) -> keras.layers.Layer:
-        if self.config.projection == "linear":
-            return super()._projection(name)
-        return ProjectionHead(self.config.embedding_dim, dtype=self.config.precision, name=name)
 
-    @property
-    def _image_layers(self) -> tuple[keras.layers.Layer, ...]:
-        return self.image_encoder, *self._image_pooling, self.image_projection
+def _image_pooling(config: PatchPoolingConfig | None, dtype: str) -> Layers:
+    """Layers ``image_regions`` and ``image_pooling``; none without a configuration."""
+    if config is None:
+        return ()
+    regions = MultiScalePatchPooling(
+        config.grids, config.samples, dtype=dtype, name="image_regions"
+    )
+    return regions, _transformer_pooling(config, dtype, "image_pooling")
 
-    @property
-    def _text_layers(self) -> tuple[keras.layers.Layer, ...]:
-        return self.text_encoder, *self._text_pooling, self.text_projection
+
+def _text_pooling(config: TransformerPoolingConfig | None, dtype: str) -> Layers:
+    """Layer ``text_pooling``; none without a configuration."""
+    return () if config is None else (_transformer_pooling(config, dtype, "text_pooling"),)
+
+
+def _transformer_pooling(
+    config: TransformerPoolingConfig, dtype: str, name: str
+) -> keras.layers.Layer:
+    return TransformerPooling(config.depth, config.heads, config.mlp_ratio, dtype=dtype, name=name)

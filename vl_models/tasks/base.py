@@ -62,13 +62,13 @@ class Task(LayerOwner, abc.ABC):
     def losses(self, batch: Batch, outputs: Outputs) -> dict[str, tf.Tensor]:
         """Named float32 scalars of the global batch, equal on every replica, already weighed."""
 
-    def before_training(self, instances: int) -> None:  # noqa: B027
+    def before_training(self, instances: int) -> None:
         """See `VisionLanguageModel.before_training`."""
 
-    def after_step(self, batch: Batch, outputs: Outputs) -> None:  # noqa: B027
+    def after_step(self, batch: Batch, outputs: Outputs) -> None:
         """See `VisionLanguageModel.after_step`."""
 
-    def after_update(self) -> None:  # noqa: B027
+    def after_update(self) -> None:
         """See `VisionLanguageModel.after_update`."""
 
     def scalars(self) -> dict[str, tf.Tensor]:

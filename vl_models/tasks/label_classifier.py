@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
-
-import keras
 import tensorflow as tf
-from pydantic import NonNegativeFloat, PositiveInt
 
-from vl_models.errors import UserError
-from vl_models.tasks.config import LabelClassifierConfig
 from vl_models.distribution import global_mean
+from vl_models.errors import UserError
 from vl_models.layers.classifier import Classifier
+from vl_models.losses.labels import label_cross_entropy, labels_of
 from vl_models.models.base import Batch, Outputs
 from vl_models.tasks.base import Task, vectors
+from vl_models.tasks.config import LabelClassifierConfig
 
 
 class LabelClassifier(Task):
@@ -70,25 +66,3 @@ class LabelClassifier(Task):
                 labels = labels_of(batch, vector.shape[0], key)
                 total += global_mean(*label_cross_entropy(classifier(vector), labels))
         return {"label_classifier": self.config.weight * total}
-
-
-def labels_of(batch: Batch, rows: int, key: str = "label") -> tf.Tensor:
-    """Labels of vectors, multi-hot float32 [rows, C]: of the texts of an image those of its row."""
-    label = tf.cast(batch[key], tf.float32)
-    return tf.repeat(label, rows // label.shape[0], axis=0)
-
-
-def label_cross_entropy(scores: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Softmax cross-entropy, the target being spread evenly over a row's labels.
-
-    Args:
-      scores: [B, C].
-      labels: multi-hot float32 [B, C].
-
-    Returns:
-      Loss float32 [B] of each row, and 1 where it has labels, else 0.
-    """
-    number = tf.reduce_sum(labels, axis=1)
-    target = tf.math.divide_no_nan(labels, number[:, None])
-    losses = tf.nn.softmax_cross_entropy_with_logits(target, scores)
-    return losses, tf.cast(number > 0, tf.float32)

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
-
-import keras
 import tensorflow as tf
-from pydantic import NonNegativeFloat, PositiveInt
 
 from vl_models.distribution import global_mean, replica_count
 from vl_models.layers.classifier import Classifier
 from vl_models.layers.gradient_reversal import GradientReversal
 from vl_models.layers.meter import Meter
-from vl_models.layers.reversal_schedule import ReversalSchedule
 from vl_models.losses.modality import IMAGE, TEXT, modality_cross_entropy
 from vl_models.models.base import Batch, Outputs
-from vl_models.tasks.config import ModalityAdversaryConfig
 from vl_models.tasks.base import Task, vectors
+from vl_models.tasks.config import ModalityAdversaryConfig
 
 
 class ModalityAdversary(Task):

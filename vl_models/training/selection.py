@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import keras
 
@@ -44,3 +44,19 @@ def check_frozen(phase: PhaseConfig, variables: Iterable[keras.Variable]) -> Non
     """Raise UserError if a pattern of ``frozen`` matches no variable, naming the nearest path."""
     paths = [variable.path for variable in variables]
     require_matches(phase.frozen, paths, f"Phase '{phase.name}': a pattern of `frozen`")
+
+
+def check_losses(phase: PhaseConfig, loss_names: Collection[str]) -> None:
+    """Refuse weights of losses that the model does not declare.
+
+    A batch may lack a declared loss: images alone have none of pairs.
+
+    Raises:
+      UserError: names the losses that there are.
+    """
+    unknown = sorted(set(phase.losses or ()) - set(loss_names))
+    if unknown:
+        raise UserError(
+            f"Phase '{phase.name}' weighs losses that the model lacks: {', '.join(unknown)}. "
+            f"Losses of this model: {', '.join(sorted(loss_names))}."
+        )

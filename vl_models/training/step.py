@@ -92,7 +92,7 @@ def compile_steps(
       The compiled functions.
 
     Raises:
-      UserError: the phase changes no variable, or names a loss that the model lacks.
+      UserError: the phase changes no variable.
     """
     variables = phase_variables(phase, groups)
     statistics = moving_statistics(model.variables)
@@ -184,16 +184,10 @@ def _compiled(
 
 
 def _of_phase(losses: Mapping[str, tf.Tensor], phase: PhaseConfig) -> dict[str, tf.Tensor]:
-    """The losses that the phase names, or all."""
+    """Those of the batch's losses that the phase names, or all."""
     if phase.losses is None:
         return dict(losses)
-    unknown = sorted(set(phase.losses) - set(losses))
-    if unknown:
-        raise UserError(
-            f"Phase '{phase.name}' weighs losses that the model lacks: {', '.join(unknown)}. "
-            f"Losses of this model: {', '.join(sorted(losses))}."
-        )
-    return {name: losses[name] for name in phase.losses}
+    return {name: losses[name] for name in phase.losses if name in losses}
 
 
 def _gradients(

@@ -25,7 +25,7 @@ from vl_models.training.optimizers import Group, build_groups
 from vl_models.training.phases import StagePlan, plan_stages
 from vl_models.training.run_state import RunState
 from vl_models.training.schedules import learning_rate_factor
-from vl_models.training.selection import check_frozen
+from vl_models.training.selection import check_frozen, check_losses
 from vl_models.training.signals import StopRequest
 from vl_models.training.step import Accumulators, Steps, check_jit, compile_steps
 from vl_models.training.warm_start import warm_start
@@ -110,6 +110,7 @@ class Trainer:
             self._variables = by_path(self.model.variables)
             for stage in stages:
                 for phase in stage.phases:
+                    check_losses(phase, self.model.loss_names)
                     check_frozen(phase, self.model.variables)
             self._groups = self._build_groups()
             trainable = self.model.trainable_variables

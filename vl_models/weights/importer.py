@@ -11,7 +11,7 @@ import numpy as np
 import safetensors.numpy
 
 from vl_models.errors import UserError
-from vl_models.models.base import ModelConfig
+from vl_models.models.base_config import ModelConfig
 from vl_models.models.registry import build_model
 from vl_models.training.patterns import matches
 from vl_models.weights.describe import blocks

@@ -15,7 +15,7 @@ def test_layer_contract(norm, tmp_path):
         {"widths": (8, 16), "blocks": (1, 1), "norm": norm},
         [IMAGES],
         folder=tmp_path,
-        output_shape={"tokens": (2, 4, 16), "pooled": (2, 16)},
+        output_shape={"hidden": (2, 4, 16), "tokens": (2, 4, 16), "pooled": (2, 16)},
     )
 
 

@@ -3,12 +3,8 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from vl_models.encoders.cnn import CNNEncoder
-from vl_models.encoders.factory import (
-    ImageEncoderConfig,
-    TextEncoderConfig,
-    build_image_encoder,
-    build_text_encoder,
-)
+from vl_models.encoders.config import ImageEncoderConfig, TextEncoderConfig
+from vl_models.encoders.factory import build_image_encoder, build_text_encoder
 from vl_models.encoders.keras_hub_backbone import KerasHubTextEncoder
 from vl_models.encoders.text_transformer import TextTransformer
 from vl_models.encoders.vit import ViTEncoder

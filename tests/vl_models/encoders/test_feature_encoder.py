@@ -17,7 +17,7 @@ def test_layer_contract(hidden, tmp_path):
         {"hidden_widths": hidden},
         [INPUTS],
         folder=tmp_path,
-        output_shape={"tokens": (4, 1, width), "pooled": (4, width)},
+        output_shape={"hidden": (4, 1, width), "tokens": (4, 1, width), "pooled": (4, width)},
     )
 
 

@@ -19,7 +19,7 @@ def test_layer_contract(causal, pooling, tmp_path):
         {**SIZES, "causal": causal, "pooling": pooling},
         [IDS, MASK],
         folder=tmp_path,
-        output_shape={"tokens": (2, 6, 8), "pooled": (2, 8)},
+        output_shape={"hidden": (2, 6, 8), "tokens": (2, 6, 8), "pooled": (2, 8)},
     )
 
 

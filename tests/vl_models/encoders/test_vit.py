@@ -15,14 +15,32 @@ def test_layer_contract(pooling, tokens, tmp_path):
         {**SIZES, "pooling": pooling},
         [IMAGES],
         folder=tmp_path,
-        output_shape={"tokens": (2, tokens, 8), "pooled": (2, 8)},
+        output_shape={"hidden": (2, tokens, 8), "tokens": (2, tokens, 8), "pooled": (2, 8)},
     )
 
 
 def test_pooled_output_is_the_normalised_class_token():
     encoder = ViTEncoder(**SIZES)
     outputs = encoder(IMAGES)
-    np.testing.assert_array_equal(outputs["pooled"], encoder.norm_after(outputs["tokens"][:, 0]))
+    np.testing.assert_array_equal(outputs["pooled"], encoder.norm_after(outputs["hidden"][:, 0]))
+    np.testing.assert_array_equal(outputs["tokens"], encoder.norm_after(outputs["hidden"]))
+
+
+def test_embedding_apart_from_blocks():
+    encoder = ViTEncoder(**SIZES)
+    whole = encoder(IMAGES)
+    parts = encoder.encode(encoder.embed(IMAGES))
+    np.testing.assert_array_equal(parts["hidden"], whole["hidden"])
+
+
+def test_paths_are_dropped_by_the_seed_of_the_row():
+    encoder = ViTEncoder(**{**SIZES, "depth": 3}, drop_path=0.5)
+    assert [block.drop_path for block in encoder.blocks] == [0.0, 0.25, 0.5]
+    seeds = np.arange(2 * len(IMAGES), dtype=np.int32).reshape(-1, 2)
+    whole = encoder(IMAGES, seeds=seeds, training=True)["pooled"].numpy()
+    alone = encoder(IMAGES[1:], seeds=seeds[1:], training=True)["pooled"].numpy()
+    np.testing.assert_allclose(alone, whole[1:], rtol=1e-4, atol=1e-5)
+    assert np.abs(whole - encoder(IMAGES)["pooled"]).max() > 1e-3
 
 
 def test_rows_do_not_influence_each_other():

@@ -42,4 +42,28 @@ def test_kernels_of_equal_shape_start_differently():
 def test_dropout_acts_in_training_only():
     block = TransformerBlock(2, dropout=0.5)
     np.testing.assert_array_equal(block(INPUTS), block(INPUTS, training=False))
-    assert np.abs(block(INPUTS, training=True) - block(INPUTS)).max() > 1e-3
+    seeds = np.array([[1, 2], [3, 4]], np.int32)
+    dropped = block(INPUTS, seeds=seeds, training=True)
+    assert np.abs(dropped - block(INPUTS)).max() > 1e-3
+    np.testing.assert_array_equal(block(INPUTS, seeds=seeds, training=True), dropped)
+    with pytest.raises(ValueError, match="Received: seeds=None"):
+        block(INPUTS, training=True)
+
+
+def test_a_dropped_path_leaves_the_row_as_it_is():
+    block = TransformerBlock(2, drop_path=0.999999)
+    seeds = np.array([[1, 2], [3, 4]], np.int32)
+    np.testing.assert_array_equal(block(INPUTS, seeds=seeds, training=True), INPUTS)
+
+
+def test_cross_attention_reads_the_context_that_the_mask_leaves(tmp_path):
+    context = np.random.default_rng(1).normal(size=(2, 3, 8)).astype(np.float32)
+    mask = np.array([[True, True, False], [True, False, False]])
+    block = TransformerBlock(2, cross_attention=True, name="block")
+    one = block(INPUTS, context=context, context_mask=mask)
+    other = np.where(mask[:, :, None], context, 7.0)
+    np.testing.assert_allclose(block(INPUTS, context=other, context_mask=mask), one, atol=1e-5)
+    assert np.abs(block(INPUTS, context=-context, context_mask=mask) - one).max() > 1e-3
+    clone = TransformerBlock.from_config(block.get_config())
+    clone.build((None, 5, 8))
+    assert [v.path for v in clone.variables] == [v.path for v in block.variables]

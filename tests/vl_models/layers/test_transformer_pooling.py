@@ -2,7 +2,8 @@ import numpy as np
 import tensorflow as tf
 
 from tests.harness import run_layer_test
-from vl_models.layers.transformer_pooling import TransformerPooling, masked_mean
+from vl_models.layers.masked_mean import masked_mean
+from vl_models.layers.transformer_pooling import TransformerPooling
 
 VECTORS = np.random.default_rng(0).normal(size=(2, 5, 8)).astype(np.float32)
 MASK = np.array([[True, True, True, False, False], [True] * 5])

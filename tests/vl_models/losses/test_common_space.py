@@ -14,9 +14,9 @@ from vl_models.losses.class_triplet import (
 )
 from vl_models.losses.distances import distances, pairwise_distances
 from vl_models.losses.graph import feature_neighbours, laplacian_penalty
+from vl_models.losses.labels import shares_label
 from vl_models.losses.modality import IMAGE, TEXT, modality_cross_entropy
 from vl_models.losses.pair_likelihood import half_cosine, half_product, pair_likelihood
-from vl_models.losses.same_class import shares_label
 
 
 def arrays(values, *names):

@@ -8,7 +8,7 @@ from tests.vl_models.models.feature_batch import SIDES, feature_batch
 from tests.vl_models.models.test_ucal import gradients
 from vl_models.errors import UserError
 from vl_models.losses.class_triplet import batch_hinge, class_triplet_rows
-from vl_models.models.acmr import ACMRConfig
+from vl_models.models.acmr_config import ACMRConfig
 from vl_models.models.registry import build_model
 
 CONSTANT = {"kind": "modality_adversary", "reversal": {"kind": "constant", "maximum": 1.0}}

@@ -5,7 +5,7 @@ import tensorflow as tf
 from tests.harness import run_model_test
 from tests.vl_models.models.feature_batch import SIDES, feature_batch
 from vl_models.errors import UserError
-from vl_models.models.dscmr import DSCMRConfig
+from vl_models.models.dscmr_config import DSCMRConfig
 from vl_models.models.registry import build_model
 
 WIDE = {side: {**SIDES[side], "hidden_widths": [8]} for side in ("image", "text")}

@@ -1,8 +1,9 @@
 import pytest
 
 from vl_models.errors import UserError
-from vl_models.models.base import ModelConfig
-from vl_models.models.clip import CLIP, CLIPConfig
+from vl_models.models.base_config import ModelConfig
+from vl_models.models.clip import CLIP
+from vl_models.models.clip_config import CLIPConfig
 from vl_models.models.registry import build_model, model_config_from_dict
 
 

@@ -9,7 +9,7 @@ from tests.vl_models.models.test_ucal import gradients
 from vl_models.errors import UserError
 from vl_models.hashing import sign, unpack
 from vl_models.models.registry import build_model
-from vl_models.models.ssah import SSAHConfig
+from vl_models.models.ssah_config import SSAHConfig
 
 SMALL = {"embedding_dim": 8, "feature_dim": 6, "label_hidden_width": 5, "bank_size": 10}
 

@@ -17,7 +17,7 @@ from tests.vl_models.models.test_ucal import gradients
 from vl_models.errors import UserError
 from vl_models.hashing import sign, unpack
 from vl_models.models.registry import build_model
-from vl_models.models.tfnh import TFNHConfig
+from vl_models.models.tfnh_config import TFNHConfig
 
 SMALL = {
     "embedding_dim": 8,

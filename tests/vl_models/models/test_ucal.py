@@ -7,7 +7,7 @@ import tensorflow as tf
 from tests.harness import run_model_test
 from tests.vl_models.models.feature_batch import SIDES, feature_batch
 from vl_models.models.registry import build_model
-from vl_models.models.ucal import UCALConfig
+from vl_models.models.ucal_config import UCALConfig
 
 
 def make(**options):

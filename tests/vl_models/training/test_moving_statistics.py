@@ -21,15 +21,11 @@ class Normalized(tiny.LinearDualEncoder):
         super().__init__()
         self.norm = keras.layers.BatchNormalization(momentum=MOMENTUM, name="norm")
 
-    @property
-    def layers(self):
-        return [*super().layers, self.norm]
-
     def build(self):
         super().build()
         self.norm.build([None, tiny.SIZE * tiny.SIZE * 3])
 
-    def forward(self, batch, training):
+    def encode(self, batch, training):
         pixels = tf.reshape(tf.cast(batch["image"], tf.float32), [-1, tiny.SIZE * tiny.SIZE * 3])
         embedding = tf.math.l2_normalize(self.image_tower(self.norm(pixels, training=training)), 1)
         return {"image": embedding, "text": self.encode_text(batch)}

@@ -8,6 +8,7 @@ from vl_models.errors import UserError
 from vl_models.training.config import OptimizerConfig, PhaseConfig
 from vl_models.training.optimizers import build_groups
 from vl_models.training.schedules import ScheduleConfig
+from vl_models.training.selection import check_losses
 from vl_models.training.step import Accumulators, compile_steps
 
 STOP = tf.constant(0.0)
@@ -146,9 +147,8 @@ def test_a_loss_of_weight_zero_for_a_group_leaves_the_group_alone(strategies):
 
 
 def test_unknown_loss_and_idle_phase_are_errors(strategies):
-    _, steps = build(strategies[1], {"losses": {"itm": 1.0}})
     with pytest.raises(UserError, match=r"lacks: itm\. Losses of this model: adversary, contras"):
-        steps.update(batch(), STOP)
+        check_losses(PhaseConfig(losses={"itm": 1.0}), tiny.LinearDualEncoder.loss_names)
     with pytest.raises(UserError, match=r"changes nothing: .* matches \['decoder/\*'\]"):
         build(strategies[1], {"variables": ["decoder/*"]})
     _, steps = build(

@@ -23,6 +23,9 @@ def tokenize(texts):
 class LinearDualEncoder(VisionLanguageModel):
     """Contrastive loss over linear towers, a label term, a modality head, and one counter."""
 
+    inputs = ("image", "token_ids")
+    loss_names = ("contrastive", "adversary")
+
     def __init__(self, width=8, nan_after=None):
         self.width = width
         self.nan_after = nan_after
@@ -35,10 +38,6 @@ class LinearDualEncoder(VisionLanguageModel):
         )
         self.head = keras.layers.Dense(1, name="modality_head", kernel_initializer=initializer)
         self.temperature = Scalar(name="temperature")
-
-    @property
-    def layers(self):
-        return [self.image_tower, self.text_tower, self.head, self.temperature]
 
     def build(self):
         self.image_tower.build([None, SIZE * SIZE * 3])
@@ -62,10 +61,10 @@ class LinearDualEncoder(VisionLanguageModel):
         pooled = tf.reduce_sum(embedded * mask, axis=1)
         return tf.nn.l2_normalize(pooled, axis=-1)
 
-    def forward(self, batch, training):
+    def encode(self, batch, training):
         return {"image": self.encode_image(batch), "text": self.encode_text(batch)}
 
-    def losses(self, batch, outputs):
+    def own_losses(self, batch, outputs):
         images, texts = all_gather(outputs["image"]), all_gather(outputs["text"])
         per_image = tf.shape(texts)[0] // tf.shape(images)[0]
         logits = self.temperature.scale * tf.matmul(images, texts[::per_image], transpose_b=True)

@@ -1,11 +1,14 @@
-"""What systems with momentum encoders and queues of keys have in common: their options."""
+"""Configuration of what systems with momentum encoders and queues of keys share.
+
+Nothing here imports Keras.
+"""
 
 from __future__ import annotations
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from vl_models.layers.feature_queue import WarmUp
-from vl_models.models.base import ModelConfig
+from vl_models.choices import WarmUp
+from vl_models.models.base_config import ModelConfig
 
 
 class MomentumContrastConfig(ModelConfig):
