@@ -19,13 +19,13 @@ from tfx_pipeline.storage.metadata import check_metadata_url
 from tfx_pipeline.storage.options import check_no_secrets, use_file_system_options
 from tfx_pipeline.storage.uris import check_local, check_place, is_uri
 from tfx_pipeline.tuning.config import TuneConfig
+from vl_models.choices import TokenizerKind
 from vl_models.errors import UserError
 from vl_models.models.base_config import ModelConfig
 from vl_models.models.registry import model_config_from_dict
 from vl_models.strict_config import StrictConfig, explain_validation_error
-from vl_models.text.tokenizer import TokenizerKind
 from vl_models.training.config import TrainConfig
-from vl_models.zero_shot import ZeroShotConfig
+from vl_models.zero_shot_config import ZeroShotConfig
 
 
 class VocabularyConfig(StrictConfig):
@@ -247,8 +247,10 @@ class ExperimentConfig(StrictConfig):
         Raises:
           UserError: it cannot be read, or `beam_pipeline_args` holds credentials.
         """
+        # What is wrong with a local folder is said before Beam is imported.
+        local = None if is_uri(self.data.folder) else DataFolder.load(self.data.folder)
         use_file_system_options(resolve_beam_args(self.beam_pipeline_args))
-        return DataFolder.load(self.data.folder)
+        return local or DataFolder.load(self.data.folder)
 
     def to_yaml(self, *, without: Sequence[str] = ()) -> str:
         """The complete configuration, defaults included, less some keys, such as a.b."""

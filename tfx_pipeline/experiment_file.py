@@ -14,11 +14,26 @@ from vl_models.errors import UserError
 def read_experiment(path: str | Path, overrides: Sequence[str] = ()) -> Any:
     """The values of a YAML file, changed by ``key.sub=value`` overrides; values are YAML, too.
 
+    A file with the key ``base`` says what differs from another one, whose path is relative to
+    its own folder: mappings are merged, everything else is replaced, and so is a mapping of
+    another ``kind``; ``null`` takes a key out.
+
     Raises:
-      UserError: the file is missing, cannot be read or is not YAML; a wrong override.
+      UserError: a file is missing, cannot be read or is not YAML; a base that has a base; a wrong
+        override.
     """
+    values = _read(Path(path))
+    if isinstance(values, dict):  # else there is nothing to change, and no experiment
+        if "base" in values:
+            values = _on_base(Path(path), values)
+        for override in overrides:
+            _apply_override(values, override)
+    return values
+
+
+def _read(path: Path) -> Any:
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise UserError(
             f"{path}: no such configuration file. Experiments are in configs/, "
@@ -26,11 +41,37 @@ def read_experiment(path: str | Path, overrides: Sequence[str] = ()) -> Any:
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read as a YAML file: {error}") from None
-    values = parse(text, str(path)) or {}
-    if isinstance(values, dict):  # else there is nothing to change, and no experiment
-        for override in overrides:
-            _apply_override(values, override)
-    return values
+    return parse(text, str(path)) or {}
+
+
+def _on_base(path: Path, values: dict[str, Any]) -> dict[str, Any]:
+    """The base's values with this file's over them."""
+    values = dict(values)
+    base = values.pop("base")
+    if not isinstance(base, str):
+        raise UserError(f"{path}: base names one file. Received: base={base!r}.")
+    below = _read(path.parent / base)
+    if not isinstance(below, dict) or "base" in below:
+        raise UserError(
+            f"{path}: base must be a file without a base of its own. Received: base={base!r}."
+        )
+    return _merged(below, values)
+
+
+def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    # Keys of one kind of thing mean nothing to another kind.
+    if above.get("kind", below.get("kind")) != below.get("kind"):
+        return above
+    merged = dict(below)
+    for key, value in above.items():
+        known = merged.get(key)
+        if value is None and key in below:
+            del merged[key]
+        elif isinstance(value, dict) and isinstance(known, dict):
+            merged[key] = _merged(known, value)
+        else:
+            merged[key] = value
+    return merged
 
 
 def parse(text: str, where: str) -> Any:

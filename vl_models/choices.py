@@ -1,4 +1,4 @@
-"""Names that configurations choose by, of losses and layers; nothing here imports Keras."""
+"""Names that configurations choose by; nothing here imports Keras or TensorFlow."""
 
 from typing import Literal
 
@@ -8,3 +8,5 @@ PositivesMode = Literal["uniform", "hide", "pairs"]
 GatherForm = Literal["global", "local", "detached"]
 # What an unfilled slot of a queue is, see `vl_models.layers.feature_queue`.
 WarmUp = Literal["masked", "random"]
+# How texts are cut into tokens, see `vl_models.text.factory`.
+TokenizerKind = Literal["wordpiece", "clip_bpe"]

@@ -10,88 +10,18 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections import Counter
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-import pydantic
 import tensorflow as tf
 
 from vl_models.errors import UserError
 from vl_models.models.base import VisionLanguageModel
-from vl_models.strict_config import StrictConfig
 from vl_models.text.tokenizer import Tokenizer
-
-LABELS: Literal["labels"] = "labels"
-SLOT = "{}"
-
-# Every template serves every class name: people label in one language and search in another.
-DEFAULT_TEMPLATES = (
-    "{}",
-    "a picture of {}.",
-    "a photo of {}.",
-    "an image showing {}.",
-    "a drawing of {}.",
-    "a close-up of {}.",
-    "{}的图片",
-    "{}的照片",
-    "一张{}的图片。",
-    "画的是{}。",
-)
+from vl_models.zero_shot_config import SLOT, ZeroShotConfig
 
 _BATCH_SIZE = 256
-
-
-class ZeroShotConfig(StrictConfig):
-    """Which classes images can be told apart by, and how a class becomes texts.
-
-    Attributes:
-      classes: "labels", the label texts of the train split, or a list of names.
-      templates: texts with one ``{}`` each, where the name goes.
-      top_k: classes that the exported signature returns; at most all there are.
-      prefix: text prefix to encode with; None is the model's default.
-      max_classes: of "labels", so many of the commonest.
-    """
-
-    classes: Literal["labels"] | tuple[str, ...] = LABELS
-    templates: tuple[str, ...] = DEFAULT_TEMPLATES
-    top_k: pydantic.PositiveInt = 5
-    prefix: str | None = None
-    max_classes: pydantic.PositiveInt = 1000
-
-    @pydantic.field_validator("classes", mode="plain")
-    @classmethod
-    def _are_labels_or_names(cls, value: Any) -> str | tuple[str, ...]:
-        if isinstance(value, str) and value == LABELS:
-            return value
-        if not isinstance(value, list | tuple) or not all(isinstance(x, str) for x in value):
-            raise ValueError("Input should be 'labels' or a list of names")
-        _check_distinct("class names", value)
-        return tuple(value)
-
-    @pydantic.field_validator("templates")
-    @classmethod
-    def _have_one_slot(cls, templates: tuple[str, ...]) -> tuple[str, ...]:
-        _check_distinct("templates", templates)
-        for template in templates:
-            if template.count(SLOT) != 1:
-                raise ValueError(
-                    f"a template has exactly one {SLOT}, where the name goes: {template!r} has "
-                    f"{template.count(SLOT)}"
-                )
-        return templates
-
-
-def _check_distinct(what: str, texts: Sequence[str]) -> None:
-    """Raise a `ValueError` unless there are texts, none empty and none twice."""
-    if not texts:
-        raise ValueError(f"at least one of the {what} is needed")
-    if not all(text.strip() for text in texts):
-        raise ValueError(f"the {what} must not be empty texts")
-    text, count = Counter(text.strip() for text in texts).most_common(1)[0]
-    if count > 1:
-        raise ValueError(f"the {what} must differ: {text!r} occurs {count} times")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -184,7 +114,7 @@ def build_classifier(
       UserError: no class, a class twice, or a prefix that the model does not have.
     """
     try:
-        _check_distinct("class names", classes)
+        check_distinct("class names", classes)
     except ValueError as error:
         raise UserError(f"zero_shot.classes: {error}. Received: {len(classes)} classes.") from None
     source_id = None if config.prefix is None else prefix_index(model, config.prefix)

@@ -10,7 +10,8 @@ from vl_models.models.registry import build_model, model_config_from_dict
 from vl_models.text.clip_bpe import CLIPTokenizer
 from vl_models.text.vocabulary import SPECIAL_TOKENS, read_vocabulary
 from vl_models.text.wordpiece import WordPieceTokenizer
-from vl_models.zero_shot import ZeroShotConfig, build_classifier
+from vl_models.zero_shot import build_classifier
+from vl_models.zero_shot_config import ZeroShotConfig
 
 VOCABULARY = [*SPECIAL_TOKENS, "red", "cat", "猫"]
 TOKENIZER = WordPieceTokenizer(VOCABULARY, max_length=6)

@@ -9,11 +9,11 @@ from vl_models.strict_config import explain_validation_error
 from vl_models.zero_shot import (
     DEFAULT_TEMPLATES,
     ZeroShotClassifier,
-    ZeroShotConfig,
     build_classifier,
     class_embeddings,
     fill_templates,
 )
+from vl_models.zero_shot_config import ZeroShotConfig
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from tfx_pipeline.cli import (
     compare,
+    config,
     data,
     evaluate,
     kubeflow,
@@ -42,6 +43,7 @@ app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)
 app.command("tune")(tune.tune)
+app.command("config")(config.config)
 app.command("serve")(serve.serve)
 app.command("query")(query.query)
 app.command("rollback")(rollback.rollback)

@@ -25,6 +25,10 @@ ConfigOption = Annotated[
     Path,
     typer.Option("--config", "-c", help="Experiment, a YAML file.", callback=_is_an_experiment),
 ]
+ConfigArgument = Annotated[
+    Path,
+    typer.Argument(help="Experiment, a YAML file.", metavar="FILE", callback=_is_an_experiment),
+]
 DataOption = Annotated[
     str | None, typer.Option(help="Data folder (data.folder): a path, s3:// or gs://.")
 ]

@@ -44,6 +44,7 @@ def run(
     if beam is not None:
         given.append(f"beam_pipeline_args={json.dumps(load_option_set(beam))}")
     experiment = load_experiment(config, given, data=data, output=output, smoke=smoke)
+    experiment.load_data_folder()  # what is wrong there is said before anything is imported
 
     console = Console()
     log_file = Path(experiment.output, "pipeline", "run.log")

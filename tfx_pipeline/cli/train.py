@@ -49,17 +49,20 @@ def train(
     hide_native_messages()
     from tfx_pipeline.config import ExperimentConfig
     from tfx_pipeline.data.beam_options import load_option_set
-    from tfx_pipeline.data.rejected import describe
-    from tfx_pipeline.training_run import TrainingRun
-    from tfx_pipeline.worker_run import prepare_on_chief
-    from vl_models.training.strategy import make_strategy
-    from vl_models.training.workers import place_in_cluster
 
     given = list(overrides or [])
     given += [f"data.folder={json.dumps(data)}"] if data is not None else []
     if beam is not None:
         given.append(f"beam_pipeline_args={json.dumps(load_option_set(beam))}")
     experiment = ExperimentConfig.load(config, given)
+    experiment.load_data_folder()
+
+    # Slow to import; what is wrong in the experiment is said before.
+    from tfx_pipeline.data.rejected import describe
+    from tfx_pipeline.training_run import TrainingRun
+    from tfx_pipeline.worker_run import prepare_on_chief
+    from vl_models.training.strategy import make_strategy
+    from vl_models.training.workers import place_in_cluster
 
     place = place_in_cluster()
     log_to_file(run / ("run.log" if place.is_chief else f"run-worker-{place.index}.log"))

@@ -7,7 +7,8 @@ from collections import Counter
 from pathlib import Path
 
 from vl_models.models.base import VisionLanguageModel
-from vl_models.zero_shot import LABELS, ZeroShotConfig, prefix_index
+from vl_models.zero_shot import LABELS, prefix_index
+from vl_models.zero_shot_config import ZeroShotConfig
 
 _BATCH_SIZE = 256
 

@@ -11,9 +11,10 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from vl_models.choices import TokenizerKind
 from vl_models.errors import UserError
 from vl_models.text.clip_bpe import CLIPTokenizer, read_merges
-from vl_models.text.tokenizer import Tokenizer, TokenizerKind
+from vl_models.text.tokenizer import Tokenizer
 from vl_models.text.vocabulary import VOCABULARY_FILE, read_tokens, read_vocabulary
 from vl_models.text.wordpiece import WordPieceTokenizer
 

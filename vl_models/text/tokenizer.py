@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Sequence
-from typing import Any, Literal, TypedDict
+from typing import Any, TypedDict
 
 import tensorflow as tf
-
-TokenizerKind = Literal["wordpiece", "clip_bpe"]
 
 
 class TokenBatch(TypedDict):

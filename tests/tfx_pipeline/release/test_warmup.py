@@ -17,7 +17,8 @@ from tfx_pipeline.release.warmup import write_warmup_requests
 from vl_models import features
 from vl_models.export import export_towers
 from vl_models.models.registry import build_model, model_config_from_dict
-from vl_models.zero_shot import ZeroShotConfig, build_classifier
+from vl_models.zero_shot import build_classifier
+from vl_models.zero_shot_config import ZeroShotConfig
 
 TOWER = {"width": 8, "depth": 1, "heads": 1}
 

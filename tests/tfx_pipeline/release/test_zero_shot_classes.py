@@ -8,7 +8,7 @@ from tfx_pipeline.release.zero_shot_classes import count_label_texts, resolve_cl
 from vl_models import features
 from vl_models.errors import UserError
 from vl_models.models.registry import build_model, model_config_from_dict
-from vl_models.zero_shot import ZeroShotConfig
+from vl_models.zero_shot_config import ZeroShotConfig
 
 
 @pytest.fixture(scope="module")

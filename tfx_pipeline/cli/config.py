@@ -1,0 +1,22 @@
+"""`vlsearch config`: an experiment with its base, its overrides and all defaults."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from tfx_pipeline.cli.places import ConfigArgument
+
+
+def config(
+    file: ConfigArgument,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Override, e.g. train.steps=100."),
+    ] = None,
+) -> None:
+    """Check an experiment and print the whole of it as YAML: base, overrides, defaults."""
+    from tfx_pipeline.config import ExperimentConfig
+
+    typer.echo(ExperimentConfig.load(file, overrides or ()).to_yaml(), nl=False)
