@@ -19,7 +19,7 @@ import tensorflow as tf
 from vl_models.errors import UserError
 from vl_models.models.base import VisionLanguageModel
 from vl_models.text.tokenizer import Tokenizer
-from vl_models.zero_shot_config import SLOT, ZeroShotConfig
+from vl_models.zero_shot_config import SLOT, ZeroShotConfig, check_distinct
 
 _BATCH_SIZE = 256
 

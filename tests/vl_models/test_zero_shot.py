@@ -7,13 +7,12 @@ from tests.vl_models.test_export import TOKENIZER, make_model
 from vl_models.errors import UserError
 from vl_models.strict_config import explain_validation_error
 from vl_models.zero_shot import (
-    DEFAULT_TEMPLATES,
     ZeroShotClassifier,
     build_classifier,
     class_embeddings,
     fill_templates,
 )
-from vl_models.zero_shot_config import ZeroShotConfig
+from vl_models.zero_shot_config import DEFAULT_TEMPLATES, ZeroShotConfig
 
 
 @pytest.fixture(scope="module")

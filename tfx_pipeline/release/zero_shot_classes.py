@@ -7,8 +7,8 @@ from collections import Counter
 from pathlib import Path
 
 from vl_models.models.base import VisionLanguageModel
-from vl_models.zero_shot import LABELS, prefix_index
-from vl_models.zero_shot_config import ZeroShotConfig
+from vl_models.zero_shot import prefix_index
+from vl_models.zero_shot_config import LABELS, ZeroShotConfig
 
 _BATCH_SIZE = 256
 

@@ -11,6 +11,7 @@ from keras import ops
 from vl_models.choices import WarmUp
 from vl_models.distribution import update_copies
 from vl_models.layers.projection import l2_normalize
+from vl_models.layers.ring_buffer import RingBuffer
 
 _NO_HASH = -1
 
@@ -21,7 +22,7 @@ def _unit_rows(shape: Any, dtype: Any = None) -> Any:
 
 
 @keras.saving.register_keras_serializable("vlsearch")
-class FeatureQueue(keras.layers.Layer):
+class FeatureQueue(RingBuffer):
     """The newest K embeddings, each with the keys of its image and queries; first in, first out.
 
     All state is variables, so that checkpoints hold it: ``features`` float32 [K, D],
@@ -42,26 +43,24 @@ class FeatureQueue(keras.layers.Layer):
     def __init__(
         self, size: int, dim: int, query_hashes: int = 1, warm_up: WarmUp = "masked", **kwargs: Any
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(size, **kwargs)
         if warm_up not in ("masked", "random"):
             raise ValueError(
                 f"`warm_up` must be 'masked' or 'random'. Received: warm_up={warm_up!r}"
             )
-        self.size = size
         self.dim = dim
         self.query_hashes = query_hashes
         self.warm_up = warm_up
 
     def build(self, input_shape: Any = None) -> None:
         """Create the state; no optimiser sees it."""
+        super().build(input_shape)
         no_hash = keras.initializers.Constant(_NO_HASH)
-        self.features = self._state("features", (self.size, self.dim), _unit_rows, "float32")
-        self.image_id_hash = self._state("image_id_hash", (self.size,), no_hash)
-        self.query_hash = self._state("query_hash", (self.size, self.query_hashes), no_hash)
-        self.enqueued_at = self._state("enqueued_at", (self.size,), "zeros")
-        self.pointer = self._state("pointer", (), "zeros")
-        self.filled = self._state("filled", (), "zeros")
-        self.passes = self._state("passes", (), "zeros")
+        self.features = self.add_state("features", (self.size, self.dim), _unit_rows, "float32")
+        self.image_id_hash = self.add_state("image_id_hash", (self.size,), no_hash)
+        self.query_hash = self.add_state("query_hash", (self.size, self.query_hashes), no_hash)
+        self.enqueued_at = self.add_state("enqueued_at", (self.size,))
+        self.passes = self.add_state("passes", ())
 
     def call(self, embeddings: Any) -> Any:
         """Cosines of unit-norm [B, D] with all slots, float32 [B, K]; no gradient to the slots."""
@@ -75,7 +74,7 @@ class FeatureQueue(keras.layers.Layer):
         """True for slots that are no negatives, bool [K]: unfilled ones, unless "random"."""
         if self.warm_up == "random":
             return tf.zeros([self.size], tf.bool)
-        return tf.range(self.size, dtype=tf.int64) >= tf.convert_to_tensor(self.filled)
+        return ~self.is_filled()
 
     def matches_image(self, image_id_hash: tf.Tensor) -> tf.Tensor:
         """True where an entry's image is that of a row: int64 [B] to bool [B, K]."""
@@ -103,23 +102,16 @@ class FeatureQueue(keras.layers.Layer):
                 f"The queue holds vectors of width {self.dim}, {self.query_hashes} query hashes "
                 f"each. Received: features {features.shape}, query_hash {query_hash.shape}"
             )
-        rows = tf.shape(features, out_type=tf.int64)[0]
-        first = tf.maximum(rows - self.size, 0)
-        pointer = tf.convert_to_tensor(self.pointer)
         passes = tf.convert_to_tensor(self.passes)
-        slots = (pointer + tf.range(first, rows, dtype=tf.int64)) % self.size
-        written = (
-            (self.features, tf.cast(features[first:], tf.float32)),
-            (self.image_id_hash, image_id_hash[first:]),
-            (self.query_hash, query_hash[first:]),
-            (self.enqueued_at, tf.fill([rows - first], passes)),
+        self.write_rows(
+            (
+                (self.features, features),
+                (self.image_id_hash, image_id_hash),
+                (self.query_hash, query_hash),
+                (self.enqueued_at, tf.fill(tf.shape(features)[:1], passes)),
+            )
         )
-        for variable, values in written:
-            update_copies(variable.value, _write, values, slots)
-        filled = tf.minimum(tf.convert_to_tensor(self.filled) + rows, self.size)
-        update_copies(self.pointer.value, _assign, (pointer + rows) % self.size)
-        update_copies(self.filled.value, _assign, filled)
-        update_copies(self.passes.value, _assign, passes + 1)
+        update_copies(self.passes.value, lambda copy, value: copy.assign(value), passes + 1)
 
     def scalars(self) -> dict[str, tf.Tensor]:
         """For the log: ``<name>/age`` and ``<name>/filled_share``, float32 scalars."""
@@ -141,27 +133,7 @@ class FeatureQueue(keras.layers.Layer):
         """Constructor arguments."""
         return {
             **super().get_config(),
-            "size": self.size,
             "dim": self.dim,
             "query_hashes": self.query_hashes,
             "warm_up": self.warm_up,
         }
-
-    def _state(self, name: str, shape: Any, initializer: Any, dtype: str = "int64") -> Any:
-        return self.add_weight(
-            name=name,
-            shape=shape,
-            initializer=initializer,
-            trainable=False,
-            dtype=dtype,
-            autocast=False,
-            aggregation="only_first_replica",
-        )
-
-
-def _write(copy: tf.Variable, values: tf.Tensor, slots: tf.Tensor) -> None:
-    copy.scatter_update(tf.IndexedSlices(values, slots))
-
-
-def _assign(copy: tf.Variable, value: tf.Tensor) -> None:
-    copy.assign(value)

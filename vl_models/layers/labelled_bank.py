@@ -8,11 +8,11 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from vl_models.distribution import update_copies
+from vl_models.layers.ring_buffer import RingBuffer
 
 
 @keras.saving.register_keras_serializable("vlsearch")
-class LabelledBank(keras.layers.Layer):
+class LabelledBank(RingBuffer):
     """A ring of rows; each holds vectors of several kinds and multi-hot labels.
 
     As large as the train split it is the memory bank of Li et al., "Self-Supervised Adversarial
@@ -26,23 +26,17 @@ class LabelledBank(keras.layers.Layer):
     """
 
     def __init__(self, size: int, widths: Mapping[str, int], labels: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.size = size
+        super().__init__(size, **kwargs)
         self.widths = dict(widths)
         self.num_labels = labels
 
     def build(self, input_shape: Any = None) -> None:
         """Create the state; no optimiser sees it."""
+        super().build(input_shape)
         self.rows = {
-            name: self._state(name, (self.size, width), "float32")
+            name: self.add_state(name, (self.size, width), "zeros", "float32")
             for name, width in {**self.widths, "label": self.num_labels}.items()
         }
-        self.pointer = self._state("pointer", (), "int64")
-        self.filled = self._state("filled", (), "int64")
-
-    def call(self, inputs: Any) -> Any:
-        """Return the inputs; a bank only keeps."""
-        return inputs
 
     def read(self, name: str) -> tf.Tensor:
         """All rows of one kind ("label" is one), float32 [K, width], without gradient."""
@@ -50,8 +44,7 @@ class LabelledBank(keras.layers.Layer):
 
     def usable(self) -> tf.Tensor:
         """1 for rows that something was written to, else 0: float32 [K]."""
-        filled = tf.convert_to_tensor(self.filled)
-        return tf.cast(tf.range(self.size, dtype=tf.int64) < filled, tf.float32)
+        return tf.cast(self.is_filled(), tf.float32)
 
     def write(self, values: Mapping[str, tf.Tensor]) -> None:
         """Write the rows of one global batch over the oldest ones.
@@ -61,41 +54,12 @@ class LabelledBank(keras.layers.Layer):
         Args:
           values: every kind, and "label": [G, width] each.
         """
-        count = tf.shape(values["label"], out_type=tf.int64)[0]
-        first = tf.maximum(count - self.size, 0)
-        pointer = tf.convert_to_tensor(self.pointer)
-        slots = (pointer + tf.range(first, count, dtype=tf.int64)) % self.size
-        for name, variable in self.rows.items():
-            new = tf.cast(values[name][first:], tf.float32)
-            update_copies(variable.value, _write, new, slots)
-        filled = tf.minimum(tf.convert_to_tensor(self.filled) + count, self.size)
-        update_copies(self.pointer.value, _assign, (pointer + count) % self.size)
-        update_copies(self.filled.value, _assign, filled)
+        self.write_rows((variable, values[name]) for name, variable in self.rows.items())
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments."""
         return {
             **super().get_config(),
-            "size": self.size,
             "widths": self.widths,
             "labels": self.num_labels,
         }
-
-    def _state(self, name: str, shape: tuple[int, ...], dtype: str) -> Any:
-        return self.add_weight(
-            name=name,
-            shape=shape,
-            initializer="zeros",
-            trainable=False,
-            dtype=dtype,
-            autocast=False,
-            aggregation="only_first_replica",
-        )
-
-
-def _write(copy: tf.Variable, values: tf.Tensor, slots: tf.Tensor) -> None:
-    copy.scatter_nd_update(slots[:, None], values)
-
-
-def _assign(copy: tf.Variable, value: tf.Tensor) -> None:
-    copy.assign(value)
