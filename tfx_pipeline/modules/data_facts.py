@@ -11,10 +11,9 @@ import numpy as np
 from tfx_pipeline.config import ExperimentConfig
 from tfx_pipeline.modules.sources import TRAIN, source_names, split_pattern
 from vl_models import features as f
-from vl_models.data_facts import DataFacts
 from vl_models.input.feature_facts import class_names, feature_statistics
 from vl_models.input.records import find_shards
-from vl_models.models.base_config import ModelConfig
+from vl_models.models.base_config import DataFacts, ModelConfig
 from vl_models.text.tokenizer import Tokenizer
 
 _FEATURES = {"image_features": f.IMAGE_FEATURES, "text_features": f.QUERY_FEATURES}

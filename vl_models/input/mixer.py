@@ -15,10 +15,10 @@ from typing import Literal
 import numpy as np
 import tensorflow as tf
 
+from vl_models.batch import Batch
 from vl_models.errors import UserError
 from vl_models.input.records import InputPosition
 from vl_models.input.source import Feed, Source
-from vl_models.models.base import Batch
 
 Sampling = Literal["debiased", "mixed"]
 

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import tensorflow as tf
 
+from vl_models.batch import Batch
 from vl_models.errors import UserError
 from vl_models.input.draws import Scan, scan_records, select_function
 from vl_models.input.examples import InputConfig, rows_function
@@ -20,7 +21,6 @@ from vl_models.input.records import (
     ordered_batches,
 )
 from vl_models.input.untuned import processors, untuned
-from vl_models.models.base import Batch
 
 # string [N] -> {"token_ids": int32 [N, L], "text_mask": bool [N, L]}; a graph function.
 TextFunction = Callable[[tf.Tensor], Mapping[str, tf.Tensor]]
@@ -193,7 +193,7 @@ def make_dataset(
       scan: of all records, if known; else the files are read for it where it is needed.
 
     Returns:
-      Dataset of the batch of `vl_models.models.base`, plus "position" int64 [3]: where the
+      Dataset of the batch of `vl_models.batch`, plus "position" int64 [3]: where the
       next batch starts.
 
     Raises:

@@ -37,7 +37,7 @@ class PairHashes:
     def of_batch(
         cls, batch: Mapping[str, tf.Tensor], rows: int, texts: int, use_labels: bool = False
     ) -> PairHashes:
-        """The hashes of this replica's part of a batch (`vl_models.models.base`).
+        """The hashes of this replica's part of a batch (`vl_models.batch`).
 
         Args:
           batch: what it lacks stays None.

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from vl_models.batch import Batch, Outputs
 from vl_models.distribution import all_gather, global_mean
 from vl_models.layers.reversal_schedule import ReversalSchedule
 from vl_models.losses.class_triplet import batch_hinge, class_triplet_rows, hardest_negatives
 from vl_models.losses.labels import labels_of, shares_label
 from vl_models.models.acmr_config import ACMRConfig
-from vl_models.models.base import Batch, Outputs
 from vl_models.models.base_config import require_labels
 from vl_models.models.common_space import CommonSpace
 from vl_models.tasks.modality_adversary import ModalityAdversary

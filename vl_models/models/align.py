@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from vl_models.batch import Batch, Outputs
 from vl_models.layers.divisor_temperature import DivisorTemperature
 from vl_models.layers.projection import UnitNorm
 from vl_models.models.align_config import ALIGNConfig
-from vl_models.models.base import Batch, Outputs
 from vl_models.models.clip import CLIP
 
 

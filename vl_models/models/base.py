@@ -1,29 +1,4 @@
-"""The interface that every system implements.
-
-A *batch* is a dict of dense tensors (no strings); a key of an absent modality is absent:
-
-====================  ====================  =================================================
-key                   dtype and shape       meaning
-====================  ====================  =================================================
-image                 uint8 [B, H, W, 3]    RGB; the tower normalises
-image_2               uint8 [B, H, W, 3]    second image or second view
-token_ids             int32 [B·n, L]        image-major: texts of row i are i·n … i·n + n - 1
-text_mask             bool  [B·n, L]        True = token, False = padding
-image_features        float32 [B, d]        precomputed image features
-text_features         float32 [B·n, d]      precomputed text features
-image_id_hash         int64 [B]             fingerprint of the image id
-query_hash            int64 [B·n]           fingerprint of the normalised query
-clicked_query_hashes  int64 [B, M]          those of queries known to click image i, -1 padded
-row                   int64 [B]             stable index of the Example, and of its copy
-seed                  int32 [B, 2]          from (run, epoch, row): all randomness of a row
-label                 float32 [B, C]        multi-hot; label_id int32 [B], -1 = none
-text_label            float32 [B, C']       where the texts have a label set of their own
-query_weight          float32 [B·n]         debiased click weight of the drawn text
-image_log_q           float32 [B]           log share of the draws, for the logQ correction
-source_type           int32 [B]             index into features.SOURCE_TYPES
-source_id             int32 [B]             index of the data source in the mixer
-====================  ====================  =================================================
-"""
+"""The interface that every system implements; what a batch holds is in `vl_models.batch`."""
 
 from __future__ import annotations
 
@@ -34,14 +9,12 @@ from typing import TYPE_CHECKING, Any
 import keras
 import tensorflow as tf
 
+from vl_models.batch import Batch, Outputs
 from vl_models.layers.owner import LayerOwner
 from vl_models.models.base_config import ModelConfig
 
 if TYPE_CHECKING:
     from vl_models.tasks.base import Task
-
-Batch = Mapping[str, tf.Tensor]
-Outputs = dict[str, tf.Tensor]
 
 
 class VisionLanguageModel(LayerOwner, abc.ABC):

@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import ClassVar, Self
 
 from pydantic import Field, PositiveInt
 
-from vl_models.data_facts import DataFacts
 from vl_models.errors import UserError
 from vl_models.precision import Precision
 from vl_models.strict_config import StrictConfig
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """Sizes and names that are the data's.
+
+    Attributes:
+      vocabulary_size: number of token ids; None without texts.
+      widths: key of features ("image_features", "text_features") → their width.
+      num_labels: classes; None without labels.
+      num_text_labels: classes of the texts where they have a label set of their own, else None.
+      sources: names of the data sources, in their order.
+    """
+
+    vocabulary_size: int | None = None
+    widths: Mapping[str, int] = field(default_factory=dict)
+    num_labels: int | None = None
+    num_text_labels: int | None = None
+    sources: tuple[str, ...] = ()
 
 
 class ModelConfig(StrictConfig):

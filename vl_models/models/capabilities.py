@@ -2,7 +2,7 @@
 
 A system has the capabilities whose methods it defines. Export, evaluation and service ask
 `isinstance(model, EncodesTexts)`, never which system it is. Batches are those of
-`vl_models.models.base`; nothing here runs in training mode.
+`vl_models.batch`; nothing here runs in training mode.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Protocol, runtime_checkable
 
 import tensorflow as tf
 
-from vl_models.models.base import Batch
+from vl_models.batch import Batch
 
 
 @runtime_checkable

@@ -10,10 +10,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from vl_models.batch import Batch, Outputs
 from vl_models.layers.temperature import Temperature
 from vl_models.losses.gathered import gathered_contrastive_loss
 from vl_models.losses.positives import PairHashes
-from vl_models.models.base import Batch, Outputs
 from vl_models.models.clip_config import ContrastiveConfig
 from vl_models.models.dual_encoder import DualEncoder, pair_embeddings
 

@@ -6,10 +6,10 @@ import functools
 
 import tensorflow as tf
 
+from vl_models.batch import Batch, Outputs
 from vl_models.errors import UserError
 from vl_models.layers.projection import l2_normalize
 from vl_models.layers.unnormalized_projection import UnnormalizedProjection
-from vl_models.models.base import Batch, Outputs
 from vl_models.models.common_space_config import CommonSpaceConfig
 from vl_models.models.dual_encoder import DualEncoder
 from vl_models.tasks.label_classifier import LabelClassifier

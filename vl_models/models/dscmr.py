@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from vl_models.batch import Batch, Outputs
 from vl_models.distribution import all_gather, global_mean
 from vl_models.layers.classifier import Classifier
 from vl_models.losses.distances import distances
 from vl_models.losses.labels import labels_of, shares_label
 from vl_models.losses.pair_likelihood import half_cosine, pair_likelihood
-from vl_models.models.base import Batch, Outputs
 from vl_models.models.base_config import require_labels
 from vl_models.models.common_space import CommonSpace, paired_vectors
 from vl_models.models.dscmr_config import DSCMRConfig

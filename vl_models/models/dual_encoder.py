@@ -9,11 +9,12 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from vl_models.batch import Batch, Outputs
 from vl_models.encoders.config import FeatureEncoderConfig
 from vl_models.encoders.factory import build_image_encoder, build_text_encoder
 from vl_models.encoders.towers import encode_images, encode_texts, image_input, text_input
 from vl_models.layers.projection import Projection
-from vl_models.models.base import Batch, Outputs, VisionLanguageModel
+from vl_models.models.base import VisionLanguageModel
 from vl_models.models.dual_encoder_config import DualEncoderConfig
 from vl_models.tasks.factory import build_tasks
 

@@ -6,7 +6,6 @@ from typing import Self
 
 from pydantic import PositiveInt, field_validator
 
-from vl_models.data_facts import DataFacts
 from vl_models.encoders.config import (
     FeatureEncoderConfig,
     ImageEncoderConfig,
@@ -14,7 +13,7 @@ from vl_models.encoders.config import (
     TextTransformerConfig,
     ViTConfig,
 )
-from vl_models.models.base_config import ModelConfig
+from vl_models.models.base_config import DataFacts, ModelConfig
 from vl_models.tasks.config import TaskConfig
 
 

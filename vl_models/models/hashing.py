@@ -6,8 +6,8 @@ import abc
 
 import tensorflow as tf
 
+from vl_models.batch import Batch
 from vl_models.hashing import direction, pack
-from vl_models.models.base import Batch
 
 IMAGE, TEXT = "image", "text"
 

@@ -10,6 +10,7 @@ from collections.abc import Collection
 
 import tensorflow as tf
 
+from vl_models.batch import Batch, Outputs
 from vl_models.distribution import all_gather, global_mean
 from vl_models.encoders.factory import build_image_encoder
 from vl_models.encoders.towers import encode_images
@@ -22,7 +23,7 @@ from vl_models.layers.shuffled_batch import (
     has_batch_statistics,
 )
 from vl_models.losses.queue import Negatives, queue_cross_entropy, queue_logits
-from vl_models.models.base import Batch, Outputs, VisionLanguageModel
+from vl_models.models.base import VisionLanguageModel
 from vl_models.models.moco_config import MoCoConfig
 
 

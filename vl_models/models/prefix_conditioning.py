@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from vl_models.batch import Batch
 from vl_models.encoders.towers import encode_texts
 from vl_models.layers.prefix_embedding import PrefixEmbedding
-from vl_models.models.base import Batch
 from vl_models.models.clip import CLIP
 from vl_models.models.prefix_conditioning_config import PrefixConditioningConfig
 

@@ -7,9 +7,9 @@ from typing import Literal, Self
 
 from pydantic import PositiveInt
 
-from vl_models.data_facts import DataFacts
 from vl_models.encoders.config import TextTransformerConfig
 from vl_models.errors import UserError
+from vl_models.models.base_config import DataFacts
 from vl_models.models.clip_config import ContrastiveConfig
 
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from vl_models.batch import Batch, Outputs
 from vl_models.distribution import all_gather, global_mean
 from vl_models.layers.bias import Bias
 from vl_models.layers.temperature import Temperature
 from vl_models.losses.contrastive import contrastive_logits
 from vl_models.losses.positives import PairHashes, known_positives, own_pairs
 from vl_models.losses.sigmoid import pairwise_sigmoid_sums
-from vl_models.models.base import Batch, Outputs
 from vl_models.models.dual_encoder import DualEncoder, pair_embeddings
 from vl_models.models.siglip_config import SigLIPConfig
 

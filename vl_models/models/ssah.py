@@ -12,6 +12,7 @@ import functools
 import keras
 import tensorflow as tf
 
+from vl_models.batch import Batch, Outputs
 from vl_models.distribution import all_gather, global_mean
 from vl_models.encoders.towers import (
     image_input,
@@ -25,7 +26,6 @@ from vl_models.layers.labelled_bank import LabelledBank
 from vl_models.layers.unnormalized_projection import UnnormalizedProjection
 from vl_models.losses.labels import labels_of, shares_label
 from vl_models.losses.pair_likelihood import half_product, pair_likelihood
-from vl_models.models.base import Batch, Outputs
 from vl_models.models.base_config import require_labels
 from vl_models.models.dual_encoder import DualEncoder
 from vl_models.models.hashing import IMAGE, TEXT, Hashes

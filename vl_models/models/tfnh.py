@@ -11,6 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from vl_models.batch import Batch, Outputs
 from vl_models.distribution import all_gather, global_mean
 from vl_models.encoders.config import FeatureEncoderConfig
 from vl_models.encoders.feature_encoder import FeatureEncoder
@@ -21,7 +22,7 @@ from vl_models.layers.gradient_reversal import GradientReversal
 from vl_models.layers.unnormalized_projection import UnnormalizedProjection
 from vl_models.losses.graph import feature_neighbours, laplacian_penalty
 from vl_models.losses.labels import label_cross_entropy, shares_label
-from vl_models.models.base import Batch, Outputs, VisionLanguageModel
+from vl_models.models.base import VisionLanguageModel
 from vl_models.models.base_config import require_labels
 from vl_models.models.hashing import IMAGE, TEXT, Hashes
 from vl_models.models.tfnh_config import TFNHConfig

@@ -6,9 +6,9 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_validator
 
-from vl_models.data_facts import DataFacts
 from vl_models.encoders.config import FeatureEncoderConfig
 from vl_models.layers.reversal_schedule import ReversalSchedule
+from vl_models.models.base_config import DataFacts
 from vl_models.models.hashing_config import HashingConfig
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from vl_models.batch import Batch, Outputs
 from vl_models.distribution import global_mean, global_sum
 from vl_models.losses.distances import root, squared_distances
-from vl_models.models.base import Batch, Outputs
 from vl_models.models.common_space import CommonSpace, paired_vectors
 from vl_models.models.ucal_config import UCALConfig
 

@@ -13,6 +13,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from vl_models.batch import Batch, Outputs
 from vl_models.distribution import all_gather, global_mean
 from vl_models.encoders.config import PatchPoolingConfig, TransformerPoolingConfig
 from vl_models.encoders.towers import encode_images, encode_texts, image_input
@@ -35,7 +36,6 @@ from vl_models.losses.queue import (
     queue_cross_entropy,
     queue_logits,
 )
-from vl_models.models.base import Batch, Outputs
 from vl_models.models.dual_encoder import DualEncoder, Layers
 from vl_models.models.wenlan_config import WenLanConfig
 

@@ -11,7 +11,8 @@ from vl_models.layers.owner import LayerOwner
 from vl_models.tasks.config import BaseTaskConfig
 
 if TYPE_CHECKING:
-    from vl_models.models.base import Batch, Outputs, VisionLanguageModel
+    from vl_models.batch import Batch, Outputs
+    from vl_models.models.base import VisionLanguageModel
 
 
 class Task(LayerOwner, abc.ABC):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from vl_models.batch import Batch, Outputs
 from vl_models.distribution import global_mean
 from vl_models.errors import UserError
 from vl_models.layers.classifier import Classifier
 from vl_models.losses.labels import label_cross_entropy, labels_of
-from vl_models.models.base import Batch, Outputs
 from vl_models.tasks.base import Task, vectors
 from vl_models.tasks.config import LabelClassifierConfig
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from vl_models.batch import Batch, Outputs
 from vl_models.distribution import global_mean, replica_count
 from vl_models.layers.classifier import Classifier
 from vl_models.layers.gradient_reversal import GradientReversal
 from vl_models.layers.meter import Meter
 from vl_models.losses.modality import IMAGE, TEXT, modality_cross_entropy
-from vl_models.models.base import Batch, Outputs
 from vl_models.tasks.base import Task, vectors
 from vl_models.tasks.config import ModalityAdversaryConfig
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from vl_models.batch import Batch, Outputs
 from vl_models.distribution import all_gather, global_mean
 from vl_models.losses.distances import pairwise_distances
 from vl_models.losses.positives import PairHashes, known_positives
-from vl_models.models.base import Batch, Outputs
 from vl_models.tasks.base import Task, vectors
 from vl_models.tasks.config import PairMarginConfig
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import keras
 import tensorflow as tf
 
+from vl_models.batch import Batch
 from vl_models.distribution import global_sum
 from vl_models.errors import UserError
-from vl_models.models.base import Batch, VisionLanguageModel
+from vl_models.models.base import VisionLanguageModel
 from vl_models.training.config import PhaseConfig
 from vl_models.training.moving_statistics import average_over_replicas, moving_statistics
 from vl_models.training.optimizers import Group, clip_by_global_norm, reduce_gradients

@@ -12,10 +12,11 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from vl_models.batch import Batch
 from vl_models.errors import UserError
 from vl_models.input.mixer import Mixer, Sampling
 from vl_models.input.source import Feed, Source
-from vl_models.models.base import Batch, VisionLanguageModel
+from vl_models.models.base import VisionLanguageModel
 from vl_models.training.best import BestWeights
 from vl_models.training.checkpoint import by_path
 from vl_models.training.config import TrainConfig

@@ -9,13 +9,14 @@ from itertools import islice
 import numpy as np
 import tensorflow as tf
 
+from vl_models.batch import Batch, Outputs
 from vl_models.errors import UserError
 from vl_models.input.records import START
 from vl_models.input.source import Feed, RecordSource
 from vl_models.losses.positives import PairHashes, known_positives, own_pairs
 from vl_models.metrics.class_retrieval import class_retrieval, cosine_similarity
 from vl_models.metrics.in_batch import in_batch_recall
-from vl_models.models.base import Batch, Outputs, VisionLanguageModel
+from vl_models.models.base import VisionLanguageModel
 
 NAME = "validation"
 
