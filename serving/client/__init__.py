@@ -2,7 +2,7 @@
 
 from serving.client.aio import AsyncPredictClient
 from serving.client.channel import TlsConfig
-from serving.client.model_config import ModelConfig
+from serving.client.model_config import ServedModelConfig
 from serving.client.results import (
     ClassScore,
     ModelMetadata,
@@ -16,10 +16,10 @@ from serving.client.sync import PredictClient
 __all__ = [
     "AsyncPredictClient",
     "ClassScore",
-    "ModelConfig",
     "ModelMetadata",
     "PredictClient",
     "RetryPolicy",
+    "ServedModelConfig",
     "Signature",
     "TensorInfo",
     "TlsConfig",

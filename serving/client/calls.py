@@ -11,7 +11,7 @@ from serving.client import batching, requests
 from serving.client.base import BaseClient
 from serving.client.batching import Answer, Chunk
 from serving.client.examples import Row
-from serving.client.model_config import ModelConfig
+from serving.client.model_config import ServedModelConfig
 from serving.client.requests import ModelChoice
 from serving.client.results import ClassScore, ModelMetadata, VersionStatus
 from serving.client.retry import Deadline, RetryPolicy
@@ -183,7 +183,7 @@ class Calls(BaseClient):
         return await self._run(requests.model_status(model), self._deadline(timeout))
 
     async def reload_config(
-        self: BaseClient, models: str | Sequence[ModelConfig], *, timeout: float | None = None
+        self: BaseClient, models: str | Sequence[ServedModelConfig], *, timeout: float | None = None
     ) -> None:
         """Make the server serve exactly these models; return once new ones are available.
 

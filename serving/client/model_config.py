@@ -12,7 +12,7 @@ from serving.errors import ServingError
 
 
 @dataclass(frozen=True)
-class ModelConfig:
+class ServedModelConfig:
     """One model of a server's configuration.
 
     Attributes:
@@ -30,7 +30,7 @@ class ModelConfig:
     model_platform: str = "tensorflow"
 
 
-def fill_model_server_config(message: Any, models: str | Sequence[ModelConfig]) -> None:
+def fill_model_server_config(message: Any, models: str | Sequence[ServedModelConfig]) -> None:
     """Writes a ModelServerConfig.
 
     Args:
@@ -52,7 +52,7 @@ def fill_model_server_config(message: Any, models: str | Sequence[ModelConfig]) 
         _fill_model_config(message.model_config_list.config.add(), model)
 
 
-def _fill_model_config(message: Any, model: ModelConfig) -> None:
+def _fill_model_config(message: Any, model: ServedModelConfig) -> None:
     message.name = model.name
     message.base_path = str(model.base_path)
     message.model_platform = model.model_platform

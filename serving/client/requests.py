@@ -10,7 +10,7 @@ import numpy as np
 
 from serving import tensors, wire
 from serving.client.examples import Row, fill_input
-from serving.client.model_config import ModelConfig, fill_model_server_config
+from serving.client.model_config import ServedModelConfig, fill_model_server_config
 from serving.client.results import (
     ClassScore,
     ModelMetadata,
@@ -247,7 +247,7 @@ def _read_status(response: Any) -> list[VersionStatus]:
     ]
 
 
-def reload_config(models: str | Sequence[ModelConfig]) -> Call[None]:
+def reload_config(models: str | Sequence[ServedModelConfig]) -> Call[None]:
     """HandleReloadConfigRequest."""
     request = wire.ReloadConfigRequest()
     fill_model_server_config(request.config, models)

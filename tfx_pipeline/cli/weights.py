@@ -99,5 +99,5 @@ def inspect(
         console.print(str(error), markup=False, highlight=False, soft_wrap=True)
         return
     sections = yaml.safe_dump(experiment_sections(tensors, found), sort_keys=False)
-    console.print(f"Layout: {found}. An experiment that fits has:", highlight=False)
+    console.print(f"WeightLayout: {found}. An experiment that fits has:", highlight=False)
     console.print(sections, markup=False, highlight=False, soft_wrap=True)

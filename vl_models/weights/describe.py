@@ -10,7 +10,7 @@ from typing import Any
 from vl_models.weights.layouts import find_layout
 from vl_models.weights.layouts.clip_names import PIXELS
 from vl_models.weights.read import TensorFiles
-from vl_models.weights.rules import Layout, Tower, match_names
+from vl_models.weights.rules import Tower, WeightLayout, match_names
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -52,7 +52,7 @@ def experiment_sections(tensors: TensorFiles, layout: str = "auto") -> dict[str,
     return sections
 
 
-def _add_image(section: dict[str, Any], shapes: Shapes, layout: Layout, facts: Any) -> None:
+def _add_image(section: dict[str, Any], shapes: Shapes, layout: WeightLayout, facts: Any) -> None:
     kernel = shapes.get("image_encoder/patch_embedding/kernel")
     positions = shapes.get("image_encoder/patch_embedding/positions")
     if kernel is None or positions is None:
@@ -66,7 +66,7 @@ def _add_image(section: dict[str, Any], shapes: Shapes, layout: Layout, facts: A
     }
 
 
-def _add_text(section: dict[str, Any], shapes: Shapes, layout: Layout, facts: Any) -> bool:
+def _add_text(section: dict[str, Any], shapes: Shapes, layout: WeightLayout, facts: Any) -> bool:
     embedding = shapes.get("text_encoder/token_embedding")
     positions = shapes.get("text_encoder/positions")
     if embedding is None or positions is None:
@@ -78,7 +78,7 @@ def _add_text(section: dict[str, Any], shapes: Shapes, layout: Layout, facts: An
 
 
 def _transformer(
-    shapes: Shapes, layout: Layout, tower: Tower, width: int, facts: Mapping[str, Any]
+    shapes: Shapes, layout: WeightLayout, tower: Tower, width: int, facts: Mapping[str, Any]
 ) -> dict[str, Any]:
     hidden_width = shapes.get(f"{tower}_encoder/block_0/mlp_hidden/bias", (4 * width,))[0]
     return {

@@ -17,8 +17,8 @@ from vl_models.training.patterns import matches
 from vl_models.weights.describe import blocks
 from vl_models.weights.layouts import find_layout
 from vl_models.weights.read import TensorFiles
-from vl_models.weights.report import Entry, ImportResult, Status
-from vl_models.weights.rules import Layout, Match, Tower, match_names, refused
+from vl_models.weights.report import ImportedVariable, ImportResult, Status
+from vl_models.weights.rules import Match, Tower, WeightLayout, match_names, refused
 
 TOWERS: dict[str, Tower] = {
     "image_encoder": "image",
@@ -130,7 +130,7 @@ def _entry(
     allow_missing: Sequence[str],
     without: Sequence[str],
     result: ImportResult,
-) -> tuple[Entry, str]:
+) -> tuple[ImportedVariable, str]:
     """One variable's row of the report, and what is wrong with it, if anything.
 
     Its value is put into ``result``.
@@ -139,11 +139,11 @@ def _entry(
     source = match.sources.get(path)
     if source is None:
         problem = "" if optional else f"- {path} {list(shape)}: the file has no value."
-        return Entry(path, shape, "missing"), problem
+        return ImportedVariable(path, shape, "missing"), problem
     if not source.complete:
         note = f"only {', '.join(source.names.values())} of {source.rule.parts} parts"
         problem = "" if optional else f"- {path} {list(shape)}: the file has {note}."
-        return Entry(path, shape, "missing", note=note), problem
+        return ImportedVariable(path, shape, "missing", note=note), problem
     names = tuple(source.names[part] for part in range(source.rule.parts))
     stored = tuple(tensors[name].shape for name in names)
     try:
@@ -156,14 +156,14 @@ def _entry(
         value, status, note = _other_length(path, value, shape, result)
     if path in without or value is None:
         if optional:
-            return Entry(path, shape, "left out", (), stored, note), ""
+            return ImportedVariable(path, shape, "left out", (), stored, note), ""
         shapes = ", ".join(f"{n} {list(s)}" for n, s in zip(names, stored, strict=True))
         return (
-            Entry(path, shape, "missing", (), stored),
+            ImportedVariable(path, shape, "missing", (), stored),
             f"- {shapes} does not fit {path} {list(shape)}: {_remedy(path)}",
         )
     result.values[path] = np.ascontiguousarray(value, np.float32).reshape(value.shape)
-    return Entry(path, shape, status, names, stored, note), ""
+    return ImportedVariable(path, shape, status, names, stored, note), ""
 
 
 def _other_length(
@@ -181,7 +181,7 @@ def _other_length(
 
 
 def _check_towers(
-    layout: Layout, tensors: TensorFiles, config: ModelConfig, wanted: Mapping[Tower, bool]
+    layout: WeightLayout, tensors: TensorFiles, config: ModelConfig, wanted: Mapping[Tower, bool]
 ) -> None:
     """Refuse towers that cannot be represented, or that are configured as another kind."""
     for tower, (name, reason) in refused(layout, list(tensors)).items():
@@ -216,7 +216,7 @@ def _depth_warnings(match: Match, config: ModelConfig, wanted: Mapping[Tower, bo
 
 
 def _fact_warnings(
-    layout: Layout, tensors: TensorFiles, config: ModelConfig, wanted: Mapping[Tower, bool]
+    layout: WeightLayout, tensors: TensorFiles, config: ModelConfig, wanted: Mapping[Tower, bool]
 ) -> list[str]:
     """Settings that no tensor tells and that differ from what these models are made with."""
     warnings = []

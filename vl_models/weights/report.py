@@ -28,7 +28,7 @@ _WORDS = {
 
 
 @dataclass(frozen=True)
-class Entry:
+class ImportedVariable:
     """One variable of the model and where its value comes from.
 
     ``names`` are the tensors of the file, ``stored`` their shapes; empty if there are none.
@@ -57,7 +57,7 @@ class ImportResult:
 
     layout: str
     values: dict[str, np.ndarray] = field(default_factory=dict)
-    entries: list[Entry] = field(default_factory=list)
+    entries: list[ImportedVariable] = field(default_factory=list)
     unmatched: list[str] = field(default_factory=list)
     resize: dict[str, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)

@@ -78,7 +78,7 @@ class Refusal:
 
 
 @dataclass(frozen=True)
-class Layout:
+class WeightLayout:
     """The names of one program's checkpoints.
 
     Attributes:
@@ -106,7 +106,7 @@ class Layout:
 
 
 @dataclass
-class Source:
+class MatchedTensors:
     """The tensors that make up one variable, by part."""
 
     rule: Rule
@@ -140,7 +140,7 @@ class Match:
       unmatched: names that no rule knows.
     """
 
-    sources: dict[str, Source]
+    sources: dict[str, MatchedTensors]
     rules: dict[str, Rule]
     unmatched: list[str]
 
@@ -157,7 +157,7 @@ class Match:
         }
 
 
-def match_names(layout: Layout, names: Sequence[str]) -> Match:
+def match_names(layout: WeightLayout, names: Sequence[str]) -> Match:
     """Apply a layout's rules to the names of a file, wrappers' prefixes aside."""
     match = Match({}, {}, [])
     for name in names:
@@ -167,7 +167,7 @@ def match_names(layout: Layout, names: Sequence[str]) -> Match:
         for rule in layout.rules:
             if found := rule.regex.fullmatch(bare):
                 target = found.expand(rule.target)
-                source = match.sources.setdefault(target, Source(rule, {}))
+                source = match.sources.setdefault(target, MatchedTensors(rule, {}))
                 source.names[rule.part] = name
                 match.rules[name] = rule
                 break
@@ -176,7 +176,7 @@ def match_names(layout: Layout, names: Sequence[str]) -> Match:
     return match
 
 
-def refused(layout: Layout, names: Sequence[str]) -> dict[Tower, tuple[str, str]]:
+def refused(layout: WeightLayout, names: Sequence[str]) -> dict[Tower, tuple[str, str]]:
     """By tower that cannot be represented: the first name that shows it, and the reason."""
     found: dict[Tower, tuple[str, str]] = {}
     for name in names:

@@ -3,7 +3,7 @@ from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
 from serving import wire
-from serving.client import ModelConfig
+from serving.client import ServedModelConfig
 from serving.client.model_config import fill_model_server_config
 from serving.errors import ServingError
 
@@ -23,9 +23,9 @@ model_config_list {
 }
 """
 MODELS = [
-    ModelConfig("a", "/models/a", [42, 43], {"stable": 42, "canary": 43}),
-    ModelConfig("b", "/models/b"),
-    ModelConfig("c", "/models/c", "all"),
+    ServedModelConfig("a", "/models/a", [42, 43], {"stable": 42, "canary": 43}),
+    ServedModelConfig("b", "/models/b"),
+    ServedModelConfig("c", "/models/c", "all"),
 ]
 
 
@@ -69,4 +69,4 @@ def test_text_that_is_none():
 @pytest.mark.parametrize("versions", ["latest", []])
 def test_versions_that_are_none(versions):
     with pytest.raises(ServingError, match="versions of model m are numbers, 'all', or None"):
-        _real([ModelConfig("m", "/m", versions)])
+        _real([ServedModelConfig("m", "/m", versions)])

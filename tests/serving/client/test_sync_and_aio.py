@@ -12,9 +12,9 @@ import pytest
 
 from serving.client import (
     AsyncPredictClient,
-    ModelConfig,
     PredictClient,
     RetryPolicy,
+    ServedModelConfig,
     Signature,
     TensorInfo,
 )
@@ -48,7 +48,7 @@ def examples_server(half_plus_two, arithmetic):
 def examples_client(make_client, examples_server, half_plus_two):
     client = make_client(f"127.0.0.1:{examples_server.grpc_port}")
     yield client
-    client.reload_config([ModelConfig("half_plus_two", str(half_plus_two))])
+    client.reload_config([ServedModelConfig("half_plus_two", str(half_plus_two))])
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -214,11 +214,11 @@ def test_reload_config(examples_client, half_plus_two, arithmetic):
     labels = {"stable": 1}
     examples_client.reload_config(
         [
-            ModelConfig("half_plus_two", str(half_plus_two)),
-            ModelConfig("sums", str(arithmetic), versions=[1, 2]),
+            ServedModelConfig("half_plus_two", str(half_plus_two)),
+            ServedModelConfig("sums", str(arithmetic), versions=[1, 2]),
         ]
     )
-    examples_client.reload_config([ModelConfig("sums", str(arithmetic), [1, 2], labels)])
+    examples_client.reload_config([ServedModelConfig("sums", str(arithmetic), [1, 2], labels)])
     outputs = examples_client.predict("sums", {"x": [1.0]}, version_label="stable")
     assert outputs["y"] == [2.5]
     with pytest.raises(StatusError, match="Servable not found"):
@@ -232,7 +232,7 @@ def test_reload_config(examples_client, half_plus_two, arithmetic):
 
 
 def test_reload_that_is_refused(examples_client, half_plus_two):
-    twice = [ModelConfig("half_plus_two", str(half_plus_two))] * 2
+    twice = [ServedModelConfig("half_plus_two", str(half_plus_two))] * 2
     with pytest.raises(StatusError) as caught:
         examples_client.reload_config(twice)
     assert caught.value.code == Code.INVALID_ARGUMENT
@@ -272,8 +272,8 @@ def test_not_ready(make_client, examples_client):
 def test_model_that_failed_to_load(examples_client, half_plus_two, tmp_path):
     (tmp_path / "broken" / "1").mkdir(parents=True)
     models = [
-        ModelConfig("half_plus_two", str(half_plus_two)),
-        ModelConfig("broken", str(tmp_path / "broken")),
+        ServedModelConfig("half_plus_two", str(half_plus_two)),
+        ServedModelConfig("broken", str(tmp_path / "broken")),
     ]
     with pytest.raises(StatusError, match="did not become available"):
         examples_client.reload_config(models)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from serving.client import PredictClient
-from serving.client.model_config import ModelConfig
+from serving.client.model_config import ServedModelConfig
 from serving.model_server.flags import Flags
 from serving.model_server.options import ServerOptions
 from serving.model_server.server import ModelServer
@@ -122,7 +122,7 @@ def test_a_pod_whose_model_is_gone_is_not_ready_but_alive(deployed, release_root
     arguments = on_this_machine(container["args"], objects["files"], tmp_path / "etc", {})
     with server_with(arguments) as (server, client):
         shutil.rmtree(release_root / "text_tower" / "1")
-        gone = ModelConfig("text_tower", str(release_root / "text_tower"), versions=[9])
+        gone = ServedModelConfig("text_tower", str(release_root / "text_tower"), versions=[9])
         client.reload_config([gone])
         wait_until(lambda: probe(container, "readinessProbe", server.rest_port) == 404)
         assert probe(container, "livenessProbe", server.rest_port) == 200

@@ -10,15 +10,15 @@ from vl_models.weights.layouts.chinese_clip import CHINESE_CLIP
 from vl_models.weights.layouts.huggingface_clip import HUGGINGFACE_CLIP
 from vl_models.weights.layouts.open_clip import OPEN_CLIP
 from vl_models.weights.layouts.openai_clip import OPENAI_CLIP
-from vl_models.weights.rules import Layout
+from vl_models.weights.rules import WeightLayout
 
 # In the order of the guess: the later ones' signs also occur in files of the earlier ones.
-LAYOUTS: dict[str, Layout] = {
+LAYOUTS: dict[str, WeightLayout] = {
     layout.name: layout for layout in (CHINESE_CLIP, HUGGINGFACE_CLIP, OPENAI_CLIP, OPEN_CLIP)
 }
 
 
-def find_layout(name: str, tensors: Collection[str]) -> Layout:
+def find_layout(name: str, tensors: Collection[str]) -> WeightLayout:
     """The layout of that name, or with "auto" the one that the tensors' names show.
 
     Raises:

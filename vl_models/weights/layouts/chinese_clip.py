@@ -20,7 +20,7 @@ from vl_models.weights.layouts.clip_names import (
 )
 from vl_models.weights.layouts.configuration import read_configuration, section
 from vl_models.weights.layouts.huggingface_clip import transformer_facts
-from vl_models.weights.rules import Layout, Refusal, Rule, first_row, transpose
+from vl_models.weights.rules import Refusal, Rule, WeightLayout, first_row, transpose
 
 _BERT = r"(?:bert|text_model)\."
 
@@ -59,7 +59,7 @@ def _facts(folder: Path) -> dict[Any, dict[str, Any]]:
     return facts
 
 
-CHINESE_CLIP = Layout(
+CHINESE_CLIP = WeightLayout(
     name="chinese_clip",
     sign=r"(module\.)?(bert|text_model)\.encoder\.layer\.",
     rules=(

@@ -14,7 +14,7 @@ from vl_models.weights.layouts.clip_names import (
     norm,
 )
 from vl_models.weights.layouts.configuration import read_configuration, section
-from vl_models.weights.rules import Layout, Rule, transpose
+from vl_models.weights.rules import Rule, WeightLayout, transpose
 
 _TEXT = r"text_model\."
 
@@ -39,7 +39,7 @@ def transformer_facts(values: dict[str, Any]) -> dict[str, Any]:
     return facts
 
 
-HUGGINGFACE_CLIP = Layout(
+HUGGINGFACE_CLIP = WeightLayout(
     name="huggingface_clip",
     sign=r"(module\.)?(vision_model|text_model)\.",
     rules=(

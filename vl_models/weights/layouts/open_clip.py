@@ -14,7 +14,7 @@ from vl_models.weights.layouts.clip_names import (
     visual,
 )
 from vl_models.weights.layouts.configuration import read_configuration, section
-from vl_models.weights.rules import Layout, Refusal, Rule, transpose
+from vl_models.weights.rules import Refusal, Rule, WeightLayout, transpose
 
 _TEXT = r"(?:text\.)?"
 _CONFIGURATION = "open_clip_config.json"
@@ -32,7 +32,7 @@ def _facts(folder: Path) -> dict[Any, dict[str, Any]]:
     return facts
 
 
-OPEN_CLIP = Layout(
+OPEN_CLIP = WeightLayout(
     name="open_clip",
     sign=r"(module\.)?(visual\.|(text\.)?transformer\.resblocks\.)",
     rules=(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from vl_models.weights.layouts.clip_names import clip_facts
 from vl_models.weights.layouts.open_clip import OPEN_CLIP
-from vl_models.weights.rules import Layout
+from vl_models.weights.rules import WeightLayout
 
-OPENAI_CLIP = Layout(
+OPENAI_CLIP = WeightLayout(
     name="openai_clip",
     # Numbers that the compiled archives carry beside the weights.
     sign=r"(input_resolution|context_length|vocab_size)$",
