@@ -7,6 +7,8 @@ key                   dtype and shape       meaning
 ====================  ====================  =================================================
 image                 uint8 [B, H, W, 3]    RGB; the tower normalises
 image_2               uint8 [B, H, W, 3]    second image or second view
+image_extent          int32 [B, 2]          height and width within ``image``, if padded
+image_…               uint8 [B, h, h, 3]    further sizes of the same crop, see ``image_sizes``
 token_ids             int32 [B·n, L]        image-major: texts of row i are i·n … i·n + n - 1
 text_mask             bool  [B·n, L]        True = token, False = padding
 image_features        float32 [B, d]        precomputed image features
@@ -20,6 +22,7 @@ label                 float32 [B, C]        multi-hot; label_id int32 [B], -1 = 
 text_label            float32 [B, C']       where the texts have a label set of their own
 query_weight          float32 [B·n]         debiased click weight of the drawn text
 image_log_q           float32 [B]           log share of the draws, for the logQ correction
+answer                float32 [B, A]        scores of the data's answers
 source_type           int32 [B]             index into features.SOURCE_TYPES
 source_id             int32 [B]             index of the data source in the mixer
 ====================  ====================  =================================================
@@ -29,12 +32,13 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import keras
 import tensorflow as tf
 from pydantic import Field, PositiveInt
 
+from vl_models.input.config import DataFacts, ImageFit
 from vl_models.precision import Precision
 from vl_models.strict_config import StrictConfig
 
@@ -48,6 +52,8 @@ class ModelConfig(StrictConfig):
     Attributes:
       system: name of the system in the registry.
       image_size: side of the input in pixels.
+      image_fit: whether images are cut to squares ("crop"), or keep their ratio of sides and get
+        a margin of zeros ("pad"); batches then hold ``image_extent``.
       max_length: L, tokens of a text, special ones included.
       vocabulary_size: number of token ids; the trainer sets it to that of the vocabulary.
       precision: dtype policy of the towers; embeddings and losses are float32 always. "auto"
@@ -56,6 +62,7 @@ class ModelConfig(StrictConfig):
 
     system: str
     image_size: PositiveInt = 64
+    image_fit: ImageFit = "crop"
     max_length: int = Field(default=24, ge=3)
     vocabulary_size: PositiveInt | None = None
     precision: Precision = "float32"
@@ -74,6 +81,35 @@ class ModelConfig(StrictConfig):
     def reads_features(self) -> bool:
         """Whether both sides read precomputed vectors."""
         return {"image_features", "text_features"} <= set(self.inputs)
+
+    @property
+    def image_sizes(self) -> Mapping[str, int]:
+        """Sides in pixels of each image of a batch, by key: "image" and further sizes of it."""
+        return {"image": self.image_size}
+
+    def completed(self, facts: DataFacts) -> Self:
+        """This configuration with what it leaves to the data.
+
+        Raises:
+          pydantic.ValidationError: the data's facts do not fit it.
+        """
+        values = dict(self)
+        known = type(self).model_fields
+        if facts.vocabulary_size is not None:
+            values["vocabulary_size"] = facts.vocabulary_size
+        if "sources" in known:
+            values["sources"] = facts.sources
+        for key, statistics in facts.features.items():
+            side = key.removesuffix("_features")
+            values[side] = values[side].model_copy(update={"width": statistics.width})
+        if self.learns_from_labels:
+            for name, classes in (
+                ("num_labels", facts.classes),
+                ("num_text_labels", facts.text_classes),
+            ):
+                if name in known:
+                    values[name] = len(classes) or None
+        return type(self).model_validate(values)
 
     @property
     def learns_from_labels(self) -> bool:
