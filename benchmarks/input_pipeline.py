@@ -28,7 +28,7 @@ from _shared import Results, add_photos_argument, argument_parser, photo_files
 
 from vl_models import features as f
 from vl_models.input.augmentations import PRESETS
-from vl_models.input.examples import InputConfig
+from vl_models.input.config import InputConfig, InputFacts, SourceConfig, SourceSpec
 from vl_models.input.records import find_shards
 from vl_models.input.source import Feed, make_dataset
 
@@ -102,18 +102,20 @@ def measure(
     """Images per second of every round, by what was measured."""
     with tempfile.TemporaryDirectory() as folder:
         shards = write_records([stored_jpeg(path) for path in files], Path(folder))
-        configs = {"pipeline": InputConfig(image_size=size)}
+        source, facts = SourceConfig(use_labels=True), InputFacts(image_sizes={"image": size})
+        specs = {"pipeline": SourceSpec(source, InputConfig(), facts)}
         if augmentation is not None:
-            configs[augmentation] = InputConfig(image_size=size, augmentation=augmentation)
+            augmented = InputConfig(augmentation=augmentation)
+            specs[augmentation] = SourceSpec(source, augmented, facts)
         feed = Feed(batch_size=BATCH, shuffle_buffer=512)
-        results: dict[str, list[float]] = {name: [] for name in ("bare", *configs)}
+        results: dict[str, list[float]] = {name: [] for name in ("bare", *specs)}
         for _ in range(rounds):
             for name in results:
                 # Made anew, so that the other's background threads are gone.
                 dataset = (
                     bare_decode(shards)
                     if name == "bare"
-                    else make_dataset(shards, configs[name], feed, tokenize)
+                    else make_dataset(shards, specs[name], feed, tokenize)
                 )
                 batches = iter(dataset)
                 images_per_second(batches, min(1.5, seconds))  # warm up

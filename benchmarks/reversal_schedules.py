@@ -12,6 +12,7 @@ to tell images from texts (one half: it cannot).
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import tempfile
 from pathlib import Path
@@ -66,13 +67,9 @@ def tasks(schedule, weight, rows):
 def train(data, run, schedule, arguments, seed):
     """Points (step, R@10, accuracy) of one training."""
     from tfx_pipeline.config import ExperimentConfig
-    from tfx_pipeline.modules.data_facts import read_data_facts
-    from tfx_pipeline.modules.sources import train_sources, validation_source
+    from tfx_pipeline.training.setup import prepare_training
+    from tfx_pipeline.training.sources import validation_source
     from tfx_pipeline.training_run import TrainingRun
-    from vl_models.models.registry import create_model
-    from vl_models.text.factory import load_tokenizer
-    from vl_models.training.strategy import make_strategy
-    from vl_models.training.trainer import Trainer
 
     config = ExperimentConfig.load(REPOSITORY / "configs" / "emoji.yaml", [f"data.folder={data}"])
     rows = arguments.steps * config.train.global_batch_size
@@ -90,21 +87,10 @@ def train(data, run, schedule, arguments, seed):
     )
     prepared = TrainingRun(run, data.parent / "prepared")
     prepared.prepare(config)
-    tokenizer = load_tokenizer(run, config.model.max_length)
     examples = prepared.data / "examples"
-    facts = read_data_facts(config, examples, tokenizer)
-    sources = (config.input, facts.model, examples, tokenizer.tokenize, None, facts.labels)
-    curve = Curve(validation_source(*sources))
-    trainer = Trainer(
-        model_fn=lambda: create_model(facts.model),
-        config=config.train,
-        run_dir=run / "training",
-        strategy=make_strategy(config.devices),
-        sources=train_sources(*sources),
-        hooks={"curve": curve},
-        sampling=config.input.sampling,
-    )
-    trainer.fit()
+    setup = prepare_training(config, examples, run)
+    curve = Curve(validation_source(config.input, setup.facts, examples, setup.tokenizer.tokenize))
+    dataclasses.replace(setup, hooks={"curve": curve}).trainer(run / "training").fit()
     return curve.points
 
 

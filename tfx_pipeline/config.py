@@ -21,6 +21,7 @@ from tfx_pipeline.storage.uris import check_local, check_place, is_uri
 from tfx_pipeline.tuning.config import TuneConfig
 from vl_models.choices import TokenizerKind
 from vl_models.errors import UserError
+from vl_models.input.config import InputConfig
 from vl_models.models.base_config import ModelConfig
 from vl_models.models.registry import model_config_from_dict
 from vl_models.strict_config import StrictConfig, explain_validation_error
@@ -43,81 +44,6 @@ class VocabularyConfig(StrictConfig):
                 "a folder with vocab.json and merges.txt; only a wordpiece vocabulary is learned"
             )
         return self
-
-
-class SourceOptions(StrictConfig):
-    """One data source: what the texts of the train split's rows are, and how they are drawn.
-
-    With ``texts: labels`` a text is one of ``templates`` filled with one of the image's
-    `label/text`; images without one are not part of the source. ``use_labels`` decides whether
-    rows carry their class, by which UniCL makes positives: by default only where the text
-    names the class. A query says more than the class of its image ("red car", not "car"), so
-    rows of queries would become positives of texts that do not describe them.
-    """
-
-    name: str = pydantic.Field(default="queries", pattern=r"^[a-z][a-z0-9_]*$")
-    texts: Literal["queries", "labels"] = "queries"
-    rows: Literal["pairs", "images", "texts"] = "pairs"
-    share: pydantic.PositiveFloat = 1.0  # of the batches, or of the rows if mixed; relative
-    templates: tuple[str, ...] = pydantic.Field(default=("{}",), min_length=1)
-    use_labels: bool = False  # with texts: labels True
-    image_draw_power: pydantic.NonNegativeFloat = 0.0  # images by clicks ** power; 0: each once
-    weak_weight: pydantic.NonNegativeFloat = 1.0  # of queries of weak correlation
-
-    @pydantic.model_validator(mode="before")
-    @classmethod
-    def _labelled_if_of_labels(cls, values: Any) -> Any:
-        if isinstance(values, Mapping) and values.get("texts") == "labels":
-            return {"use_labels": True, **values}
-        return values
-
-    @pydantic.field_validator("templates")
-    @classmethod
-    def _one_place(cls, templates: tuple[str, ...]) -> tuple[str, ...]:
-        for template in templates:
-            if template.count("{}") != 1:
-                raise ValueError(f"a template needs '{{}}' exactly once; {template!r} has not")
-        return templates
-
-    @pydantic.model_validator(mode="after")
-    def _fits_texts(self) -> SourceOptions:
-        if self.texts == "queries" and self.templates != ("{}",):
-            raise ValueError("templates are for texts: labels")
-        if self.texts == "labels" and self.rows != "pairs":
-            raise ValueError("texts: labels is for rows: pairs")
-        if self.texts == "labels" and self.weak_weight != 1.0:
-            raise ValueError("weak_weight is for texts: queries")
-        return self
-
-
-class InputOptions(StrictConfig):
-    """How the trainer draws from the Examples."""
-
-    # A batch is of one source (debiased), or of all sources, rows by share (mixed).
-    sampling: Literal["debiased", "mixed"] = "debiased"
-    sources: tuple[SourceOptions, ...] = (SourceOptions(),)
-    text_draw_power: pydantic.NonNegativeFloat = 1.0  # queries by weight ** power; 0: evenly
-    max_clicked_queries: pydantic.NonNegativeInt = 16  # known clicks beside the drawn pairs
-    augment: bool = True  # random images, as `augmentation` says; else the centre squares
-    augmentation: Literal["crop", "moco_v1", "moco_v2"] = "crop"
-    views: Literal[1, 2] = 1  # 2: image_2 is a second augmentation of the same image
-
-    @pydantic.field_validator("sources")
-    @classmethod
-    def _unique_names(cls, sources: tuple[SourceOptions, ...]) -> tuple[SourceOptions, ...]:
-        if not sources:
-            raise ValueError("at least one source is needed")
-        names = [source.name for source in sources]
-        repeated = sorted({name for name in names if names.count(name) > 1})
-        if repeated:
-            raise ValueError(f"names of sources must differ; repeated: {', '.join(repeated)}")
-        return sources
-
-    @property
-    def label_templates(self) -> list[str]:
-        """Templates that label texts are filled into, each once; none without such a source."""
-        kept = (source.templates for source in self.sources if source.texts == "labels")
-        return list(dict.fromkeys(template for templates in kept for template in templates))
 
 
 class FeaturesConfig(StrictConfig):
@@ -168,7 +94,7 @@ class ExperimentConfig(StrictConfig):
     vocabulary: VocabularyConfig = VocabularyConfig()
     model: pydantic.SerializeAsAny[ModelConfig]  # of the system that `system` names
     features: FeaturesConfig | None = None
-    input: InputOptions = InputOptions()
+    input: InputConfig = InputConfig()
     train: TrainConfig
     devices: str = "auto"  # auto, cpu:N, gpu:N
     zero_shot: ZeroShotConfig | None = ZeroShotConfig()  # absent where the data has no labels

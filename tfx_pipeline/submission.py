@@ -27,7 +27,13 @@ PIPELINE_DIR = "pipeline"
 # Code whose change makes a step's earlier result stale.
 _TEXT_CODE = ("vl_models/text", "tfx_pipeline/modules", "tfx_pipeline/components")
 _DATA_CODE = ("tfx_pipeline/data", "tfx_pipeline/components", "vl_models/text")
-_TRAINING_CODE = ("vl_models", "tfx_pipeline/modules", "tfx_pipeline/release", "serving")
+_TRAINING_CODE = (
+    "vl_models",
+    "tfx_pipeline/modules",
+    "tfx_pipeline/release",
+    "tfx_pipeline/training",
+    "serving",
+)
 _EVALUATION_CODE = (
     "tfx_pipeline/components",
     "tfx_pipeline/evaluation",

@@ -13,11 +13,15 @@ from tfx_pipeline.data.folder import DataFolder
 from tfx_pipeline.fingerprint import fingerprint_code, fingerprint_text
 from tfx_pipeline.storage.options import use_file_system_options
 from vl_models.errors import UserError
+from vl_models.training.config import RUN_FORMAT
 
 if TYPE_CHECKING:
     from vl_models.models.base import VisionLanguageModel
 
 _KEY_FILE = "training.key"  # of the data and settings that checkpoints and towers belong to
+_FORMAT = (
+    f"format {RUN_FORMAT}\n"  # how that file begins; before there was one, it held the key alone
+)
 # What may differ when a training is continued.
 _FREE_TO_CHANGE = {"steps", "epochs", "log_every", "checkpoint_every", "keep", "hooks"}
 
@@ -51,10 +55,18 @@ class TrainingRun:
           fresh: forget an earlier training of other data or settings.
 
         Raises:
-          UserError: the folder holds a training of other data or settings.
+          UserError: the folder holds a training of other data or settings, or of an earlier
+            version.
         """
         from tfx_pipeline.data.feature_extraction import find_towers, fingerprint_towers
 
+        known = self.key_file
+        before = known.read_text(encoding="utf-8") if known.is_file() else ""
+        if before and not before.startswith(_FORMAT) and not fresh:
+            raise self._cannot_be_continued(
+                "of another version of vlsearch, whose variables and settings have other names",
+                "with this one",
+            )
         self.path.mkdir(parents=True, exist_ok=True)
         examples_key = self.make_examples(config)
         settings = config.model_dump_json(
@@ -65,22 +77,23 @@ class TrainingRun:
         if config.features is not None:
             towers = fingerprint_towers(find_towers(config.features.towers))
         key = fingerprint_text(examples_key, settings, towers)
-        known = self.key_file
-        if known.is_file() and known.read_text(encoding="utf-8") != key:
+        if before not in ("", _FORMAT + key):
             if not fresh:
-                raise UserError(
-                    f"{self.path} holds a training of other data or settings, which cannot be "
-                    "continued with these. Name another folder with --run, or give --fresh to "
-                    "forget that training."
-                )
+                raise self._cannot_be_continued("of other data or settings", "with these")
             known.unlink()
         if not known.is_file():
             for leftover in (self.training, self.towers, self.composition):
                 shutil.rmtree(leftover, ignore_errors=True)
             if "token_ids" in config.model.inputs:
                 self._write_vocabulary(config, examples_key)
-            known.write_text(key, encoding="utf-8")
+            known.write_text(_FORMAT + key, encoding="utf-8")
         (self.path / "experiment.yaml").write_text(config.to_yaml(), encoding="utf-8")
+
+    def _cannot_be_continued(self, what: str, how: str) -> UserError:
+        return UserError(
+            f"{self.path} holds a training {what}, which cannot be continued {how}. Name another "
+            "folder with --run, or give --fresh to forget that training."
+        )
 
     def make_examples(self, config: ExperimentConfig) -> str:
         """Make the Examples in `data`, or take those of the same inputs that are there.
@@ -108,19 +121,15 @@ class TrainingRun:
     def train(self, config: ExperimentConfig) -> VisionLanguageModel:
         """Train, or continue, and export the towers; returns the trained model."""
         from tfx_pipeline.data.feature_extraction import find_towers
-        from tfx_pipeline.modules.training import train_towers
+        from tfx_pipeline.training.towers import train_towers
         from vl_models.export import export_compositions
-        from vl_models.text.factory import load_tokenizer
 
-        tokenizer = None
-        if "token_ids" in config.model.inputs:
-            tokenizer = load_tokenizer(self.path, config.model.max_length)
         below = config.load_data_folder().towers
         found = None if below is None else find_towers(below)  # before the training, not after
         model = train_towers(
             config,
             examples=self.data / "examples",
-            tokenizer=tokenizer,
+            vocabulary=self.path,
             run_dir=self.training,
             towers_dir=self.towers,
         )
@@ -213,7 +222,7 @@ class TrainingRun:
         from apache_beam.options.pipeline_options import PipelineOptions
 
         from tfx_pipeline.data.word_counts import learn_vocabulary
-        from tfx_pipeline.modules.sources import TRAIN, split_pattern
+        from tfx_pipeline.training.sources import TRAIN, split_pattern
         from vl_models.text import factory
         from vl_models.text.vocabulary import VOCABULARY_FILE, write_vocabulary
 

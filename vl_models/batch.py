@@ -7,6 +7,8 @@ key                   dtype and shape       meaning
 ====================  ====================  =================================================
 image                 uint8 [B, H, W, 3]    RGB; the tower normalises
 image_2               uint8 [B, H, W, 3]    second image or second view
+image_extent          int32 [B, 2]          height and width within ``image``, if padded
+image_…               uint8 [B, h, h, 3]    further sizes of the same crop, see ``image_sizes``
 token_ids             int32 [B·n, L]        image-major: texts of row i are i·n … i·n + n - 1
 text_mask             bool  [B·n, L]        True = token, False = padding
 image_features        float32 [B, d]        precomputed image features
@@ -20,6 +22,7 @@ label                 float32 [B, C]        multi-hot; label_id int32 [B], -1 = 
 text_label            float32 [B, C']       where the texts have a label set of their own
 query_weight          float32 [B·n]         debiased click weight of the drawn text
 image_log_q           float32 [B]           log share of the draws, for the logQ correction
+answer                float32 [B, A]        scores of the data's answers
 source_type           int32 [B]             index into features.SOURCE_TYPES
 source_id             int32 [B]             index of the data source in the mixer
 ====================  ====================  =================================================

@@ -10,3 +10,5 @@ GatherForm = Literal["global", "local", "detached"]
 WarmUp = Literal["masked", "random"]
 # How texts are cut into tokens, see `vl_models.text.factory`.
 TokenizerKind = Literal["wordpiece", "clip_bpe"]
+# How an image comes into the model's square, see `vl_models.input.images`.
+ImageFit = Literal["crop", "pad"]

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from vl_models.input.images import decode_and_crop
+from vl_models.input.images import image_batch
 from vl_models.models.base import VisionLanguageModel
 from vl_models.models.capabilities import HashesImages, HashesTexts, ShowsTextAttention
 from vl_models.text.factory import vocabulary_files
@@ -83,7 +83,7 @@ def export_towers(
     hashes, a tower also has ``hash_text`` or ``hash_image``, to code uint8 [B, bits / 8].
 
     Args:
-      model: built; its configuration has an ``image_size``.
+      model: built; its configuration says how images are decoded.
       tokenizer: the one that the model was trained with; None if it reads no tokens.
       out_dir: the folder that gets the folders of the towers.
       experiment_yaml: the experiment's configuration, kept in ``assets.extra/``.
@@ -209,17 +209,13 @@ def _feature_signatures(
 def _image_signatures(
     model: VisionLanguageModel, zero_shot: ZeroShotClassifier | None
 ) -> list[_Signature]:
-    image_size = model.get_config()["image_size"]
+    config = model.config
 
-    def decode(image_bytes: tf.Tensor) -> tf.Tensor:
-        return tf.map_fn(
-            lambda encoded: decode_and_crop(encoded, image_size),
-            image_bytes,
-            fn_output_signature=tf.TensorSpec([image_size, image_size, 3], tf.uint8),
-        )
+    def decode(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        return image_batch(image_bytes, config.image_sizes, config.image_fit)
 
     def embed(image_bytes: tf.Tensor) -> tf.Tensor:
-        return model.encode_image({"image": decode(image_bytes)})
+        return model.encode_image(decode(image_bytes))
 
     def encode_image(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"embedding": embed(image_bytes)}
@@ -228,7 +224,7 @@ def _image_signatures(
     if isinstance(model, HashesImages):
 
         def hash_image(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-            return {"code": model.hash_image({"image": decode(image_bytes)})}
+            return {"code": model.hash_image(decode(image_bytes))}
 
         signatures.append(_Signature(HASH_IMAGE, "image_bytes", hash_image))
     if zero_shot is not None:

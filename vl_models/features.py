@@ -1,7 +1,7 @@
 """Names of the tf.Example features: the contract between data, training and evaluation.
 
-One Example per (image, split) holds the image and that split's queries; text-only data
-has one Example per text.
+One Example per (image, split) holds the image and that split's queries. Those of images or texts
+alone are in folders beside the split's, ``Split-train-image-only`` and ``Split-train-text-only``.
 """
 
 IMAGE_ID = "image/id"  # bytes[1]

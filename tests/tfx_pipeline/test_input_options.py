@@ -3,8 +3,9 @@
 import pytest
 
 from tests.tfx_pipeline.conftest import REPOSITORY
-from tfx_pipeline.config import ExperimentConfig, SourceOptions
+from tfx_pipeline.config import ExperimentConfig
 from vl_models.errors import UserError
+from vl_models.input.config import SourceConfig
 
 EMOJI = REPOSITORY / "configs" / "emoji.yaml"
 
@@ -17,7 +18,7 @@ def test_the_default_is_one_source_of_the_queries():
     options = ExperimentConfig.load(EMOJI).input
     assert options.sampling == "debiased" and options.label_templates == []
     [source] = options.sources
-    assert source == SourceOptions(name="queries", texts="queries", share=1.0, use_labels=False)
+    assert source == SourceConfig(name="queries", texts="queries", share=1.0, use_labels=False)
     assert source.image_draw_power == 0.0 and source.weak_weight == 1.0
 
 

@@ -7,7 +7,7 @@ import tensorflow as tf
 from serving.client import PredictClient
 from serving.model_server.options import ServerOptions
 from serving.model_server.server import ModelServer
-from tfx_pipeline.modules.training import transform_functions
+from tfx_pipeline.training.transform import transform_functions
 from vl_models import features
 from vl_models.export import export_towers
 from vl_models.models.clip_config import CLIPConfig

@@ -8,8 +8,9 @@ import pytest
 
 from tests import preloaded
 from tests.tfx_pipeline.conftest import REPOSITORY, TINY, VLSEARCH, vlsearch
-
-pytestmark = pytest.mark.slow
+from tfx_pipeline.config import ExperimentConfig
+from tfx_pipeline.training_run import TrainingRun
+from vl_models.errors import UserError
 
 # Less often than `TINY`: of 400 steps, the measuring would take most of the time.
 VALIDATE = "train.hooks=[{name: validation, every: 100}]"
@@ -22,6 +23,7 @@ def command(data, run, *overrides):
     return arguments
 
 
+@pytest.mark.slow
 def test_a_run_is_interrupted_continued_and_evaluated(emoji_folder, tmp_path):
     arguments = command(
         emoji_folder, tmp_path, "train.steps=400", "train.checkpoint_every=1000", VALIDATE
@@ -57,3 +59,17 @@ def test_a_run_is_interrupted_continued_and_evaluated(emoji_folder, tmp_path):
     assert changed.returncode == 2
     assert "holds a training of other data or settings" in changed.stderr
     assert "--fresh" in changed.stderr
+
+
+@pytest.mark.parametrize("key", ["0123456789abcdef", "format 3\n0123456789abcdef"])
+def test_a_run_folder_of_another_version_is_refused_before_anything_is_made(tmp_path, key):
+    config = ExperimentConfig.load(REPOSITORY / "configs" / "emoji.yaml", ["data.folder=missing"])
+    (tmp_path / "training.key").write_text(key, encoding="utf-8")
+    with pytest.raises(UserError) as caught:
+        TrainingRun(tmp_path).prepare(config)
+    assert str(caught.value) == (
+        f"{tmp_path} holds a training of another version of vlsearch, whose variables and settings "
+        "have other names, which cannot be continued with this one. Name another folder with "
+        "--run, or give --fresh to forget that training."
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["training.key"]

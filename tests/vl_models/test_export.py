@@ -18,7 +18,7 @@ TOKENIZER = WordPieceTokenizer(VOCABULARY, max_length=6)
 QUERIES = ["red cat", "", "猫 RED"]
 
 
-def make_model(precision="float32", vocabulary_size=8):
+def make_model(precision="float32", vocabulary_size=8, image_fit="crop"):
     tower = {"width": 8, "depth": 1, "heads": 1}
     return build_model(
         model_config_from_dict(
@@ -28,6 +28,7 @@ def make_model(precision="float32", vocabulary_size=8):
                 "image": {"kind": "vit", "patch_size": 8, **tower},
                 "text": {"kind": "transformer", **tower},
                 "image_size": 16,
+                "image_fit": image_fit,
                 "max_length": 6,
                 "vocabulary_size": vocabulary_size,
                 "precision": precision,
@@ -97,6 +98,19 @@ def test_images_of_any_size_and_format_in_one_batch(exported):
     np.testing.assert_allclose(np.linalg.norm(served, axis=1), np.ones(4), atol=1e-5)
     alone = run_signature(towers["image_tower"], "encode_image", "image_bytes", encoded[1:2])
     np.testing.assert_allclose(served[1:2], alone, atol=1e-5)
+
+
+def test_padded_images_are_served_as_they_are_trained_on(tmp_path):
+    model = make_model(image_fit="pad")
+    towers = export_towers(model, TOKENIZER, tmp_path)
+    pixels, encoded = images((16, 10), (6, 16))
+    expected = np.zeros((2, 16, 16, 3), np.uint8)
+    for square, picture in zip(expected, pixels):
+        square[: picture.shape[0], : picture.shape[1]] = picture
+    served = run_signature(towers["image_tower"], "encode_image", "image_bytes", encoded)
+    extent = np.array([[16, 10], [6, 16]], np.int32)
+    batch = {"image": expected, "image_extent": extent}
+    np.testing.assert_allclose(served, model.encode_image(batch), atol=1e-5)
 
 
 def test_empty_batches(exported):

@@ -1,1 +1,1 @@
-"""What TFX's Transform and Trainer call: `preprocessing_fn` and `run_fn`."""
+"""What TFX's Transform, Trainer and Tuner call: `preprocessing_fn`, `run_fn` and `tuner_fn`."""

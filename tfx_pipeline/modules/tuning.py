@@ -13,10 +13,9 @@ from tfx.components.tuner.component import TunerFnResult
 from tfx_pipeline.config import ExperimentConfig
 from tfx_pipeline.evaluation.evaluate import evaluate_release
 from tfx_pipeline.fingerprint import fingerprint_text
-from tfx_pipeline.modules.training import train_towers, transform_functions
+from tfx_pipeline.training.towers import train_towers
 from tfx_pipeline.tuning.examples_data import write_evaluation_data
 from tfx_pipeline.tuning.tuner import ExperimentTuner
-from vl_models.text.factory import load_tokenizer
 
 
 def tuner_fn(fn_args: Any) -> TunerFnResult:
@@ -48,16 +47,13 @@ def _run_trial(
     data, run_dir = work / "evaluation_data", work / "trials" / trial_id
     write_evaluation_data(examples, data)
     keras.utils.clear_session()  # of the trial before
-    tokenizer = load_tokenizer(graph, config.model.max_length)
-    text_fn, weight_fn = transform_functions(graph, tokenizer)
     train_towers(
         config,
         examples=examples,
-        tokenizer=tokenizer,
+        vocabulary=Path(graph),
         run_dir=run_dir / "training",
         towers_dir=run_dir / "towers",
-        text_fn=text_fn,
-        weight_fn=weight_fn,
+        transform_graph=graph,
     )
     evaluation = evaluate_release(
         text_tower=run_dir / "towers" / "text_tower",

@@ -9,7 +9,7 @@ import pyarrow as pa
 import tensorflow as tf
 
 from tfx_pipeline.data import writers
-from tfx_pipeline.modules.sources import TRAIN, VALIDATION, split_pattern
+from tfx_pipeline.training.sources import TRAIN, VALIDATION, split_pattern
 from vl_models import features
 from vl_models.input.records import find_shards, read_records
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from vl_models.input.images import decode_window, resize
+from vl_models.input.images import Finish, Window
 
 # Places of an image's draws. The crop makes up to ten attempts, each of an area and a ratio.
 _FLIP, _JITTER, _ORDER, _GRAYSCALE, _BLUR, _SIGMA = range(6)
@@ -71,34 +71,28 @@ PRESETS: Mapping[str, Augmentation] = {
 }
 
 
-def decode_and_augment(
-    encoded: tf.Tensor, size: int, draws: tf.Tensor, augmentation: Augmentation
-) -> tf.Tensor:
-    """Decode a random crop of a JPEG or PNG, resize it, and augment it.
+def random_view(augmentation: Augmentation) -> tuple[Window, Finish]:
+    """An augmentation as `image_batch` takes it; the randomness is draws float32 [NUM_DRAWS]."""
 
-    Args:
-      encoded: string scalar.
-      size: side of the result in pixels.
-      draws: float32 [NUM_DRAWS], uniform in (0, 1).
-      augmentation: what to do.
-
-    Returns:
-      uint8 [size, size, 3].
-    """
-
-    def window(height: tf.Tensor, width: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    def window(height: tf.Tensor, width: tf.Tensor, draws: tf.Tensor) -> tuple[tf.Tensor, ...]:
         return crop_window(height, width, draws, augmentation)
 
-    return augment(resize(decode_window(encoded, window), size), draws, augmentation)
+    def finish(image: tf.Tensor, draws: tf.Tensor, pixel: float) -> tf.Tensor:
+        return augment(image, draws, augmentation, pixel)
+
+    return window, finish
 
 
-def augment(image: tf.Tensor, draws: tf.Tensor, augmentation: Augmentation) -> tf.Tensor:
+def augment(
+    image: tf.Tensor, draws: tf.Tensor, augmentation: Augmentation, pixel: float = 1.0
+) -> tf.Tensor:
     """Everything that follows the crop: colours, blur and flip.
 
     Args:
       image: uint8 [size, size, 3].
       draws: float32 [NUM_DRAWS], uniform in (0, 1).
       augmentation: what to do.
+      pixel: how many pixels of this image one of the model's input is.
 
     Returns:
       uint8 [size, size, 3].
@@ -113,7 +107,7 @@ def augment(image: tf.Tensor, draws: tf.Tensor, augmentation: Augmentation) -> t
         return color_jitter(image, factors, order)
 
     def blur(image: tf.Tensor) -> tf.Tensor:
-        return gaussian_blur(image, low + (high - low) * draws[_SIGMA])
+        return gaussian_blur(image, pixel * (low + (high - low) * draws[_SIGMA]))
 
     colours = [
         (augmentation.jitter_probability, _JITTER, jitter),

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from vl_models import features as f
 from vl_models.errors import UserError
+from vl_models.input.config import SourceSpec
 from vl_models.input.records import COPIES, Select, count_records, read_records
 from vl_models.input.sampling import REPEAT, round_at_random, row_seed
 from vl_models.row_random import stream_seed
@@ -27,6 +28,11 @@ class Selection:
 
     labelled: bool = False
     power: float = 0.0
+
+    @classmethod
+    def of(cls, spec: SourceSpec) -> Selection:
+        """What one source selects."""
+        return cls(spec.source.texts == "labels", spec.source.image_draw_power or 0.0)
 
     @property
     def trivial(self) -> bool:

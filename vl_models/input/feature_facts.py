@@ -3,30 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
 
 from vl_models import features as f
 from vl_models.errors import UserError
+from vl_models.input.config import FeatureStatistics
 from vl_models.input.label_texts import label_names
 from vl_models.input.records import read_records
 
 _BATCH = 1024
-
-
-@dataclass(frozen=True)
-class FeatureStatistics:
-    """Mean and standard deviation of a feature vector over the Examples, float64[d] each."""
-
-    mean: np.ndarray
-    deviation: np.ndarray
-
-    @property
-    def width(self) -> int:
-        """d."""
-        return len(self.mean)
 
 
 def feature_statistics(shards: Sequence[str], feature: str) -> FeatureStatistics:

@@ -7,96 +7,135 @@ antialiased one 0.90 ms. So crops come first, and nothing is resized that alread
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import tensorflow as tf
+
+from vl_models.choices import ImageFit
+
+# Gives top, left, height and width of a part, for an image's height and width (all int32 scalars)
+# and what is random about the row.
+Window = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tuple[tf.Tensor, ...]]
+# Changes uint8 [size, size, 3] by what is random about the row; the float is how many pixels of
+# this size one of the model's "image" is.
+Finish = Callable[[tf.Tensor, tf.Tensor, float], tf.Tensor]
+EXTENT = "image_extent"
 
 # Up to this factor a random crop is taken at the model's size, without resampling.
 _NATIVE_CROP_LIMIT = 4.0 / 3.0
 _WHITE = 255
 
 
-def decode_image(encoded: tf.Tensor) -> tf.Tensor:
-    """Decode a JPEG or PNG to RGB; grayscale is spread, transparency put on white.
+def image_batch(
+    encoded: tf.Tensor,
+    sizes: Mapping[str, int],
+    fit: ImageFit = "crop",
+    *,
+    window: Window | None = None,
+    finish: Finish | None = None,
+    randomness: tf.Tensor | None = None,
+    parallel_iterations: int | None = None,
+) -> dict[str, tf.Tensor]:
+    """The batch keys of encoded images: one rule for training, signatures and index.
 
-    EXIF orientation is not applied. Bytes that cannot be decoded raise InvalidArgumentError
-    when the graph runs.
+    One part of each image is cut out and brought to every size. Unless ``window`` chooses it, the
+    part is the centre square of the full shorter side, or with ``fit`` "pad" the whole image.
 
     Args:
-      encoded: string scalar.
+      encoded: JPEG or PNG, string [B].
+      sizes: side in pixels by key; the one under "image" is what ``window`` chooses for.
+      fit: "crop" stretches the part to the square, see `resize`; "pad" keeps its ratio of sides,
+        see `resize_and_pad`.
+      window: chooses the part at random.
+      finish: changes a resized image at random.
+      randomness: a row of it belongs to each image and goes to ``window`` and ``finish``, such as
+        seeds int32 [B, 2]; needed with ``window``.
+      parallel_iterations: of `tf.map_fn`.
 
     Returns:
-      uint8 [height, width, 3].
+      uint8 [B, size, size, 3] under each key of ``sizes``; with ``fit`` "pad" also
+      ``image_extent`` int32 [B, 2], height and width of the picture within ``image``.
     """
-    return tf.cond(
-        tf.io.is_jpeg(encoded),
-        lambda: tf.io.decode_jpeg(encoded, channels=3),
-        lambda: _decode_png(encoded),
+    if window is None:
+        window = _whole if fit == "pad" else _centre_square
+        randomness = tf.zeros(tf.shape(encoded), tf.int32)
+    if randomness is None:
+        raise ValueError("`randomness` (a seed for each row) is needed. Received: randomness=None")
+
+    def decode(image: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
+        content, own = image
+        part = decode_window(content, lambda height, width: window(height, width, own))
+        made = {}
+        for key, size in sizes.items():
+            if fit == "crop":
+                made[key] = resize(part, size)
+            else:
+                made[key], extent = resize_and_pad(part, size)
+                if key == "image":
+                    made[EXTENT] = extent
+            if finish is not None:
+                made[key] = finish(made[key], own, size / sizes["image"])
+        return made
+
+    specs = {key: tf.TensorSpec([size, size, 3], tf.uint8) for key, size in sizes.items()}
+    if fit == "pad":
+        specs[EXTENT] = tf.TensorSpec([2], tf.int32)
+    return tf.map_fn(
+        decode,
+        (encoded, randomness),
+        fn_output_signature=specs,
+        parallel_iterations=parallel_iterations,
     )
 
 
-def crop_resize(
-    image: tf.Tensor,
-    size: int,
-    *,
-    training: bool = False,
-    seed: tf.Tensor | None = None,
-    scale: tuple[float, float] | None = None,
-) -> tf.Tensor:
-    """Cut a square out of an image and bring it to the model's size.
+def random_square(size: int, scale: tuple[float, float] | None = None) -> Window:
+    """A square at a random place; the randomness is a seed int32 [2].
 
-    Evaluation takes the centre square of the full shorter side. Training takes a square at a
-    random position: of the model's size, without resampling, if the shorter side is at most
-    a third larger; else of the full shorter side, as CLIP does; or of a random side, if
-    ``scale`` is given. The same seed gives the same crop.
+    It is of the model's size, without resampling, if the shorter side is at most a third larger;
+    else of the full shorter side, as CLIP does; or of a random side, if ``scale`` is given. The
+    same seed gives the same crop.
 
     Args:
-      image: uint8 [height, width, 3].
-      size: side of the result in pixels.
-      training: whether to crop at random.
-      seed: int32 [2], needed while training.
-      scale: bounds of the side of a random crop as a share of the shorter side.
-
-    Returns:
-      uint8 [size, size, 3].
+      size: side of the model's input in pixels.
+      scale: bounds of the side as a share of the shorter side.
     """
-    shape = tf.shape(image)
-    top, left, side = _square(shape[0], shape[1], size, training, seed, scale)
-    return resize(image[top : top + side, left : left + side], size)
+
+    def window(height: tf.Tensor, width: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        shorter = tf.minimum(height, width)
+        draws = tf.random.stateless_uniform([3], seed)
+        if scale is None:
+            limit = int(size * _NATIVE_CROP_LIMIT)
+            fits = (shorter >= size) & (shorter <= limit)
+            side = tf.where(fits, size, shorter)
+        else:
+            side = _share(shorter, scale, draws[2])
+        return _start(height, side, draws[0]), _start(width, side, draws[1]), side, side
+
+    return window
 
 
-def decode_and_crop(
-    encoded: tf.Tensor,
-    size: int,
-    *,
-    training: bool = False,
-    seed: tf.Tensor | None = None,
-    scale: tuple[float, float] | None = None,
-) -> tf.Tensor:
-    """Compute `crop_resize` of `decode_image`, decoding only the crop where the format can.
+def random_part(scale: tuple[float, float]) -> Window:
+    """A part at a random place with the ratio of the whole; the randomness is a seed int32 [2].
 
     Args:
-      encoded: string scalar, JPEG or PNG.
-      size: side of the result in pixels.
-      training: whether to crop at random.
-      seed: int32 [2], needed while training.
-      scale: bounds of the side of a random crop as a share of the shorter side.
-
-    Returns:
-      uint8 [size, size, 3].
+      scale: bounds of each side as a share of the image's.
     """
 
-    def window(height: tf.Tensor, width: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        top, left, side = _square(height, width, size, training, seed, scale)
-        return top, left, side, side
+    def window(height: tf.Tensor, width: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        draws = tf.random.stateless_uniform([3], seed)
+        rows, columns = (_share(side, scale, draws[2]) for side in (height, width))
+        return _start(height, rows, draws[0]), _start(width, columns, draws[1]), rows, columns
 
-    return resize(decode_window(encoded, window), size)
+    return window
 
 
 def decode_window(
     encoded: tf.Tensor, choose: Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, ...]]
 ) -> tf.Tensor:
     """Cut a rectangle out of an encoded image, decoding no more where the format can.
+
+    The result is RGB: grayscale is spread, transparency put on white; EXIF orientation is not
+    applied. Bytes that cannot be decoded raise InvalidArgumentError when the graph runs.
 
     Args:
       encoded: string scalar, JPEG or PNG.
@@ -134,40 +173,6 @@ def _decode_png(encoded: tf.Tensor) -> tf.Tensor:
     return tf.cond(tf.reduce_all(alpha == _WHITE), lambda: colour, on_white)
 
 
-def _square(
-    height: tf.Tensor,
-    width: tf.Tensor,
-    size: int,
-    training: bool,
-    seed: tf.Tensor | None,
-    scale: tuple[float, float] | None,
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Top, left and side of the crop, int32 scalars."""
-    shorter = tf.minimum(height, width)
-    if not training:
-        return (height - shorter) // 2, (width - shorter) // 2, shorter
-    if seed is None:
-        raise ValueError("`seed` is needed for a training crop. Received: seed=None")
-    draws = tf.random.stateless_uniform([3], seed)
-    if scale is None:
-        limit = int(size * _NATIVE_CROP_LIMIT)
-        fits = (shorter >= size) & (shorter <= limit)
-        side = tf.where(fits, size, shorter)
-    else:
-        share = scale[0] + (scale[1] - scale[0]) * draws[2]
-        side = tf.cast(tf.round(tf.cast(shorter, tf.float32) * share), tf.int32)
-        side = tf.clip_by_value(side, 1, shorter)
-
-    def start(length: tf.Tensor, draw: tf.Tensor) -> tf.Tensor:
-        # Every start from 0 to length - side is equally likely; draws are below 1, but
-        # the product may round up to the bound.
-        choices = length - side + 1
-        drawn = tf.cast(tf.cast(choices, tf.float32) * draw, tf.int32)
-        return tf.minimum(drawn, choices - 1)
-
-    return start(height, draws[0]), start(width, draws[1]), side
-
-
 def resize(image: tf.Tensor, size: int) -> tf.Tensor:
     """Resample to a square of ``size``: bilinear, by area where a side is twice that or more.
 
@@ -178,18 +183,69 @@ def resize(image: tf.Tensor, size: int) -> tf.Tensor:
     Returns:
       uint8 [size, size, 3].
     """
+    return tf.ensure_shape(_resample(image, tf.constant([size, size])), [size, size, 3])
 
-    def resample(method: str) -> tf.Tensor:
-        return tf.cast(tf.image.resize(image, [size, size], method=method) + 0.5, tf.uint8)
 
+def resize_and_pad(image: tf.Tensor, size: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """Resample the longer side to ``size``, with zeros at the bottom or on the right.
+
+    The shorter side becomes size · shorter / longer, rounded to the nearest pixel, at least one.
+    Zeros are black before the tower normalises: a model that must not see them masks what is
+    beyond the extent.
+
+    Args:
+      image: uint8 [height, width, 3].
+      size: side of the result in pixels.
+
+    Returns:
+      uint8 [size, size, 3], and int32 [2]: height and width of the picture within it, from the
+      top left corner.
+    """
     sides = tf.shape(image)[:2]
-    resized = tf.cond(
-        tf.reduce_all(sides == size),
+    scaled = tf.cast(sides * size, tf.float32) / tf.cast(tf.reduce_max(sides), tf.float32)
+    extent = tf.maximum(tf.cast(tf.round(scaled), tf.int32), 1)
+    margin = tf.pad((size - extent)[:, tf.newaxis], [[0, 1], [1, 0]])
+    padded = tf.pad(_resample(image, extent), margin)
+    return tf.ensure_shape(padded, [size, size, 3]), extent
+
+
+def _resample(image: tf.Tensor, sides: tf.Tensor) -> tf.Tensor:
+    """To these sides: as it is if they are its own, see `resize` for the methods."""
+
+    def by(method: str) -> tf.Tensor:
+        return tf.cast(tf.image.resize(image, sides, method=method) + 0.5, tf.uint8)
+
+    own = tf.shape(image)[:2]
+    return tf.cond(
+        tf.reduce_all(own == sides),
         lambda: image,
         lambda: tf.cond(
-            tf.reduce_max(sides) >= 2 * size,
-            lambda: resample("area"),
-            lambda: resample("bilinear"),
+            tf.reduce_max(own) >= 2 * tf.reduce_max(sides),
+            lambda: by("area"),
+            lambda: by("bilinear"),
         ),
     )
-    return tf.ensure_shape(resized, [size, size, 3])
+
+
+def _centre_square(height: tf.Tensor, width: tf.Tensor, _: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    side = tf.minimum(height, width)
+    return (height - side) // 2, (width - side) // 2, side, side
+
+
+def _whole(height: tf.Tensor, width: tf.Tensor, _: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    return tf.constant(0), tf.constant(0), height, width
+
+
+def _share(length: tf.Tensor, scale: tuple[float, float], draw: tf.Tensor) -> tf.Tensor:
+    """A share of a length, in whole pixels, at least one."""
+    share = scale[0] + (scale[1] - scale[0]) * draw
+    drawn = tf.cast(tf.round(tf.cast(length, tf.float32) * share), tf.int32)
+    return tf.clip_by_value(drawn, 1, length)
+
+
+def _start(length: tf.Tensor, part: tf.Tensor, draw: tf.Tensor) -> tf.Tensor:
+    """Every start from 0 to length - part, all equally likely."""
+    choices = length - part + 1
+    # Draws are below 1, but the product may round up to the bound.
+    drawn = tf.cast(tf.cast(choices, tf.float32) * draw, tf.int32)
+    return tf.minimum(drawn, choices - 1)

@@ -10,17 +10,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal
 
 import numpy as np
 import tensorflow as tf
 
 from vl_models.batch import Batch
 from vl_models.errors import UserError
+from vl_models.input.config import Sampling
 from vl_models.input.records import InputPosition
 from vl_models.input.source import Feed, Source
-
-Sampling = Literal["debiased", "mixed"]
 
 _SOURCE_STREAM = 3
 

@@ -11,8 +11,9 @@ import tensorflow as tf
 
 from vl_models.batch import Batch
 from vl_models.errors import UserError
-from vl_models.input.draws import Scan, scan_records, select_function
-from vl_models.input.examples import InputConfig, rows_function
+from vl_models.input.config import SourceSpec
+from vl_models.input.draws import Scan, Selection, scan_records, select_function
+from vl_models.input.examples import rows_function
 from vl_models.input.records import (
     START,
     InputPosition,
@@ -82,15 +83,14 @@ class RecordSource:
     """Batches from ClickExampleGen's record files.
 
     Args:
-      name: name of the source, for the mixer, the checkpoint and messages.
+      spec: what the rows hold; its source has the name, for the mixer, the checkpoint and
+        messages, and the share of the steps that the mixer gives it, relative to the others.
       patterns: file patterns of the training split.
-      config: what the rows hold.
       text_fn: tokenises a batch of drawn texts: string [N] to token_ids int32 [N, L] and
         text_mask bool [N, L]. Runs inside the input pipeline, so only graph operations.
         None if the source has no text.
       weight_fn: rescales the click weights of the drawn texts; unchanged without it. Texts of
         labels have no clicks: they weigh 1, what `weight_fn` is to make the mean of queries.
-      weight: share of the steps that the mixer gives this source, relative to the others.
 
     Raises:
       UserError: no file matches, or text is asked for without ``text_fn``.
@@ -98,19 +98,17 @@ class RecordSource:
 
     def __init__(
         self,
-        name: str,
+        spec: SourceSpec,
         patterns: Sequence[str],
-        config: InputConfig,
         text_fn: TextFunction | None = None,
         weight_fn: WeightFunction | None = None,
-        weight: float = 1.0,
     ) -> None:
-        if "token_ids" in config.inputs and text_fn is None:
-            raise UserError(f"Source '{name}' holds texts, so it needs a tokeniser (text_fn).")
-        self.name = name
-        self.weight = weight
+        self.name = spec.source.name
+        self.weight = spec.source.share
+        if "token_ids" in spec.inputs and text_fn is None:
+            raise UserError(f"Source '{self.name}' holds texts, so it needs a tokeniser (text_fn).")
         self._shards = find_shards(patterns)
-        self._config = config
+        self._spec = spec
         self._text_fn = text_fn
         self._weight_fn = weight_fn
         self._scan: Scan | None = None
@@ -118,7 +116,7 @@ class RecordSource:
     @property
     def has_classes(self) -> bool:
         """Whether batches hold ``label``."""
-        return bool(self._config.classes)
+        return bool(self._spec.facts.data.classes)
 
     def open(self, feed: Feed, position: InputPosition) -> Iterator[tuple[Batch, InputPosition]]:
         """Batches with the position after each, without end, from ``position`` on.
@@ -126,8 +124,8 @@ class RecordSource:
         Raises:
           UserError: an epoch shorter than one batch; a record that cannot be used.
         """
-        selection = self._config.selection
-        if _needs_sums(self._config, feed):
+        selection = Selection.of(self._spec)
+        if _needs_sums(self._spec, feed):
             scan = self._whole_scan()
         else:
             scan = self._scan or scan_records(self._shards, selection, at_most=feed.batch_size)
@@ -138,7 +136,7 @@ class RecordSource:
                 f"batch. Received: batch_size={feed.batch_size}. Use a smaller batch or more data."
             )
         dataset = make_dataset(
-            self._shards, self._config, feed, self._text_fn, position, self._weight_fn, scan
+            self._shards, self._spec, feed, self._text_fn, position, self._weight_fn, scan
         )
         return self._iterate(dataset)
 
@@ -151,7 +149,7 @@ class RecordSource:
 
     def _whole_scan(self) -> Scan:
         if self._scan is None:
-            self._scan = scan_records(self._shards, self._config.selection)
+            self._scan = scan_records(self._shards, Selection.of(self._spec))
         return self._scan
 
     def _iterate(self, dataset: tf.data.Dataset) -> Iterator[tuple[Batch, InputPosition]]:
@@ -170,7 +168,7 @@ class RecordSource:
 @tf.autograph.experimental.do_not_convert
 def make_dataset(
     shards: Sequence[str],
-    config: InputConfig,
+    spec: SourceSpec,
     feed: Feed,
     text_fn: TextFunction | None = None,
     position: InputPosition = START,
@@ -185,7 +183,7 @@ def make_dataset(
 
     Args:
       shards: paths of the record files, in a stable order.
-      config: what the rows hold.
+      spec: what the rows hold.
       feed: batch size, texts per image, seed, worker.
       text_fn: see `RecordSource`.
       position: where to start.
@@ -200,27 +198,27 @@ def make_dataset(
       UserError: the workers cannot share the batch evenly.
     """
     own = feed.own_rows()
-    selection = config.selection
+    selection = Selection.of(spec)
     offset = math.log(feed.part)
-    if _needs_sums(config, feed):
+    if _needs_sums(spec, feed):
         scan = scan or scan_records(shards, selection)
         offset -= scan.log_weight
-    shuffle = Shuffle(feed.seed, config.shuffle_shards, feed.shuffle_buffer)
+    shuffle = Shuffle(feed.seed, spec.shared.shuffle_shards, feed.shuffle_buffer)
     records = ordered_batches(
         shards,
         feed.batch_size,
-        shuffle if config.shuffle else None,
+        shuffle if spec.shared.shuffle else None,
         position,
         select_function(selection, scan, feed.seed),
     )
     if own.start == own.stop:
         # Another worker decodes all rows; this one keeps the position in step.
         return _as_written(records.map(lambda items: {"position": items["position"]}))
-    to_rows = rows_function(config, feed.seed, feed.source_id, feed.texts_per_image, offset)
+    to_rows = rows_function(spec, feed.seed, feed.source_id, feed.texts_per_image, offset)
 
     def to_batch(items: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         batch = to_rows(items["record"][own], items["row"][own], items["epoch"])
-        if weight_fn is not None and config.texts == "queries" and "query_weight" in batch:
+        if weight_fn is not None and spec.source.texts == "queries" and "query_weight" in batch:
             batch["query_weight"] = weight_fn(batch["query_weight"])
         texts = batch.pop("texts", None)
         if texts is not None and text_fn is not None:
@@ -232,13 +230,13 @@ def make_dataset(
     return _as_written(batches.prefetch(2))
 
 
-def _needs_sums(config: InputConfig, feed: Feed) -> bool:
+def _needs_sums(spec: SourceSpec, feed: Feed) -> bool:
     """Whether draws or `image_log_q` depend on sums over all records: a pass over the files.
 
     Where every image of a batch is equally likely, `image_log_q` may be off by a constant: a
     softmax over images does not see it.
     """
-    power = config.image_draw_power
+    power = spec.source.image_draw_power
     return power is not None and (power > 0.0 or feed.part < 1.0)
 
 

@@ -3,33 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from pydantic import Field, PositiveInt
 
+from vl_models.choices import ImageFit
 from vl_models.errors import UserError
 from vl_models.precision import Precision
 from vl_models.strict_config import StrictConfig
 
-
-@dataclass(frozen=True)
-class DataFacts:
-    """Sizes and names that are the data's.
-
-    Attributes:
-      vocabulary_size: number of token ids; None without texts.
-      widths: key of features ("image_features", "text_features") → their width.
-      num_labels: classes; None without labels.
-      num_text_labels: classes of the texts where they have a label set of their own, else None.
-      sources: names of the data sources, in their order.
-    """
-
-    vocabulary_size: int | None = None
-    widths: Mapping[str, int] = field(default_factory=dict)
-    num_labels: int | None = None
-    num_text_labels: int | None = None
-    sources: tuple[str, ...] = ()
+if TYPE_CHECKING:
+    from vl_models.input.config import DataFacts
 
 
 class ModelConfig(StrictConfig):
@@ -38,6 +22,8 @@ class ModelConfig(StrictConfig):
     Attributes:
       system: name of the system in the registry.
       image_size: side of the input in pixels.
+      image_fit: whether images are cut to squares ("crop"), or keep their ratio of sides and get
+        a margin of zeros ("pad"); batches then hold ``image_extent``.
       max_length: L, tokens of a text, special ones included.
       vocabulary_size: number of token ids; the trainer sets it to that of the vocabulary.
       precision: dtype policy of the towers; embeddings and losses are float32 always. "auto"
@@ -53,6 +39,7 @@ class ModelConfig(StrictConfig):
 
     system: str
     image_size: PositiveInt = 64
+    image_fit: ImageFit = "crop"
     max_length: int = Field(default=24, ge=3)
     vocabulary_size: PositiveInt | None = None
     precision: Precision = "float32"
@@ -71,6 +58,11 @@ class ModelConfig(StrictConfig):
     def reads_features(self) -> bool:
         """Whether both sides read precomputed vectors."""
         return {"image_features", "text_features"} <= set(self.inputs)
+
+    @property
+    def image_sizes(self) -> Mapping[str, int]:
+        """Sides in pixels of each image of a batch, by key: "image" and further sizes of it."""
+        return {"image": self.image_size}
 
     @property
     def learns_from_labels(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from pydantic import PositiveInt, field_validator
 
@@ -13,8 +13,11 @@ from vl_models.encoders.config import (
     TextTransformerConfig,
     ViTConfig,
 )
-from vl_models.models.base_config import DataFacts, ModelConfig
+from vl_models.models.base_config import ModelConfig
 from vl_models.tasks.config import TaskConfig
+
+if TYPE_CHECKING:
+    from vl_models.input.config import DataFacts
 
 
 class DualEncoderConfig(ModelConfig):
@@ -68,13 +71,13 @@ class DualEncoderConfig(ModelConfig):
     def completed(self, facts: DataFacts) -> Self:
         """The configuration with vocabulary, classes and widths of features."""
         sides = {
-            side: config.model_copy(update={"width": facts.widths[f"{side}_features"]})
+            side: config.model_copy(update={"width": facts.features[f"{side}_features"].width})
             for side, config in (("image", self.image), ("text", self.text))
             if isinstance(config, FeatureEncoderConfig)
         }
         return self.with_values(
             vocabulary_size=facts.vocabulary_size,
-            num_labels=facts.num_labels,
-            num_text_labels=facts.num_text_labels,
+            num_labels=len(facts.classes) or None,
+            num_text_labels=len(facts.text_classes) or None,
             **sides,
         )

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import difflib
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import PositiveInt
 
 from vl_models.encoders.config import TextTransformerConfig
 from vl_models.errors import UserError
-from vl_models.models.base_config import DataFacts
 from vl_models.models.clip_config import ContrastiveConfig
+
+if TYPE_CHECKING:
+    from vl_models.input.config import DataFacts
 
 
 class PrefixConditioningConfig(ContrastiveConfig):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_validator
 
 from vl_models.encoders.config import FeatureEncoderConfig
 from vl_models.layers.reversal_schedule import ReversalSchedule
-from vl_models.models.base_config import DataFacts
 from vl_models.models.hashing_config import HashingConfig
+
+if TYPE_CHECKING:
+    from vl_models.input.config import DataFacts
 
 
 class TFNHConfig(HashingConfig):
@@ -68,7 +70,7 @@ class TFNHConfig(HashingConfig):
     def completed(self, facts: DataFacts) -> Self:
         """The configuration with classes and widths of features."""
         return self.with_values(
-            num_labels=facts.num_labels,
-            image=self.image.model_copy(update={"width": facts.widths["image_features"]}),
-            text=self.text.model_copy(update={"width": facts.widths["text_features"]}),
+            num_labels=len(facts.classes) or None,
+            image=self.image.model_copy(update={"width": facts.features["image_features"].width}),
+            text=self.text.model_copy(update={"width": facts.features["text_features"].width}),
         )

@@ -22,12 +22,17 @@ import numpy as np
 import safetensors.numpy
 
 from vl_models.errors import UserError
+from vl_models.training.config import RUN_FORMAT
 
 WEIGHTS = "weights.safetensors"
 OPTIMIZER = "optimizer.safetensors"
 STATE = "state.json"
 
 logger = logging.getLogger(__name__)
+
+
+class OtherFormatError(UserError):
+    """A checkpoint that another version of vlsearch wrote."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
         data = safetensors.numpy.save({k: np.asarray(v, order="C") for k, v in tensors.items()})
         _write(temporary / name, data)
         files[name] = {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-    state = {"step": checkpoint.step, "files": files, **checkpoint.state}
+    state = {"format": RUN_FORMAT, "step": checkpoint.step, "files": files, **checkpoint.state}
     _write(temporary / STATE, json.dumps(state, indent=1).encode())
     if final.exists():  # a damaged one of the same step, passed over while resuming
         shutil.rmtree(final)
@@ -80,10 +85,18 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """Read one checkpoint and verify its checksums.
 
     Raises:
+      OtherFormatError: another version wrote it.
       UserError: it is damaged or incomplete.
     """
     try:
         state = json.loads((path / STATE).read_bytes())
+        if (found := state.get("format", 1)) != RUN_FORMAT:
+            raise OtherFormatError(
+                f"Checkpoint {path} was written by another version of vlsearch (format {found}; "
+                f"this version reads {RUN_FORMAT}): variables and settings have other names, so it "
+                "cannot be continued. Start a new run; its weights can be a warm start of that "
+                f"(train.warm_start.from: {path / WEIGHTS}, with map for paths that changed)."
+            )
         tensors = {}
         for name in (WEIGHTS, OPTIMIZER):
             data = (path / name).read_bytes()
@@ -108,12 +121,15 @@ def latest_checkpoint(folder: Path) -> Checkpoint | None:
       None if there is no checkpoint at all.
 
     Raises:
+      OtherFormatError: another version wrote the newest one.
       UserError: there are checkpoints, but all are damaged.
     """
     folders = checkpoint_folders(folder)
     for path in folders:
         try:
             return load_checkpoint(path)
+        except OtherFormatError:
+            raise
         except UserError as error:
             logger.warning("%s Trying the one before.", error)
     if folders:

@@ -10,6 +10,10 @@ from vl_models.errors import UserError
 from vl_models.strict_config import StrictConfig
 from vl_models.training.schedules import ScheduleConfig
 
+# Of run folders and checkpoints: counts up when variables or settings get other names, so that
+# what an earlier version began cannot go on.
+RUN_FORMAT = 2
+
 OptimizerKind = Literal["adamw", "adam", "sgd", "lamb"]
 
 # Weight decay pulls towards zero; these have no reason to be small.

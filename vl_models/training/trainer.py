@@ -14,7 +14,8 @@ import tensorflow as tf
 
 from vl_models.batch import Batch
 from vl_models.errors import UserError
-from vl_models.input.mixer import Mixer, Sampling
+from vl_models.input.config import Sampling
+from vl_models.input.mixer import Mixer
 from vl_models.input.source import Feed, Source
 from vl_models.models.base import VisionLanguageModel
 from vl_models.training.best import BestWeights

@@ -16,7 +16,7 @@ from tfx_pipeline.cli.main import app
 from tfx_pipeline.config import ExperimentConfig
 from vl_models.errors import UserError
 from vl_models.export import export_towers
-from vl_models.input.examples import InputConfig
+from vl_models.input.config import InputConfig, InputFacts, SourceConfig, SourceSpec
 from vl_models.input.source import RecordSource
 from vl_models.models.registry import create_model
 from vl_models.text.factory import load_tokenizer, pretrained_tokenizer
@@ -89,10 +89,10 @@ def test_from_a_checkpoint_through_training_to_the_served_signature(tmp_path, me
 
     tokenizer = pretrained_tokenizer("clip_bpe", merges, LENGTH)
     model_config = loaded.model.model_copy(update={"vocabulary_size": tokenizer.vocabulary_size})
+    facts = InputFacts(image_sizes={"image": checkpoints.SIZE})
     records = RecordSource(
-        "clicks",
+        SourceSpec(SourceConfig(name="clicks"), InputConfig(augment=False), facts),
         [tiny.write_records(tmp_path / "records", shards=1)],
-        InputConfig(image_size=checkpoints.SIZE, augment=False),
         tokenizer.tokenize,
     )
     trainer = Trainer(

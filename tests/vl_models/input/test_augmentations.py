@@ -19,11 +19,12 @@ from vl_models.input.augmentations import (
     augment,
     color_jitter,
     crop_window,
-    decode_and_augment,
     flip,
     gaussian_blur,
     grayscale,
+    random_view,
 )
+from vl_models.input.images import image_batch, resize
 from vl_models.input.sampling import row_seed
 from vl_models.row_random import draw_uniform
 
@@ -292,14 +293,17 @@ def test_encoded_images_are_cropped_resized_and_augmented(form, name):
     drawn, preset = draws(6), PRESETS[name]
     decoded = tf.io.decode_image(encoded, channels=3)
 
+    window, finish = random_view(preset)
+
     @tf.function
     def run(one):
-        return decode_and_augment(encoded, 16, one, preset)
+        options = {"window": window, "finish": finish, "randomness": one[tf.newaxis]}
+        return image_batch(encoded[tf.newaxis], {"image": 16}, **options)["image"][0]
 
     for one in drawn:
         top, left, height, width = crop_window(tf.constant(40), tf.constant(60), one, preset)
         crop = decoded[top : top + height, left : left + width]
-        expected = augment(augmentations.resize(crop, 16), one, preset)
+        expected = augment(resize(crop, 16), one, preset)
         found = run(one)
         assert found.shape == (16, 16, 3) and found.dtype == tf.uint8
         assert np.abs(found.numpy().astype(int) - expected.numpy()).max() <= 1  # rounding

@@ -2,7 +2,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from vl_models.input.images import crop_resize, decode_and_crop, decode_image
+from vl_models.input.images import (
+    decode_window,
+    image_batch,
+    random_part,
+    random_square,
+    resize,
+    resize_and_pad,
+)
 
 RANDOM = np.random.default_rng(0)
 SEED = tf.constant([3, 5], tf.int32)
@@ -29,6 +36,28 @@ def coordinates(height, width):
 
 def png(image):
     return tf.io.encode_png(image)
+
+
+def decode_image(encoded):
+    return decode_window(encoded, lambda height, width: (0, 0, height, width))
+
+
+def decode_and_crop(encoded, size, *, training=False, seed=None, scale=None):
+    """One image as a batch has it."""
+    window = random_square(size, scale) if training else None
+    seeds = None if seed is None else seed[tf.newaxis]
+    sizes = {"image": size}
+    return image_batch(encoded[tf.newaxis], sizes, window=window, randomness=seeds)["image"][0]
+
+
+def crop_resize(image, size, *, training=False, seed=None, scale=None):
+    """The same of an image that is decoded."""
+    height, width = (tf.constant(side) for side in image.shape[:2])
+    side = tf.minimum(height, width)
+    top, left, tall, wide = (height - side) // 2, (width - side) // 2, side, side
+    if training:
+        top, left, tall, wide = random_square(size, scale)(height, width, seed)
+    return resize(image[top : top + tall, left : left + wide], size)
 
 
 def test_png_is_decoded_exactly():
@@ -142,7 +171,7 @@ def test_works_in_a_data_set():
 
 def test_training_needs_a_seed():
     with pytest.raises(ValueError, match="seed"):
-        crop_resize(tf.constant(noise(8, 8)), 8, training=True)
+        decode_and_crop(png(noise(8, 8)), 8, training=True)
 
 
 @pytest.mark.photos
@@ -153,3 +182,74 @@ def test_photographs(photos):
     part = decode_and_crop(encoded, 64)
     assert whole.shape == (64, 64, 3)
     assert np.abs(part.numpy().astype(int) - whole.numpy()).max() <= 8
+
+
+def padded(image, size):
+    made, extent = resize_and_pad(tf.constant(image), size)
+    return made.numpy(), extent.numpy().tolist()
+
+
+@pytest.mark.parametrize(("shape", "extent"), [((8, 5), [8, 5]), ((3, 8), [3, 8])])
+def test_a_picture_whose_longer_side_fits_lies_in_the_top_left_corner(shape, extent):
+    image = noise(*shape)
+    made, found = padded(image, 8)
+    assert found == extent
+    expected = np.zeros((8, 8, 3), np.uint8)
+    expected[: shape[0], : shape[1]] = image
+    np.testing.assert_array_equal(made, expected)
+
+
+@pytest.mark.parametrize(
+    ("shape", "extent"),
+    # The other side is 8 · shorter / longer: 8/3, exactly 4, 1/125 of a pixel, all.
+    [((30, 10), [8, 3]), ((16, 32), [4, 8]), ((1000, 1), [8, 1]), ((5, 5), [8, 8])],
+)
+def test_the_longer_side_becomes_the_models_and_the_ratio_stays(shape, extent):
+    image = np.full((*shape, 3), 200, np.uint8)
+    made, found = padded(image, 8)
+    assert found == extent
+    assert (made[: extent[0], : extent[1]] == 200).all()
+    assert made.sum() == 200 * 3 * extent[0] * extent[1]
+
+
+def test_padding_resamples_as_cropping_does():
+    made, extent = padded(smooth(64, 48), 16)
+    assert extent == [16, 12]
+    assert np.abs(made[:, :12].astype(int) - smooth(16, 12)).max() <= 3
+
+
+def test_the_extent_is_that_of_the_model_image_and_sizes_are_of_one_part():
+    files = tf.stack([png(coordinates(40, 20)), png(coordinates(10, 40))])
+    batch = image_batch(files, {"image": 20, "image_small": 10}, "pad")
+    assert batch.keys() == {"image", "image_small", "image_extent"}
+    assert batch["image_extent"].dtype == tf.int32
+    assert batch["image_extent"].numpy().tolist() == [[20, 10], [5, 20]]
+    for row, (height, width) in enumerate([(10, 5), (2, 10)]):
+        small = batch["image_small"][row].numpy()
+        assert small[:height, :width].any(axis=-1).sum() >= height * width - 1  # its origin is 0
+        assert not small[height:].any() and not small[:, width:].any()
+
+
+def test_all_sizes_are_of_the_same_random_crop():
+    image, seeds = coordinates(24, 40), tf.constant([[7, 1], [8, 2], [9, 3]])
+    files = tf.stack([png(image)] * 3)
+    sizes = {"image": 20, "image_small": 10}
+    batch = image_batch(files, sizes, window=random_square(20), randomness=seeds)
+    alone = image_batch(files, {"image": 20}, window=random_square(20), randomness=seeds)
+    np.testing.assert_array_equal(batch["image"], alone["image"])
+    assert batch["image_small"].shape == (3, 10, 10, 3)
+    halves = batch["image"].numpy().reshape(3, 10, 2, 10, 2, 3).mean((2, 4))
+    assert np.abs(batch["image_small"].numpy() - halves).max() <= 0.5  # by area, rounded
+    assert len({crop.numpy().tobytes() for crop in batch["image"]}) > 1
+
+
+def test_a_random_part_keeps_the_ratio_and_lies_within():
+    window = random_part((0.5, 0.75))
+    seen = set()
+    for seed in range(30):
+        draw = tf.constant([seed, 4])
+        top, left, height, width = (int(v) for v in window(tf.constant(40), tf.constant(80), draw))
+        assert 20 <= height <= 30 and abs(width - 2 * height) <= 1
+        assert 0 <= top <= 40 - height and 0 <= left <= 80 - width
+        seen.add((top, left))
+    assert len(seen) > 20

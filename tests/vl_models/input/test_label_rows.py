@@ -9,7 +9,7 @@ import tensorflow as tf
 from tests.vl_models.training import tiny
 from vl_models import features as f
 from vl_models.errors import UserError
-from vl_models.input.examples import InputConfig, rows_function
+from vl_models.input.examples import rows_function
 from vl_models.input.records import START
 from vl_models.input.source import Feed
 
@@ -26,7 +26,7 @@ def example(**features):
 def rows_of(records, epoch=0, texts_per_image=2, **config):
     """The rows of serialised records, texts still strings."""
     settings = {"inputs": ("token_ids",), "max_clicked_queries": 6, **config}
-    to_rows = rows_function(InputConfig(**settings), 7, 0, texts_per_image)
+    to_rows = rows_function(tiny.spec(**settings), 7, 0, texts_per_image)
     rows = tf.range(len(records), dtype=tf.int64)
     return to_rows(tf.constant(records), rows, tf.constant(epoch, tf.int64))
 

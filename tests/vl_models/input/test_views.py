@@ -9,9 +9,10 @@ import tensorflow as tf
 
 from tests.vl_models.training import tiny
 from vl_models import features as f
-from vl_models.input.augmentations import NUM_DRAWS, PRESETS, decode_and_augment
-from vl_models.input.examples import InputConfig
-from vl_models.input.images import decode_and_crop
+from vl_models.errors import UserError
+from vl_models.input.augmentations import NUM_DRAWS, PRESETS, augment, crop_window
+from vl_models.input.config import InputConfig
+from vl_models.input.images import decode_window, image_batch, random_square, resize
 from vl_models.input.records import START
 from vl_models.input.sampling import AUGMENT, CROP, VIEW_2
 from vl_models.input.source import Feed
@@ -78,9 +79,12 @@ def test_images_follow_from_the_stored_image_and_the_seed_of_the_row(
     def expected(encoded, seed):
         if augmentation == "crop":
             crop_seed = stream_seed(seed[tf.newaxis], CROP)[0]
-            return decode_and_crop(encoded, SIZE, training=True, seed=crop_seed)
+            square = random_square(SIZE)
+            return resize(decode_window(encoded, lambda h, w: square(h, w, crop_seed)), SIZE)
         draws = draw_uniform(stream_seed(seed[tf.newaxis], AUGMENT), NUM_DRAWS)[0]
-        return decode_and_augment(encoded, SIZE, draws, PRESETS[augmentation])
+        preset = PRESETS[augmentation]
+        part = decode_window(encoded, lambda h, w: crop_window(h, w, draws, preset))
+        return augment(resize(part, SIZE), draws, preset)
 
     for name in ("image", "image_2")[:views]:
         for row in range(6):
@@ -132,7 +136,7 @@ def test_without_augmentation_both_views_are_the_centre(pattern, stored, augment
     )
     batch, _ = next(iter(source.open(Feed(batch_size=4), START)))
     for row in range(4):
-        centre = decode_and_crop(tf.constant(stored[row]), SIZE)
+        centre = image_batch(tf.constant([stored[row]]), {"image": SIZE})["image"][0]
         np.testing.assert_array_equal(batch["image"][row], centre)
         np.testing.assert_array_equal(batch["image_2"][row], centre)
 
@@ -148,13 +152,10 @@ def test_two_views_serve_a_model_that_asks_for_two_images(pattern):
     ("values", "message"),
     [
         (
-            {"views": 2, "inputs": ["token_ids"]},
-            "views: 2 are views of the input 'image', which is not asked for",
-        ),
-        (
             {"augmentation": "moco_v2", "crop_scale": (0.5, 1.0)},
             "crop_scale is for augmentation 'crop', not 'moco_v2'",
         ),
+        ({"crop_scale": (0.5, 1.1)}, "crop_scale is two shares in (0, 1], the smaller one first"),
         ({"augmentation": "moco"}, "Input should be 'crop', 'moco_v1' or 'moco_v2'"),
         ({"views": 3}, "Input should be 1 or 2"),
     ],
@@ -164,3 +165,60 @@ def test_what_does_not_fit_is_refused(values, message):
         InputConfig(**values)
     [found] = error.value.errors()
     assert found["msg"].removeprefix("Value error, ") == message
+
+
+def test_views_need_an_image():
+    with pytest.raises(UserError) as caught:
+        tiny.spec(name="a", views=2, inputs=["token_ids"])
+    assert str(caught.value) == (
+        "Source 'a': views: 2 are views of the input 'image', which is not asked for."
+    )
+
+
+def test_without_augmentation_images_are_those_of_the_signature(pattern, stored):
+    files = tf.constant(stored[:4])
+    for fit in ("crop", "pad"):
+        facts = {"image_fit": fit, "image_sizes": {"image": SIZE, "image_small": 4}}
+        source = tiny.source(pattern, inputs=["image"], shuffle=False, **facts)
+        batch, _ = next(iter(source.open(Feed(batch_size=4), START)))
+        served = image_batch(files, facts["image_sizes"], fit)
+        assert served.keys() == {
+            key for key in batch if key.startswith("image") and "_id" not in key
+        } - {"image_log_q"}
+        for key, value in served.items():
+            np.testing.assert_array_equal(batch[key], value)
+
+
+def test_padded_images_are_whole_unless_a_scale_is_given(pattern, stored):
+    options = {**SEEDED, "image_fit": "pad", "views": 2, "shuffle": False}
+    batch, _ = next(iter(tiny.source(pattern, **options).open(Feed(batch_size=4, seed=5), START)))
+    whole = image_batch(tf.constant(stored[:4]), {"image": SIZE}, "pad")
+    np.testing.assert_array_equal(batch["image"], whole["image"])
+    np.testing.assert_array_equal(batch["image_2"], whole["image"])
+    np.testing.assert_array_equal(batch["image_2_extent"], batch["image_extent"])
+    scaled = tiny.source(pattern, **options, crop_scale=(0.5, 0.8))
+    batch, _ = next(iter(scaled.open(Feed(batch_size=4, seed=5), START)))
+    assert not np.array_equal(batch["image"], whole["image"])
+    assert not np.array_equal(batch["image"], batch["image_2"])
+    # 14 x 20 pixels: the ratio of the whole, up to the rounding of the part and of the picture.
+    assert (np.abs(batch["image_extent"].numpy() - [5.6, SIZE]) < 1.1).all()
+
+
+def test_a_further_size_is_augmented_by_the_same_draws(pattern):
+    options = {"augmentation": "moco_v2", "shuffle": False, "image_fit": "crop"}
+    sizes = {"image_sizes": {"image": 32, "image_small": 16}}
+    source = tiny.source(pattern, inputs=["image"], augment=True, **options, **sizes)
+    batch, _ = next(iter(source.open(Feed(batch_size=12, seed=5), START)))
+    large = batch["image"].numpy().reshape(12, 16, 2, 16, 2, 3).mean((2, 4))
+    small = batch["image_small"].numpy().astype(float)
+    for one, other in zip(large, small):
+        assert np.corrcoef(one.ravel(), other.ravel())[0, 1] > 0.95
+
+
+def test_presets_are_of_squares():
+    with pytest.raises(UserError) as caught:
+        tiny.spec(name="a", augmentation="moco_v2", image_fit="pad")
+    assert str(caught.value) == (
+        "Source 'a': augmentation: moco_v2 is of squares, but the model has image_fit: pad; take "
+        "augmentation: crop, or image_fit: crop."
+    )

@@ -1,9 +1,12 @@
+import json
+
 import numpy as np
 import pytest
 
 from vl_models.errors import UserError
 from vl_models.training.checkpoint import (
     Checkpoint,
+    OtherFormatError,
     checkpoint_folders,
     latest_checkpoint,
     load_checkpoint,
@@ -66,3 +69,23 @@ def test_weights_are_read_from_run_checkpoint_or_file(tmp_path):
     path = save_checkpoint(tmp_path / "checkpoints", checkpoint(2), keep=2)
     for source in (tmp_path, path, path / "weights.safetensors"):
         assert read_weights(source)["scalar"] == 2
+
+
+@pytest.mark.parametrize("written", [None, 3])  # None: before there were numbers
+def test_a_checkpoint_of_another_version_is_refused_not_passed_over(tmp_path, written):
+    save_checkpoint(tmp_path / "checkpoints", checkpoint(1), keep=2)
+    path = save_checkpoint(tmp_path / "checkpoints", checkpoint(2), keep=2)
+    state = json.loads((path / "state.json").read_bytes())
+    assert state.pop("format") == 2
+    state |= {} if written is None else {"format": written}
+    (path / "state.json").write_text(json.dumps(state))
+    for read in (lambda: latest_checkpoint(tmp_path / "checkpoints"), lambda: read_weights(path)):
+        with pytest.raises(OtherFormatError) as caught:
+            read()
+        assert str(caught.value) == (
+            f"Checkpoint {path} was written by another version of vlsearch (format {written or 1}; "
+            "this version reads 2): variables and settings have other names, so it cannot be "
+            "continued. Start a new run; its weights can be a warm start of that "
+            f"(train.warm_start.from: {path}/weights.safetensors, with map for paths that changed)."
+        )
+    assert read_weights(path / "weights.safetensors")["scalar"] == 2

@@ -1,12 +1,21 @@
 """A real, tiny system and tiny record files: a linear dual encoder over 4x4 images."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import tensorflow as tf
 
 from vl_models import features as f
 from vl_models.distribution import all_gather, global_mean
-from vl_models.input.examples import InputConfig
+from vl_models.input.config import (
+    DataFacts,
+    FeatureStatistics,
+    InputConfig,
+    InputFacts,
+    SourceConfig,
+    SourceSpec,
+)
 from vl_models.input.source import RecordSource
 from vl_models.models.base import VisionLanguageModel
 
@@ -163,7 +172,26 @@ def feature_of(values):
     )
 
 
+def spec(name="clicks", weight=1.0, **settings):
+    """A source's specification of flat settings; those named like features give their widths."""
+    widths = {k: settings.pop(k) for k in ("image_features", "text_features") if k in settings}
+    features = {
+        k: FeatureStatistics(np.zeros(width), np.ones(width)) for k, width in widths.items()
+    }
+    data = DataFacts(**_taken(settings, DataFacts, features=features))
+    sizes = {"image_sizes": {"image": settings.pop("image_size", SIZE)}}
+    facts = InputFacts(**_taken(settings, InputFacts, data=data, **sizes))
+    own = {key: settings.pop(key) for key in SourceConfig.model_fields if key in settings}
+    own = {"use_labels": True, "image_draw_power": None, **own}
+    return SourceSpec(SourceConfig(name=name, share=weight, **own), InputConfig(**settings), facts)
+
+
+def _taken(settings, kind, **values):
+    names = {field.name for field in dataclasses.fields(kind)}
+    return values | {key: settings.pop(key) for key in names if key in settings}
+
+
 def source(pattern, name="clicks", weight=1.0, **config):
     """A record source of the tiny files."""
-    settings = {"image_size": SIZE, "augment": False, "max_clicked_queries": 4, **config}
-    return RecordSource(name, [pattern], InputConfig(**settings), tokenize, weight=weight)
+    settings = {"augment": False, "max_clicked_queries": 4, **config}
+    return RecordSource(spec(name, weight, **settings), [pattern], tokenize)

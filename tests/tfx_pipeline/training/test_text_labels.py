@@ -8,12 +8,10 @@ from tests.tfx_pipeline.conftest import REPOSITORY
 from tfx_pipeline.config import ExperimentConfig
 from tfx_pipeline.data.feature_examples import write_feature_examples
 from tfx_pipeline.data.feature_set import read_feature_set
-from tfx_pipeline.modules.data_facts import read_data_facts
-from tfx_pipeline.modules.sources import train_sources
+from tfx_pipeline.training.setup import prepare_training
 from vl_models.errors import UserError
 from vl_models.input.records import START
 from vl_models.input.source import Feed
-from vl_models.models.registry import build_model
 
 ROWS = 24
 IMAGE_CLASS = np.arange(ROWS) % 3
@@ -39,23 +37,30 @@ def examples(tmp_path_factory):
     return folder / "examples"
 
 
-def facts_of(examples, *overrides):
-    given = ["data.folder=unused", *overrides]
+def setup_of(examples, *overrides):
+    given = ["data.folder=unused", "train.hooks=[]", "train.keep_best=null", *overrides]
     config = ExperimentConfig.load(REPOSITORY / "configs" / "acmr.yaml", given)
-    return config, read_data_facts(config, examples, None)
+    return prepare_training(config, examples, examples)
+
+
+def build(setup):
+    model = setup.model_fn()
+    model.build()
+    return model
 
 
 def test_each_classifier_learns_the_labels_of_its_side(examples):
-    config, facts = facts_of(examples, TASKS % "false", "model.search_by=vector")
-    assert facts.labels == {"classes": ("0", "1", "2"), "text_classes": ("art", "news")}
-    (source,) = train_sources(config.input, facts.model, examples, None, None, facts.labels)
+    setup = setup_of(examples, TASKS % "false", "model.search_by=vector")
+    data = setup.facts.data
+    assert (data.classes, data.text_classes) == (("0", "1", "2"), ("art", "news"))
+    (source,) = setup.sources
     batch, _ = next(source.open(Feed(batch_size=8, seed=1, source_id=0), START))
     row = batch["row"].numpy() % ROWS
     np.testing.assert_array_equal(batch["label"].numpy(), np.eye(3)[IMAGE_CLASS[row]])
     np.testing.assert_array_equal(
         batch["text_label"].numpy(), np.eye(2)[(TOPIC[row] == "news").astype(int)]
     )
-    model = build_model(facts.model)
+    model = build(setup)
     outputs = model.forward(batch, training=False)
     (task,) = model.tasks
     expected = 0.0
@@ -67,12 +72,12 @@ def test_each_classifier_learns_the_labels_of_its_side(examples):
 
 
 def test_a_shared_classifier_goes_by_the_images_labels(examples):
-    _, facts = facts_of(examples, TASKS % "true")
-    model = build_model(facts.model)
+    setup = setup_of(examples, TASKS % "true")
+    model = build(setup)
     assert [layer.classes for layer in model.tasks[0].layers] == [3]
 
 
 def test_classes_of_different_systems_cannot_be_compared(examples):
-    _, facts = facts_of(examples, TASKS % "false", "model.search_by=classes")
+    setup = setup_of(examples, TASKS % "false", "model.search_by=classes")
     with pytest.raises(UserError, match=r"search_by: classes compares.*search_by: vector"):
-        build_model(facts.model)
+        build(setup)

@@ -7,9 +7,8 @@ from tests.tfx_pipeline.conftest import REPOSITORY
 from tfx_pipeline.config import ExperimentConfig
 from tfx_pipeline.data.feature_examples import write_feature_examples
 from tfx_pipeline.data.feature_set import FeatureSet
-from tfx_pipeline.modules.data_facts import read_data_facts
-from tfx_pipeline.modules.sources import train_sources
-from tfx_pipeline.modules.training import train_towers
+from tfx_pipeline.training.setup import prepare_training
+from tfx_pipeline.training.towers import train_towers
 from vl_models.errors import UserError
 from vl_models.input.records import START
 from vl_models.input.source import Feed
@@ -51,9 +50,7 @@ def examples(tmp_path_factory):
 
 def test_a_batch_of_one_modality_lacks_the_other(examples):
     config = experiment("tfnh", SOURCES, *SMALL)
-    facts = read_data_facts(config, examples, None)
-    arguments = (config.input, facts.model, examples, None, None, facts.labels)
-    pairs, images, texts = train_sources(*arguments)
+    pairs, images, texts = prepare_training(config, examples, examples).sources
     keys = []
     for place, source in enumerate((pairs, images, texts)):
         batch, _ = next(source.open(Feed(batch_size=4, seed=1, source_id=place), START))
@@ -67,7 +64,7 @@ def test_training_draws_from_all_three(examples, tmp_path):
     model = train_towers(
         config,
         examples=examples,
-        tokenizer=None,
+        vocabulary=examples,
         run_dir=tmp_path / "run",
         towers_dir=tmp_path / "towers",
     )
@@ -78,14 +75,12 @@ def test_training_draws_from_all_three(examples, tmp_path):
 
 def test_a_system_of_pairs_takes_no_single_modality(examples):
     config = experiment("ucal", SOURCES, "train.global_batch_size=4")
-    facts = read_data_facts(config, examples, None)
     with pytest.raises(UserError, match="has rows of images alone, of which the system 'ucal'"):
-        train_sources(config.input, facts.model, examples, None, None, facts.labels)
+        prepare_training(config, examples, examples)
 
 
 def test_data_without_single_rows_are_told(examples, tmp_path):
     (tmp_path / "Split-train").symlink_to(examples / "Split-train")
     config = experiment("tfnh", SOURCES, *SMALL)
-    facts = read_data_facts(config, examples, None)
     with pytest.raises(UserError, match="the data have no rows of images alone in the train"):
-        train_sources(config.input, facts.model, tmp_path, None, None, facts.labels)
+        prepare_training(config, tmp_path, tmp_path)

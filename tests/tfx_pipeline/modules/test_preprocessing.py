@@ -13,7 +13,7 @@ from tensorflow_transform.tf_metadata import schema_utils
 from tests.vl_models.text.test_clip_bpe_parity import MERGES, TEXTS
 from tests.vl_models.text.test_factory import BERT
 from tfx_pipeline.modules.preprocessing import preprocessing_fn
-from tfx_pipeline.modules.training import transform_functions
+from tfx_pipeline.training.transform import transform_functions
 from vl_models import features
 from vl_models.text.clip_bpe import CLIPTokenizer
 from vl_models.text.factory import load_tokenizer, save_vocabulary, vocabulary_files

@@ -1,23 +1,21 @@
 """Sources of an experiment on Examples as ClickExampleGen writes them."""
 
 import itertools
+from typing import ClassVar
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tests.tfx_pipeline.conftest import REPOSITORY
-from tfx_pipeline.config import ExperimentConfig, InputOptions
-from tfx_pipeline.modules.sources import (
-    query_source,
-    source_names,
-    train_sources,
-    validation_source,
-)
+from tfx_pipeline.config import ExperimentConfig
+from tfx_pipeline.training.sources import train_sources, validation_source
 from vl_models import features as f
 from vl_models.errors import UserError
+from vl_models.input.config import InputConfig, InputFacts
 from vl_models.input.records import START
 from vl_models.input.source import Feed
+from vl_models.models.base_config import ModelConfig
 from vl_models.models.registry import model_config_from_dict
 
 TWO = (
@@ -71,22 +69,30 @@ def experiment(sources):
     return ExperimentConfig.load(REPOSITORY / "configs" / "emoji.yaml", overrides)
 
 
+def facts_of(model):
+    return InputFacts(model.inputs, model.image_sizes, model.image_fit)
+
+
+def sources_of(config, model, examples, weight_fn=None):
+    return train_sources(config.input, facts_of(model), model, examples, tokenize, weight_fn)
+
+
 def first(source, feed):
     return next(itertools.islice(source.open(feed, START), 1))[0]
 
 
 def test_sources_keep_order_names_and_shares(examples):
     config = experiment(TWO)
-    sources = train_sources(config.input, config.model, examples, tokenize, None)
+    sources = sources_of(config, config.model, examples)
     assert [(s.name, s.weight) for s in sources] == [("labels", 0.3), ("queries", 0.7)]
     assert [s.steps_per_epoch(1) for s in sources] == [2, 8]
-    assert source_names(config.input) == ("labels", "queries")
-    assert query_source(config.input) == 1 and query_source(InputOptions()) == 0
+    assert config.input.source_names == ("labels", "queries")
+    assert config.input.query_source == 1 and InputConfig().query_source == 0
 
 
 def test_label_texts_go_through_the_tokeniser_of_the_queries(examples):
     config = experiment(TWO)
-    labels, queries = train_sources(config.input, config.model, examples, tokenize, scaled)
+    labels, queries = sources_of(config, config.model, examples, scaled)
     batch = first(labels, Feed(2))
     assert sorted(texts_of(batch)) == [b"a class 1", b"a class 5"]
     assert [f"a class {n}".encode() for n in batch["label_id"].numpy()] == texts_of(batch)
@@ -99,8 +105,8 @@ def test_label_texts_go_through_the_tokeniser_of_the_queries(examples):
 
 def test_validation_is_on_the_queries_of_val_whatever_the_sources(examples):
     config = experiment(TWO)
-    source = validation_source(config.input, config.model, examples, tokenize, None)
-    batch = first(source, Feed(2, source_id=query_source(config.input)))
+    source = validation_source(config.input, facts_of(config.model), examples, tokenize)
+    batch = first(source, Feed(2, source_id=config.input.query_source))
     assert source.name == "val" and texts_of(batch) == [b"query 0", b"query 1"]
     assert batch["source_id"].numpy().tolist() == [1, 1]
     assert batch["image"].shape == (2, 32, 32, 3)
@@ -110,8 +116,49 @@ def test_labels_need_a_system_that_reads_texts(examples):
     config = experiment(TWO)
     moco = model_config_from_dict({"system": "moco"})
     with pytest.raises(UserError) as caught:
-        train_sources(config.input, moco, examples, tokenize, None)
+        sources_of(config, moco, examples)
     assert str(caught.value) == (
         "Source 'labels' makes texts of labels, but the system 'moco' reads no texts. Take it out "
         "of input.sources."
+    )
+
+
+class FromSingles(ModelConfig):
+    """Of a system that also learns from images alone and from texts alone."""
+
+    inputs: ClassVar = ("image", "token_ids")
+    LEARNS_UNPAIRED: ClassVar = True
+
+
+SINGLES = "[{name: images, rows: images}, {name: texts, rows: texts}]"
+
+
+def test_pairs_give_rows_of_one_modality(examples):
+    config, model = experiment(SINGLES), FromSingles(system="any", image_size=32)
+    images, texts = sources_of(config, model, examples, scaled)
+    batch = first(images, Feed(8))
+    assert batch["image"].shape == (8, 32, 32, 3)
+    assert not {"token_ids", "text_mask", "query_hash", "query_weight"} & batch.keys()
+    assert set(batch["source_type"].numpy()) == {f.SOURCE_TYPES.index("image_only")}
+    batch = first(texts, Feed(8))
+    assert sorted(texts_of(batch)) == [b"query %d" % number for number in range(8)]
+    assert "image" not in batch
+    assert set(batch["source_type"].numpy()) == {f.SOURCE_TYPES.index("text_only")}
+
+
+def test_examples_of_images_alone_come_before_those_of_pairs(examples, tmp_path):
+    (tmp_path / "Split-train").symlink_to(examples / "Split-train")
+    (tmp_path / "Split-train-image-only").symlink_to(examples / "Split-val")
+    model = FromSingles(system="any", image_size=32)
+    images, texts = sources_of(experiment(SINGLES), model, tmp_path)
+    assert (images.steps_per_epoch(1), texts.steps_per_epoch(1)) == (2, 8)
+
+
+def test_a_system_of_pairs_refuses_rows_of_one_modality(examples):
+    config = experiment(SINGLES)
+    with pytest.raises(UserError) as caught:
+        sources_of(config, config.model, examples)
+    assert str(caught.value) == (
+        "Source 'images' has rows of images alone, of which the system 'clip' learns nothing. "
+        "Take it out of input.sources, or take 'tfnh'."
     )

@@ -1,0 +1,73 @@
+"""From an experiment and Examples to what the trainer takes."""
+
+import pytest
+
+from tests.tfx_pipeline.conftest import REPOSITORY
+from tests.vl_models.training import tiny
+from tfx_pipeline.config import ExperimentConfig
+from tfx_pipeline.training.setup import prepare_training
+from vl_models.errors import UserError
+from vl_models.text.factory import save_vocabulary
+from vl_models.text.vocabulary import SPECIAL_TOKENS, VOCABULARY_FILE
+
+SETTINGS = (
+    "model.image_size=8",
+    "model.image={kind: vit, patch_size: 4, width: 8, depth: 1, heads: 1}",
+    "model.text={kind: transformer, width: 8, depth: 1, heads: 1}",
+    "train.global_batch_size=4",
+    "train.steps=1",
+)
+
+
+@pytest.fixture(scope="module")
+def examples(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("examples")
+    for split in ("train", "val"):
+        tiny.write_records(folder / f"Split-{split}", shards=1, per_shard=6)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def vocabulary(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("vocabulary")
+    tokens = [*SPECIAL_TOKENS, "image", "text", "1"]
+    save_vocabulary({VOCABULARY_FILE: "".join(f"{token}\n" for token in tokens)}, folder)
+    return folder
+
+
+def experiment(*overrides):
+    return ExperimentConfig.load(REPOSITORY / "configs" / "emoji.yaml", [*SETTINGS, *overrides])
+
+
+def test_the_experiment_and_the_data_decide_together(examples, vocabulary):
+    config = experiment("train.hooks=[{name: validation, every: 1}]", "input.sampling=mixed")
+    setup = prepare_training(config, examples, vocabulary)
+    assert setup.facts.data.vocabulary_size == len(SPECIAL_TOKENS) + 3
+    assert setup.facts.image_sizes == {"image": 8} and setup.facts.inputs == ("image", "token_ids")
+    assert [source.name for source in setup.sources] == ["queries"] and setup.sampling == "mixed"
+    assert setup.hooks.keys() == {"validation"}
+    assert setup.model_fn().config.vocabulary_size == len(SPECIAL_TOKENS) + 3
+
+
+def test_what_is_set_under_input_reaches_the_batch(examples, vocabulary):
+    keys = ("crop_scale: [0.5, 0.9]", "shuffle_shards: 2", "max_clicked_queries: 0", "views: 2")
+    config = experiment(f"input={{{', '.join(keys)}}}", "train.hooks=[]")
+    setup = prepare_training(config, examples, vocabulary)
+    trainer = setup.trainer(vocabulary / "run")
+    batch = trainer._mixer.batch(0)
+    assert batch["image_2"].shape == (4, 8, 8, 3) and "clicked_query_hashes" not in batch
+    assert setup.hooks == {}
+
+
+def test_padding_is_the_models(examples, vocabulary):
+    setup = prepare_training(
+        experiment("model.image_fit=pad", "train.hooks=[]"), examples, vocabulary
+    )
+    assert setup.facts.image_fit == "pad"
+    batch = setup.trainer(vocabulary / "padded")._mixer.batch(0)
+    assert batch["image_extent"].numpy().tolist() == [[8, 8]] * 4  # the stored ones are squares
+
+
+def test_a_split_without_files_is_told(vocabulary, tmp_path):
+    with pytest.raises(UserError, match="Split-train"):
+        prepare_training(experiment("train.hooks=[]"), tmp_path, vocabulary)

@@ -1,0 +1,1 @@
+"""From an experiment and Examples to trained, exported towers."""
