@@ -75,6 +75,8 @@ class ModelConfig(StrictConfig):
         Raises:
           UserError: the data do not give what the system needs.
         """
+        if facts.vocabulary_size is None:
+            return self
         return self.with_values(vocabulary_size=facts.vocabulary_size)
 
     def with_values(self, **values: object) -> Self:

@@ -70,14 +70,12 @@ class DualEncoderConfig(ModelConfig):
 
     def completed(self, facts: DataFacts) -> Self:
         """The configuration with vocabulary, classes and widths of features."""
-        sides = {
+        values: dict[str, object] = {
             side: config.model_copy(update={"width": facts.features[f"{side}_features"].width})
             for side, config in (("image", self.image), ("text", self.text))
             if isinstance(config, FeatureEncoderConfig)
         }
-        return self.with_values(
-            vocabulary_size=facts.vocabulary_size,
-            num_labels=len(facts.classes) or None,
-            num_text_labels=len(facts.text_classes) or None,
-            **sides,
-        )
+        if self.learns_from_labels:
+            values["num_labels"] = len(facts.classes) or None
+            values["num_text_labels"] = len(facts.text_classes) or None
+        return super().completed(facts).with_values(**values)

@@ -36,8 +36,13 @@ BERT = {
 @pytest.mark.parametrize(
     ("backbone", "arguments", "pooling", "shapes"),
     [
-        ("ResNetBackbone", RESNET, "mean", {"tokens": (2, 16, 64), "pooled": (2, 64)}),
-        ("ViTBackbone", VIT, "cls", {"tokens": (2, 17, 8), "pooled": (2, 8)}),
+        (
+            "ResNetBackbone",
+            RESNET,
+            "mean",
+            {"hidden": (2, 16, 64), "tokens": (2, 16, 64), "pooled": (2, 64)},
+        ),
+        ("ViTBackbone", VIT, "cls", {"hidden": (2, 17, 8), "tokens": (2, 17, 8), "pooled": (2, 8)}),
     ],
 )
 def test_image_backbone(backbone, arguments, pooling, shapes, tmp_path):
