@@ -23,6 +23,8 @@ from serving.model_server.server import ModelServer, ServerOptions
 from serving.warmup import WARMUP_FILE, write_warmup
 from tests.serving.waiting import wait_until
 
+pytestmark = pytest.mark.timing
+
 STATES = {10: "START", 20: "LOADING", 30: "AVAILABLE", 40: "UNLOADING", 50: "END"}
 ALL = "model_version_policy { all {} }"
 
