@@ -1,4 +1,4 @@
-"""Run the tests: those that watch the clock one after the other, the rest on all cores.
+"""Run the tests: those that watch the clock first, which leave the cores idle, then the rest.
 
 python scripts/run_tests.py [--fast] [pytest's arguments, but no -m]
 
@@ -9,7 +9,12 @@ import subprocess
 import sys
 
 # A file's tests stay together, because they share fixtures; files start in their given order.
-PARALLEL = ["-n", "logical", "--maxprocesses", "4", "--dist", "loadfile", "--no-loadscope-reorder"]
+FILES = ["--dist", "loadfile", "--no-loadscope-reorder"]
+SESSIONS = {
+    # These mostly wait: two of them side by side do not keep each other from the cores.
+    "timing": ["-n", "2", *FILES],
+    "not timing": ["-n", "logical", "--maxprocesses", "4", *FILES],
+}
 NOTHING_COLLECTED = 5
 
 
@@ -19,7 +24,7 @@ def main(arguments: list[str]) -> int:
     given = [argument for argument in arguments if argument != "--fast"]
     codes = [
         subprocess.call([sys.executable, "-m", "pytest", "-m", f"{mark}{fast}", *how, *given])
-        for mark, how in (("timing", []), ("not timing", PARALLEL))
+        for mark, how in SESSIONS.items()
     ]
     if all(code == NOTHING_COLLECTED for code in codes):
         return NOTHING_COLLECTED

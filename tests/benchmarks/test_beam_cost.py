@@ -1,11 +1,12 @@
 """The short form of the account of bytes; the long form is the program's default."""
 
 import json
-import subprocess
-import sys
+import os
 from pathlib import Path
 
 import pytest
+
+from tests import preloaded
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -15,7 +16,8 @@ def test_it_accounts_for_every_step(tmp_path):
     numbers = tmp_path / "numbers.json"
     program = REPOSITORY / "benchmarks" / "beam_cost.py"
     arguments = ["--images=20", "--impressions=1000", f"--json={numbers}"]
-    subprocess.run([sys.executable, str(program), *arguments], cwd=REPOSITORY, check=True)
+    done = preloaded.run([str(program), *arguments], env=os.environ, cwd=REPOSITORY, timeout=600)
+    assert done.returncode == 0, done.stderr
     rows = {row["measure"]: row for row in json.loads(numbers.read_text(encoding="utf-8"))}
     assert rows["images"]["short"] == rows["images"]["long"] == 20
     assert 8 < rows["impressions"]["long"] / rows["impressions"]["short"] < 12

@@ -273,6 +273,7 @@ def _publisher(root: Path, parts: Path) -> subprocess.Popen:
 
 
 @pytest.mark.slow
+@pytest.mark.timing
 def test_killed_publisher_leaves_the_old_release_and_publishing_again_finishes(tmp_path):
     """SIGKILL when various shares of the new files are there."""
     old = _parts(tmp_path / "old", "old")

@@ -87,7 +87,8 @@ def test_workers_train_like_one_stop_together_and_go_on(emoji_folder, tmp_path):
     alone = read_history(tmp_path / "one" / "training" / "history.jsonl")
     for one, two in zip(alone[:5], rows):
         for key in ("loss/contrastive", "gradient_norm", "temperature"):
-            assert one[key] == pytest.approx(two[key], abs=1e-5), (key, one["step"])
+            # float32 of sums in another order, five updates long; the norm is about 60.
+            assert one[key] == pytest.approx(two[key], rel=1e-5), (key, one["step"])
 
 
 def test_what_goes_wrong_before_training_is_said_on_every_worker(emoji_folder, tmp_path):

@@ -7,6 +7,8 @@ import tensorflow as tf
 
 from serving.errors import Code, ServingError, StatusError
 
+pytestmark = pytest.mark.timing
+
 
 def _rows(requests):
     """Row counts of what a server was sent, smallest first."""

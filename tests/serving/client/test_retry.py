@@ -10,6 +10,8 @@ from serving.client import PredictClient, RetryPolicy
 from serving.client.retry import Attempts, Deadline
 from serving.errors import Code, ServingError, StatusError
 
+pytestmark = pytest.mark.timing
+
 FULL = (
     grpc.StatusCode.UNAVAILABLE,
     "The batch scheduling queue to which this task was submitted is full; task size is 1",

@@ -19,6 +19,8 @@ from tests.serving.models import CLASSIFY, REGRESS, example, fill_input, save_ba
 from tests.serving.sockets import exchange, post
 from tests.serving.waiting import wait_until
 
+pytestmark = pytest.mark.timing
+
 # Nobody waits so long: a batch that is not filled shows itself in the answers.
 FILLED = "batch_timeout_micros { value: 10000000 }"
 ONE_AT_A_TIME = (

@@ -12,6 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from serving.model_server.server import ModelServer, ServerOptions
 from tests.serving import fuzzing
 
+pytestmark = pytest.mark.timing
+
 _EXAMPLES = os.environ.get("VLSEARCH_FUZZ_EXAMPLES")
 _FUZZ = settings(
     max_examples=int(_EXAMPLES or 250),

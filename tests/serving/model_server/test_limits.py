@@ -19,6 +19,8 @@ from serving.model_server.limits import BodyTooLarge, ConcurrencyLimit, unzip
 from serving.model_server.server import ModelServer, ServerOptions
 from tests.serving.sockets import chunked, connect, exchange, post, read_response
 
+pytestmark = pytest.mark.timing
+
 PREDICT = "/v1/models/limited:predict"
 MAX_BYTES = 1 << 20
 BODY = b'{"instances": [1.0]}'

@@ -241,6 +241,7 @@ class _Server:
 
 
 @pytest.mark.slow
+@pytest.mark.timing
 def test_a_life(arithmetic, tmp_path):
     """Waits for a version, opens its ports, serves, drains on SIGTERM and exits with 0."""
     base = tmp_path / "base"

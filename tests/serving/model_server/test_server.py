@@ -13,6 +13,8 @@ from serving.errors import ServingError, StatusError
 from serving.model_server.server import ModelServer, ServerOptions
 from tests.serving.waiting import wait_until
 
+pytestmark = pytest.mark.timing
+
 
 def _options(base, **options):
     ports = {"port": None, "rest_api_port": 0, "max_num_load_retries": 0}

@@ -22,6 +22,8 @@ from tensorflow_serving.apis import (
 
 from tests.serving.waiting import wait_until
 
+pytestmark = pytest.mark.timing
+
 SERVER = """
 import sys
 from serving.model_server.server import ModelServer, ServerOptions

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from tests.tfx_pipeline.conftest import REPOSITORY, VLSEARCH, vlsearch_anew
+from tests.tfx_pipeline.conftest import REPOSITORY, VLSEARCH, vlsearch, vlsearch_anew
 
 HEAVY = ("tensorflow", "tfx", "apache_beam", "keras", "faiss", "numpy", "pyarrow", "pydantic")
 
@@ -73,8 +73,18 @@ def test_version_names_the_libraries_that_matter():
         (["rollback", "/nowhere"], "/nowhere is not a release root: it has no release.json."),
         (
             ["run", "--config", "configs/emoji.yaml", "--set", "train.stepz=1"],
+            # After TensorFlow and TFX were imported, whose messages are not to be seen.
             "Unknown key 'train.stepz'; did you mean 'train.steps'?",
         ),
+    ],
+)
+def test_wrong_input_is_one_paragraph_and_exit_code_2(arguments, message, tmp_path):
+    assert_refused(arguments, message, tmp_path, vlsearch_anew)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
         (
             ["run", "--config", "configs/emoji.yaml", "--data", "/nowhere"],
             "/nowhere/data.yaml: no such file.",
@@ -86,10 +96,14 @@ def test_version_names_the_libraries_that_matter():
         (["evaluate", "--run", "/nowhere"], "/nowhere is not the folder of a finished training"),
     ],
 )
-def test_wrong_input_is_one_paragraph_and_exit_code_2(arguments, message, tmp_path):
+def test_so_is_what_is_found_out_later(arguments, message, tmp_path):
+    assert_refused(arguments, message, tmp_path, vlsearch)
+
+
+def assert_refused(arguments, message, tmp_path, command):
     if arguments[0] == "run":
         arguments = [*arguments, "--output", str(tmp_path)]
-    result = vlsearch_anew(*arguments, check=False)
+    result = command(*arguments, check=False)
     assert result.returncode == 2
     assert message in result.stderr
     assert result.stderr.startswith("Error: ")

@@ -138,10 +138,10 @@ def test_a_real_bomb_is_refused_without_decoding():
         b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
     )
     assert len(bomb) < 300_000
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(ImageProblem, match="it was not decoded"):
         encode_image(bomb, CONFIG)
-    assert time.perf_counter() - started < 0.1
+    assert time.process_time() - started < 0.1
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])

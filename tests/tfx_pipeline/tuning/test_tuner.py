@@ -1,10 +1,9 @@
 import os
 import signal
-import subprocess
-import sys
 
 import pytest
 
+from tests import preloaded
 from tests.tfx_pipeline.conftest import REPOSITORY
 from tests.tfx_pipeline.tiny_experiment import write_tiny
 from tfx_pipeline.config import ExperimentConfig
@@ -87,9 +86,8 @@ def test_a_search_killed_in_a_trial_repeats_that_one_and_none_before(tmp_path):
     config = write_tiny(tmp_path / "tiny.yaml", more=section(oracle="bayesian"))
 
     def search(kill_at):
-        command = [sys.executable, str(PROGRAM), str(tmp_path), str(config), kill_at]
-        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-        return subprocess.run(command, capture_output=True, timeout=200, env=environment)
+        command = [str(PROGRAM), str(tmp_path), str(config), kill_at]
+        return preloaded.run(command, env=os.environ, cwd=REPOSITORY, timeout=200)
 
     assert search("2").returncode == -signal.SIGKILL
     again = search("none")

@@ -37,7 +37,7 @@ def test_causal_tokens_do_not_see_what_follows_the_end_token():
     before = encoder(IDS, everything)["tokens"]
     after = encoder(garbage, everything)["tokens"]
     np.testing.assert_array_equal(before[0, :4], after[0, :4])
-    assert np.abs(before[0, 4:] - after[0, 4:]).max() > 1e-4
+    assert not np.array_equal(before[0, 4:], after[0, 4:])
 
 
 def test_end_token_pooling_takes_the_last_token_of_the_mask():
@@ -50,7 +50,9 @@ def test_end_token_pooling_takes_the_last_token_of_the_mask():
 def test_order_of_the_tokens_matters():
     encoder = TextTransformer(**SIZES)
     swapped = IDS[:, [0, 2, 1, 3, 4, 5]]
-    assert np.abs(encoder(IDS, MASK)["pooled"][0] - encoder(swapped, MASK)["pooled"][0]).max() > 0
+    before, after = (encoder(ids, MASK)["pooled"][0] for ids in (IDS, swapped))
+    # More than the rounding of a sum in another order.
+    assert not np.allclose(before, after, atol=1e-5)
 
 
 def test_initial_deviations_are_clips():

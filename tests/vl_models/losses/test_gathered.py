@@ -88,7 +88,7 @@ def test_forms_with_gradient_equal_one_device(form, case):
     losses, found = on_two_replicas(batch, form, case)
     np.testing.assert_allclose(losses, [loss, loss], rtol=1e-6)
     for gradient, expected in zip(found, gradients, strict=True):
-        np.testing.assert_allclose(gradient, expected, atol=1e-6)
+        np.testing.assert_allclose(gradient, expected, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("case", OPTIONS)
@@ -100,7 +100,7 @@ def test_detached_form_has_half_the_gradient_of_the_towers_and_all_of_the_temper
     losses, found = on_two_replicas(batch, "detached", case)
     np.testing.assert_allclose(losses, [loss, loss], rtol=1e-6)
     for gradient, expected, factor in zip(found, gradients, (0.5, 0.5, 1.0), strict=True):
-        np.testing.assert_allclose(gradient, factor * expected, atol=1e-6)
+        np.testing.assert_allclose(gradient, factor * expected, rtol=1e-6, atol=1e-6)
 
 
 def test_all_forms_are_one_on_one_device():

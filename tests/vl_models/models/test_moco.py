@@ -67,7 +67,7 @@ def test_config_round_trip_and_embeddings_bit_equal():
     batch = make_batch()
     np.testing.assert_array_equal(clone.encode_image(batch), model.encode_image(batch))
     np.testing.assert_array_equal(loss(clone, batch), loss(model, batch))
-    np.testing.assert_allclose(np.linalg.norm(model.encode_image(batch), axis=1), 1.0, atol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(model.encode_image(batch), axis=1), 1.0, atol=1e-5)
 
 
 def test_zero_queue_and_orthogonal_pair_lose_ln_of_the_classes(golden):
@@ -102,7 +102,7 @@ def test_equal_views_have_the_cosine_one_before_any_update():
     batch = make_batch()
     outputs = model.forward(batch | {"image_2": batch["image"]}, training=False)
     cosines = tf.reduce_sum(outputs["image_embedding"] * outputs["image_2_key_embedding"], axis=1)
-    np.testing.assert_allclose(cosines, 1.0, atol=1e-6)
+    np.testing.assert_allclose(cosines, 1.0, atol=1e-5)
 
 
 def test_no_gradient_reaches_the_twin_or_the_queue():
@@ -128,7 +128,8 @@ def test_loss_uses_the_queue_of_before_the_batch():
         key = outputs["image_2_key_embedding"].numpy()
         logits = np.concatenate([np.sum(query * key, 1, keepdims=True), query @ saved.T], 1) / 0.2
         expected = np.mean(np.log(np.exp(logits).sum(axis=1)) - logits[:, 0])
-        np.testing.assert_allclose(found, expected, rtol=1e-5)
+        # Logits of up to 5 are rounded to 2e-7.
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=2e-6)
     np.testing.assert_array_equal(model.queue.features.numpy()[4:8], key)
     np.testing.assert_array_equal(model.queue.image_id_hash.numpy()[4:8], second["image_id_hash"])
     assert int(model.queue.pointer.numpy()) == 8
@@ -136,14 +137,15 @@ def test_loss_uses_the_queue_of_before_the_batch():
 
 def test_entries_of_the_same_image_are_no_negatives():
     batch = make_batch()
-    model = make_model(warm_up="masked")
+    model = make_model(warm_up="masked", temperature=1.0)
     np.testing.assert_allclose(loss(model, batch), 0.0, atol=1e-6)  # the queue is empty
     model.after_step(batch, model.forward(batch, training=True))
     model.queue.image_id_hash.assign(tf.fill([16], tf.cast(batch["image_id_hash"][0], tf.int64)))
     one = {key: value[:1] for key, value in batch.items()}
     np.testing.assert_allclose(loss(model, one), 0.0, atol=1e-6)
     other = one | {"image_id_hash": one["image_id_hash"] + 1}
-    assert float(loss(model, other)) > 0.1
+    # Cosines differ by two at most: each of the four entries counts as much as e^-2.
+    assert float(loss(model, other)) >= math.log1p(4 * math.exp(-2))
 
 
 def test_shuffled_batch_normalisation_of_two_replicas_is_that_of_two_virtual_devices():
@@ -197,5 +199,6 @@ def test_there_is_no_text_tower():
 
 
 def test_initial_loss_is_about_ln_of_the_classes():
-    model = make_model(queue_size=500, temperature=1.0)
-    assert float(loss(model, make_batch())) == pytest.approx(math.log(501), abs=1.0)
+    model = make_model(queue_size=500, temperature=100.0)
+    # Cosines differ by two at most, and logits by two hundredths.
+    assert float(loss(model, make_batch())) == pytest.approx(math.log(501), abs=0.02)

@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import pytest
 import tiny
 from train_tiny import train
 
+from tests import preloaded
 from tests.ports import free_ports
 from vl_models.training.checkpoint import latest_checkpoint, load_checkpoint
 from vl_models.training.logging import read_history
@@ -27,12 +26,10 @@ def pattern(tmp_path_factory):
 
 
 def start(run_dir, pattern, seconds, environment=None):
-    return subprocess.Popen(
-        [sys.executable, str(SCRIPT), str(run_dir), pattern, str(seconds)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
+    return preloaded.Process(
+        [str(SCRIPT), str(run_dir), pattern, str(seconds)],
         env={**os.environ, **(environment or {})},
+        merge=True,
     )
 
 
@@ -48,7 +45,7 @@ def wait_for_step(run_dir, step, process):
         rows = read_history(run_dir / "history.jsonl")
         if rows and rows[-1]["step"] >= step:
             return
-        assert process.poll() is None, process.stdout.read()
+        assert process.poll() is None, process.communicate()
         time.sleep(0.02)
     raise AssertionError(f"no step {step} in time")
 

@@ -32,7 +32,8 @@ def test_the_value_is_the_mean_of_the_losses_of_all_full_batches(pattern):
     losses = [model.losses(b, model.forward(b, False)) for b in batches]
     assert measured.keys() == losses[0].keys()
     for name, value in measured.items():
-        assert value == pytest.approx(float(np.mean([loss[name] for loss in losses])), abs=1e-6)
+        expected = float(np.mean([loss[name] for loss in losses]))
+        assert value == pytest.approx(expected, rel=1e-6, abs=1e-6)
 
 
 def test_recall_is_that_of_the_embeddings_in_the_batch(pattern):

@@ -13,6 +13,8 @@ from serving.model_server.batching.model import BatchedModel
 from serving.model_server.models.saved_model import SavedModel
 from tests.serving.models import save_batching_module
 
+pytestmark = pytest.mark.timing
+
 LONG = 300_000
 SECOND = 1_000_000
 

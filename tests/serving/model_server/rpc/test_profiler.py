@@ -16,6 +16,8 @@ from serving.model_server.rpc.profiler import (
 )
 from serving.model_server.server import ModelServer
 
+pytestmark = pytest.mark.timing
+
 CLIENT = """
 import sys
 import tensorflow as tf

@@ -15,6 +15,8 @@ from tests.serving.model_server.transitions.client import (
 )
 from tests.serving.waiting import wait_until
 
+pytestmark = pytest.mark.timing
+
 LABEL_REFUSED = (
     "FAILED_PRECONDITION",
     "Request to assign label to version {} of model m, which is not currently available for "

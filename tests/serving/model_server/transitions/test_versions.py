@@ -14,6 +14,8 @@ from serving.warmup import WARMUP_FILE, write_warmup
 from tests.serving.model_server.transitions.client import ALL, model, model_list, push
 from tests.serving.waiting import wait_until
 
+pytestmark = pytest.mark.timing
+
 
 def test_forward_and_back(serve, arithmetic, base):
     client = serve(model_list(model(base)))
