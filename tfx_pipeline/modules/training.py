@@ -21,12 +21,14 @@ from tfx_pipeline.modules.sources import (
     train_sources,
     validation_source,
 )
+from tfx_pipeline.release.warm_start import local_warm_starts, pin_warm_starts
 from tfx_pipeline.release.warmup import write_warmup_requests
 from tfx_pipeline.release.zero_shot_classes import resolve_classes
+from tfx_pipeline.storage.options import use_file_system_options
 from tfx_pipeline.tuning.space import from_values, with_values
 from vl_models import features
 from vl_models.errors import Interrupted
-from vl_models.export import export_compositions, export_towers
+from vl_models.export import export_compositions, export_members
 from vl_models.input.source import TextFunction, WeightFunction
 from vl_models.models.base import VisionLanguageModel
 from vl_models.models.registry import create_model
@@ -59,6 +61,7 @@ def run_fn(fn_args: Any) -> None:
         length = {"train.steps": steps, "train.epochs": None}
         config = with_values(config, length, f"The run's parameter steps={steps}")
         experiment = config.to_yaml()
+    use_file_system_options(fn_args.custom_config.get("file_system_options"))
     graph = fn_args.transform_graph_path
     tokenizer, text_fn, weight_fn = None, None, None
     if "token_ids" in config.model.inputs:
@@ -146,6 +149,7 @@ def train_towers(
       UserError: data or configuration that cannot be used.
     """
     strategy = make_strategy(config.devices)
+    config = pin_warm_starts(config)
     raw_examples, towers_below = examples, None
     if config.features is not None:
         towers_below = find_towers(config.features.towers)
@@ -167,7 +171,7 @@ def train_towers(
         )
     trainer = Trainer(
         model_fn=lambda: create_model(facts.model),
-        config=config.train,
+        config=local_warm_starts(config.train),
         run_dir=run_dir,
         strategy=strategy,
         sources=train_sources(*data),
@@ -190,7 +194,7 @@ def train_towers(
         if towers_below is not None:
             export_compositions(trainer.model, towers_below, towers_dir, experiment_yaml=experiment)
         else:
-            export_towers(
+            export_members(
                 trainer.model,
                 tokenizer,
                 towers_dir,

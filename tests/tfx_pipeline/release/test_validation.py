@@ -25,7 +25,7 @@ def candidate(tiny_run, tmp_path):
     [index] = pipeline.glob("IndexBuilder/index/*/index")
     shutil.copytree(index, tmp_path / "index")
     return {
-        "towers_dir": towers,
+        "models_dir": towers,
         "index_dir": tmp_path / "index",
         "gallery_dir": gallery,
         "relevance_path": relevance,
@@ -54,7 +54,7 @@ def test_an_index_of_other_towers_is_found_out(candidate):
 
 
 def test_a_tower_that_cannot_be_loaded_is_named(candidate):
-    broken = candidate["towers_dir"] / "text_tower" / "saved_model.pb"
+    broken = candidate["models_dir"] / "text_tower" / "saved_model.pb"
     broken.write_bytes(b"not a SavedModel")
 
     problem = validate_serving(**candidate)
