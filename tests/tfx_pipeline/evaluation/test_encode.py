@@ -63,7 +63,7 @@ def test_missing_signature(store):
     with pytest.raises(UserError) as error:
         Tower(store["members"]["text_tower"], "encode_image")
     assert str(error.value) == (
-        f"{store['text_tower']}: the SavedModel has no signature encode_image. "
+        f"{store['members']['text_tower']}: the SavedModel has no signature encode_image. "
         "Received: signatures=['encode_text']"
     )
 
