@@ -54,7 +54,7 @@ BAR, REST_BAR, P50_BAR, P99_BAR = 0.6, 0.5, 1.5, 5.0
 def export_text_tower(config: Path, folder: Path) -> Path:
     """Base path of a text tower as `config` describes it, version 1."""
     from tfx_pipeline.config import ExperimentConfig
-    from vl_models.export import export_towers
+    from vl_models.export import export_members
     from vl_models.models.registry import build_model
     from vl_models.text.vocabulary import SPECIAL_TOKENS
     from vl_models.text.wordpiece import WordPieceTokenizer
@@ -65,7 +65,7 @@ def export_text_tower(config: Path, folder: Path) -> Path:
     model_config = experiment.model.model_copy(update={"vocabulary_size": len(vocabulary)})
     model = build_model(model_config)
     tokenizer = WordPieceTokenizer(vocabulary, max_length=model_config.max_length)
-    tower = export_towers(model, tokenizer, folder / "export")[MODEL]
+    tower = export_members(model, tokenizer, folder / "export")[MODEL]
     base = folder / MODEL
     base.mkdir()
     shutil.move(tower, base / "1")

@@ -21,6 +21,7 @@ from serving.release import (
     HISTORY,
     INDEX,
     RELEASE_FILE,
+    WEIGHTS,
     Release,
     history_file,
     manifest_text,
@@ -34,15 +35,16 @@ _LOCK = ".publish.lock"
 def publish_release(
     root: str | Path,
     version: int,
-    towers: Mapping[str, str | Path],
+    models: Mapping[str, str | Path],
     index: str | Path | None,
     metrics: Mapping[str, float | None] | None = None,
     lineage: Mapping[str, Any] | None = None,
     data_span: dict | list | None = None,
     model_card: str | None = None,
+    weights: str | Path | None = None,
     lock_timeout: float = 600.0,
 ) -> Release:
-    """Copies towers and index into `root` under one version number and makes them the current ones.
+    """Copies models and index into `root` under one version number and makes them the current ones.
 
     Killed at any moment, the release before stays current and complete, and publishing again
     finishes the work. Publishing what is already current changes nothing. Old versions stay. A
@@ -51,20 +53,23 @@ def publish_release(
     Args:
         root: the release root, made where it is missing.
         version: number of the release, 1 or more.
-        towers: SavedModel folder by model name.
+        models: SavedModel folder by model name.
         index: folder written by `serving.index.build_index`; its `tower_version` must be `version`,
             or null, which is filled in here. None for a release without an index.
         metrics: value by key; None is undefined.
         lineage: ids of what the release was made from.
         data_span: what data it was trained on, as JSON holds it.
         model_card: Markdown by the author; metrics, data span and checksums are added to it.
+        weights: folder of what a warm start reads; None for a release without it.
         lock_timeout: seconds to wait for another publisher.
 
     Raises:
         ServingError: a source that is no SavedModel or index, or a version that is taken.
     """
     root = Path(root)
-    sources = _check_sources(version, towers, index)
+    sources = _check_sources(version, models, index)
+    if weights is not None:
+        sources[WEIGHTS] = Path(weights)
     root.mkdir(parents=True, exist_ok=True)
     with files.exclusive_lock(root / _LOCK, lock_timeout):
         for folder in (root, root / HISTORY, *(root / name for name in sources)):
@@ -79,8 +84,9 @@ def publish_release(
         _refuse_taken_version(root, version, current, [n for n, same in same.items() if not same])
         release = Release(
             version=version,
-            models=dict.fromkeys(towers, version),
+            models=dict.fromkeys(models, version),
             index=None if index is None else version,
+            weights=None if weights is None else version,
             previous=previous,
             metrics=dict(metrics or {}),
             lineage=dict(lineage or {}),
@@ -100,7 +106,7 @@ def publish_release(
 def stage_release(
     staging_root: str | Path,
     version: int,
-    towers: Mapping[str, str | Path],
+    models: Mapping[str, str | Path],
     index: str | Path | None = None,
     **details: Any,
 ) -> Release:
@@ -118,7 +124,7 @@ def stage_release(
     """
     if Path(staging_root).exists() and any(Path(staging_root).iterdir()):
         raise ServingError(f"A release is staged in an empty folder; {staging_root} is not empty.")
-    return publish_release(staging_root, version, towers, index, **details)
+    return publish_release(staging_root, version, models, index, **details)
 
 
 def roll_back(root: str | Path, lock_timeout: float = 600.0) -> Release:
@@ -182,15 +188,15 @@ def _is_complete(root: Path, version: int) -> bool:
 
 
 def _check_sources(
-    version: int, towers: Mapping[str, str | Path], index: str | Path | None
+    version: int, models: Mapping[str, str | Path], index: str | Path | None
 ) -> dict[str, Path]:
     if version < 1:
         raise ServingError(f"A release version is a positive integer. Received: version={version}.")
-    if not towers:
-        raise ServingError("A release needs at least one tower. Received: towers={}.")
-    sources = {name: Path(folder) for name, folder in towers.items()}
+    if not models:
+        raise ServingError("A release needs at least one model. Received: models={}.")
+    sources = {name: Path(folder) for name, folder in models.items()}
     for name, folder in sources.items():
-        if name in (INDEX, HISTORY) or not name.replace("_", "").isalnum():
+        if name in (INDEX, HISTORY, WEIGHTS) or not name.replace("_", "").isalnum():
             raise ServingError(f"{name!r} cannot be the name of a model in a release.")
         if not (folder / "saved_model.pb").is_file():
             raise ServingError(

@@ -1,9 +1,10 @@
-"""A release: towers and index that belong together, swapped in as one piece.
+"""A release: models and index that belong together, swapped in as one piece.
 
 Layout of a release root::
 
-    <root>/<model>/<version>/    SavedModel of each tower, with MODEL_CARD.md
+    <root>/<model>/<version>/    SavedModel of each member, with MODEL_CARD.md
     <root>/index/<version>/      index.faiss, items.parquet, index.json, MODEL_CARD.md
+    <root>/weights/<version>/    what a warm start reads; releases of old have none
     <root>/releases/<version>.json   the manifest of every release, for rolling back
     <root>/models.config         what the model server loads: current and previous version
     <root>/release.json          the manifest of the current release
@@ -23,8 +24,9 @@ from serving.errors import ServingError
 RELEASE_FILE = "release.json"
 INDEX = "index"
 HISTORY = "releases"
+WEIGHTS = "weights"
 _LAYOUT = (
-    "A release root holds release.json, models.config, <model>/<version>/ for each tower and "
+    "A release root holds release.json, models.config, <model>/<version>/ for each model and "
     "index/<version>/"
 )
 _REMEDY = "Publish one with `vlsearch run`, or name the right folder."
@@ -36,8 +38,9 @@ class Release:
 
     Attributes:
         version: number of the release.
-        models: version of each tower by name, such as {"text_tower": 3, "image_tower": 3}.
+        models: version of each model by name, such as {"text_tower": 3, "image_tower": 3}.
         index: version of the index, or None for a release without one.
+        weights: version of the weights for warm starts, or None for a release without them.
         previous: the release before it that is still served, for rolling back.
         metrics: metric value by key, as the evaluator names them; None where it is undefined.
         lineage: ids of what produced it (run, artifacts, configuration).
@@ -53,6 +56,13 @@ class Release:
     lineage: dict[str, Any] = field(default_factory=dict)
     data_span: dict | list | None = None
     created: str = ""
+    weights: int | None = None
+
+    @property
+    def folders(self) -> dict[str, int]:
+        """Version by name of every folder that belongs to the release."""
+        others = {INDEX: self.index, WEIGHTS: self.weights}
+        return self.models | {name: one for name, one in others.items() if one is not None}
 
     @classmethod
     def load(cls, root: str | Path, version: int | None = None) -> Release:
@@ -121,7 +131,10 @@ class Release:
         return cls(**{k.name: content[k.name] for k in fields(cls) if k.name in content})
 
     def check_folders(self, root: Path) -> None:
-        """Raises ServingError if a tower or the index named by the release is not there."""
+        """Raises ServingError if a model or the index named by the release is not there.
+
+        Weights may be missing: nobody serves them.
+        """
         if not self.models:
             raise ServingError(f"Release {self.version} in {root} names no model. {_REMEDY}")
         for name, version in self.models.items():
@@ -149,6 +162,11 @@ def next_version(root: str | Path) -> int:
     """
     history = Path(root, HISTORY).glob("*.json")
     return max((int(path.stem) for path in history if path.stem.isdigit()), default=0) + 1
+
+
+def model_folders(folder: str | Path) -> dict[str, Path]:
+    """The SavedModels right below a folder, by name."""
+    return {path.parent.name: path.parent for path in sorted(Path(folder).glob("*/saved_model.pb"))}
 
 
 def manifest_text(release: Release) -> str:

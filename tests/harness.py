@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from tests.devices import mirrored_strategy
-from vl_models.export import export_towers
+from vl_models.export import export_members
 from vl_models.models.base import VisionLanguageModel
 from vl_models.models.capabilities import EncodesImages, EncodesTexts
 from vl_models.text.tokenizer import Tokenizer
@@ -164,7 +164,7 @@ def check_export(
     queries = ["red cat", "", "猫 dog", "DOG  running"]
     size = model.get_config()["image_size"]
     pixels = np.random.default_rng(0).integers(0, 256, (2, size, size, 3)).astype(np.uint8)
-    towers = export_towers(model, tokenizer, folder, experiment_yaml="system: test\n")
+    towers = export_members(model, tokenizer, folder, experiment_yaml="system: test\n")
     text = run_signature(towers["text_tower"], "encode_text", "query", queries)
     expected = model.encode_text({**tokenizer.tokenize(tf.constant(queries))})
     np.testing.assert_allclose(text, expected, atol=tolerance)

@@ -13,7 +13,7 @@ from tfx_pipeline.data.beam_options import resolve_beam_args
 from tfx_pipeline.data.folder import DataFolder
 from tfx_pipeline.data.options import DataConfig
 from tfx_pipeline.evaluation.config import EvaluationConfig
-from tfx_pipeline.experiment_file import parse, read_experiment
+from tfx_pipeline.experiment_file import parse, read_experiment, set_key
 from tfx_pipeline.kubeflow_config import KubeflowConfig
 from tfx_pipeline.storage.metadata import check_metadata_url
 from tfx_pipeline.storage.options import check_no_secrets, use_file_system_options
@@ -166,6 +166,22 @@ class ExperimentConfig(StrictConfig):
           UserError: the file is missing, not YAML, or not a valid configuration.
         """
         return cls.from_dict(read_experiment(path, overrides), str(path))
+
+    def with_values(self, values: Mapping[str, Any], where: str = "tune") -> ExperimentConfig:
+        """The experiment with other values of some dotted keys, and without its section `tune`.
+
+        Args:
+          values: key, such as ``train.stages.0.steps``, → value.
+          where: what sets them, for error messages.
+
+        Raises:
+          UserError: an unknown key (names the nearest) or values that do not fit.
+        """
+        content = self.model_dump(mode="json")
+        content["tune"] = None
+        for key, value in values.items():
+            set_key(content, key, value)
+        return ExperimentConfig.from_dict(content, where)
 
     def load_data_folder(self) -> DataFolder:
         """The data folder; Beam's file systems get the options that this experiment names.

@@ -100,3 +100,34 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
             )
         values = inner
     values[last] = parse(text, f"--set {override}")
+
+
+def set_key(content: Any, key: str, value: Any) -> None:
+    """Set one dotted key in nested dicts and lists; what is absent is made, to be refused.
+
+    A whole number in a key is the place in a list: ``train.stages.0.steps``.
+
+    Raises:
+      UserError: there is no such place.
+    """
+    *parents, last = key.split(".")
+    for parent in parents:
+        if isinstance(content, list):
+            content = content[_place(content, parent, key)]
+            continue
+        if not isinstance(content.get(parent), dict | list):
+            content[parent] = {}
+        content = content[parent]
+    if isinstance(content, list):
+        content[_place(content, last, key)] = value
+    else:
+        content[last] = value
+
+
+def _place(content: list[Any], part: str, key: str) -> int:
+    if not part.isdecimal() or int(part) >= len(content):
+        raise UserError(
+            f"tune.space: Unknown key '{key}': there is a list of {len(content)}, whose parts are "
+            f"named 0, 1, … Received: {part!r}."
+        )
+    return int(part)

@@ -30,6 +30,9 @@ def fingerprint_code(*places: str) -> str:
 
     Args:
       places: folders and files, relative to the project's root, as in ``vl_models/text``.
+
+    Raises:
+      FileNotFoundError: one of them is not there, so a list of code is out of date.
     """
     return fingerprint_text(*_sources(places))
 
@@ -37,6 +40,11 @@ def fingerprint_code(*places: str) -> str:
 def _sources(places: Iterable[str]) -> Iterable[str]:
     for place in places:
         root = _ROOT / place
+        if not root.exists():
+            raise FileNotFoundError(
+                f"There is no code at {place} in {_ROOT}: it has moved. Name its new place in the "
+                "list of code that this key is made of."
+            )
         for path in [root] if root.is_file() else sorted(root.rglob("*")):
             if path.suffix not in _SUFFIXES:
                 continue

@@ -28,6 +28,7 @@ from tfx_pipeline.components.vocabulary_gen import VocabularyGen
 from tfx_pipeline.config import PLACES
 from tfx_pipeline.data.resolved import unseen
 from tfx_pipeline.modules import preprocessing, training, tuning
+from tfx_pipeline.release.warm_start import starts_from_bucket
 from tfx_pipeline.storage.options import file_system_options
 from tfx_pipeline.submission import Submission
 from vl_models import features
@@ -156,6 +157,7 @@ def build_components(submission: Submission, values: RunValues | None = None) ->
             "experiment": model_experiment,
             "code": submission.training_code,
             "work_dir": str(submission.pipeline_root / "training"),
+            **_bucket_options(submission),
         },
     )
     evaluator = RetrievalEvaluator(
@@ -234,9 +236,17 @@ def _tuner(
             "experiment": config.to_yaml(without=(*PLACES, "index", "release")),
             "code": submission.training_code + submission.tuning_code,
             "work_dir": str(submission.pipeline_root / "tuning"),
+            **_bucket_options(submission),
         },
     )
     return [tuner]
+
+
+def _bucket_options(submission: Submission) -> dict[str, list[str]]:
+    """Where the bucket is that a training starts from; nothing, and no other key, without one."""
+    if not starts_from_bucket(submission.config.train):
+        return {}
+    return {"file_system_options": file_system_options(submission.beam_args)}
 
 
 def _pinned_schema(path: str, submission: Submission) -> str:

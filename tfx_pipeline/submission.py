@@ -1,7 +1,8 @@
 """What is decided when a run is submitted, and passed on as execution properties.
 
 No step looks at the outside world to decide what it works on (Kubeflow has no drivers for
-that): input files, the span window, the baseline and the release's number are settled here.
+that): input files, the span window, the baseline, the release to start from and the release's
+number are settled here.
 So a step's inputs are all in its cache key.
 """
 
@@ -16,12 +17,12 @@ from tfx_pipeline import fingerprint
 from tfx_pipeline.config import PLACES, ExperimentConfig, excluded
 from tfx_pipeline.data.beam_options import resolve_beam_args
 from tfx_pipeline.data.resolved import ResolvedData
-from tfx_pipeline.release.place import CURRENT, NEXT_VERSION, place_release
+from tfx_pipeline.release.place import CURRENT, NEXT_VERSION, SERVING_DIR, place_release
+from tfx_pipeline.release.warm_start import fingerprint_warm_starts, pin_warm_starts
 from tfx_pipeline.storage.options import use_file_system_options
 from tfx_pipeline.tuning.space import check_pipeline_space
 from vl_models.errors import UserError
 
-SERVING_DIR = "serving"
 PIPELINE_DIR = "pipeline"
 
 # Code whose change makes a step's earlier result stale.
@@ -138,7 +139,8 @@ def submit(config: ExperimentConfig, seen: bool = True) -> Submission:
         "schema_fingerprint": "",
     }
     if seen:  # unseen files are known by their names, which are in the configuration
-        codes["training_code"] += _initial_weights(config) + _towers_below(config)
+        config = pin_warm_starts(config)
+        codes["training_code"] += fingerprint_warm_starts(config.train) + _towers_below(config)
         codes["vocabulary_fingerprint"] += _pretrained_vocabulary(config.vocabulary.pretrained)
         codes["schema_fingerprint"] = _optional_file(config.data.schema_file, "data.schema_file")
     without = set(PLACES)
@@ -175,13 +177,6 @@ def _pretrained_vocabulary(path: str | None) -> str:
     from vl_models.text.factory import pretrained_files
 
     return "".join(_optional_file(str(f), "vocabulary.pretrained") for f in pretrained_files(path))
-
-
-def _initial_weights(config: ExperimentConfig) -> str:
-    """Fingerprint of the files that stages start from."""
-    starts = [stage.warm_start for stage in config.train.resolved_stages()]
-    paths = [Path(start.source) for start in starts if start is not None]
-    return "".join(fingerprint.fingerprint_file(path) for path in paths if path.is_file())
 
 
 def _towers_below(config: ExperimentConfig) -> str:

@@ -146,54 +146,43 @@ class TrainingRun:
         release: Path | None,
         data: str | None = None,
     ) -> None:
-        """Measure this run's towers, or those of a release.
+        """Measure this run's members, or those of a release.
 
         Args:
           config: of the run; its section ``evaluate`` counts.
           out: gets what is measured.
-          release: root of a release whose towers are measured instead.
+          release: root of a release whose members are measured instead.
           data: a data folder; that of the run by default. Examples are made of another one.
         """
-        from serving.release import Release
-        from tfx_pipeline.evaluation.evaluate import evaluate_release
-        from tfx_pipeline.evaluation.image_only import evaluate_images
+        from serving.release import Release, model_folders
+        from tfx_pipeline.data.feature_set import FeatureSet
+        from tfx_pipeline.evaluation.evaluators import evaluate
         from tfx_pipeline.evaluation.write import write_evaluation
         from tfx_pipeline.report.facts import ReportFacts
         from vl_models.training.logging import HISTORY
 
         if release is None:
-            towers = {path.name: path for path in self.towers.iterdir() if path.is_dir()}
+            members = model_folders(self.towers)
         else:
             versions = Release.load(release).models
-            towers = {name: release / name / str(version) for name, version in versions.items()}
+            members = {name: release / name / str(version) for name, version in versions.items()}
         use_file_system_options(resolve_beam_args(config.beam_pipeline_args))
         folder = DataFolder.load(data or config.data.folder)
-        prepared = self.data
-        if folder.kind != "features" and folder.root != DataFolder.root_of(config.data.folder):
-            prepared = self.path / "evaluation_data"
-            changed = {"data": config.data.model_copy(update={"folder": folder.root})}
-            TrainingRun(self.path, prepared).make_examples(config.model_copy(update=changed))
-        gallery = prepared / "gallery"
         if folder.kind == "features":
-            from tfx_pipeline.data.feature_set import FeatureSet
-            from tfx_pipeline.evaluation.classes import evaluate_classes
-
-            evaluation = evaluate_classes(
-                towers["image_tower"],
-                towers["text_tower"],
-                FeatureSet.load(folder.feature_file),
-                config.evaluate,
-            )
-        elif "text_tower" in towers:
-            evaluation = evaluate_release(
-                text_tower=towers["text_tower"],
-                image_tower=towers["image_tower"],
-                gallery_dir=gallery,
-                relevance_path=prepared / "relevance" / "relevance.parquet",
-                config=config.evaluate,
-            )
+            features = FeatureSet.load(folder.feature_file)
+            evaluation = evaluate(members, config.evaluate, features=features)
         else:
-            evaluation = evaluate_images(towers["image_tower"], gallery, config.evaluate)
+            prepared = self.data
+            if folder.root != DataFolder.root_of(config.data.folder):
+                prepared = self.path / "evaluation_data"
+                changed = {"data": config.data.model_copy(update={"folder": folder.root})}
+                TrainingRun(self.path, prepared).make_examples(config.model_copy(update=changed))
+            evaluation = evaluate(
+                members,
+                config.evaluate,
+                gallery_dir=prepared / "gallery",
+                relevance_path=prepared / "relevance" / "relevance.parquet",
+            )
         write_evaluation(
             evaluation,
             out,

@@ -16,8 +16,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from vl_models.batch import Batch
 from vl_models.errors import UserError
 from vl_models.models.base import VisionLanguageModel
+from vl_models.models.capabilities import EncodesTexts
 from vl_models.text.tokenizer import Tokenizer
 from vl_models.zero_shot_config import SLOT, ZeroShotConfig, check_distinct
 
@@ -117,6 +119,7 @@ def build_classifier(
         check_distinct("class names", classes)
     except ValueError as error:
         raise UserError(f"zero_shot.classes: {error}. Received: {len(classes)} classes.") from None
+    assert isinstance(model, EncodesTexts)
     source_id = None if config.prefix is None else prefix_index(model, config.prefix)
     texts = fill_templates(classes, config.templates)
     encoded = [
@@ -160,10 +163,15 @@ def text_batch(
     tokenizer: Tokenizer, texts: tf.Tensor, source_id: int | None = None
 ) -> dict[str, tf.Tensor]:
     """A batch of texts for `encode_text`: string [B] → token ids, mask, and the prefix."""
-    batch: dict[str, tf.Tensor] = {**tokenizer.tokenize(texts)}  # type: ignore[dict-item]
-    if source_id is not None:
-        batch["source_id"] = tf.fill([tf.shape(texts)[0]], source_id)
-    return batch
+    return with_source({**tokenizer.tokenize(texts)}, source_id)  # type: ignore[dict-item]
+
+
+def with_source(batch: Batch, source_id: int | None) -> dict[str, tf.Tensor]:
+    """The batch of texts, with the prefix that ``source_id`` chooses; None is the default."""
+    if source_id is None:
+        return dict(batch)
+    rows = tf.shape(next(iter(batch.values())))[0]
+    return {**batch, "source_id": tf.fill([rows], source_id)}
 
 
 def logit_scale(model: VisionLanguageModel) -> float:

@@ -9,7 +9,7 @@ from serving.model_server.options import ServerOptions
 from serving.model_server.server import ModelServer
 from tfx_pipeline.training.transform import transform_functions
 from vl_models import features
-from vl_models.export import export_towers
+from vl_models.export import export_members
 from vl_models.models.clip_config import CLIPConfig
 from vl_models.models.registry import build_model
 from vl_models.text.normalize import normalize_batch
@@ -90,7 +90,7 @@ def test_the_served_embedding_is_that_of_the_model_in_memory(graph, tokenizer, t
         }
     )
     model = build_model(config)
-    towers = export_towers(model, tokenizer, tmp_path / "export")
+    towers = export_members(model, tokenizer, tmp_path / "export")
     (tmp_path / "models" / "text_tower").mkdir(parents=True)
     towers["text_tower"].rename(tmp_path / "models" / "text_tower" / "1")
     text_fn, _ = transform_functions(str(graph), tokenizer)

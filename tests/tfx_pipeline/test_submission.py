@@ -33,7 +33,7 @@ def publish(tmp_path):
         publish_release(
             made.serving_root,
             made.version,
-            towers={"text_tower": tower},
+            models={"text_tower": tower},
             index=None,
             metrics={"recall@10": recall},
             lineage=json.loads(made.lineage),

@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from tests.harness import run_signature
 from tests.vl_models.test_export import QUERIES, TOKENIZER, images, make_model, serve
-from vl_models.export import export_compositions, export_towers
+from vl_models.export import export_compositions, export_members
 from vl_models.models.registry import build_model, model_config_from_dict
 from vl_models.text.clip_bpe import CLIPTokenizer
 
@@ -22,7 +22,7 @@ def make_top(system="ucal", width=WIDTH, **changes):
 )
 def test_the_session_loader_serves_both_models_in_one(tokenizer, tmp_path):
     below = make_model(vocabulary_size=tokenizer.vocabulary_size)
-    base = export_towers(below, tokenizer, tmp_path / "below")
+    base = export_members(below, tokenizer, tmp_path / "below")
     top = make_top()
     towers = export_compositions(top, base, tmp_path / "top", experiment_yaml="a: 1\n")
 
@@ -41,7 +41,7 @@ def test_the_session_loader_serves_both_models_in_one(tokenizer, tmp_path):
 
 def test_a_composition_outlives_the_towers_it_was_made_of(tmp_path):
     below = make_model()
-    base = export_towers(below, TOKENIZER, tmp_path / "below")
+    base = export_members(below, TOKENIZER, tmp_path / "below")
     top = make_top()
     towers = export_compositions(top, base, tmp_path / "top")
     for tower in base.values():
@@ -54,7 +54,7 @@ def test_a_composition_outlives_the_towers_it_was_made_of(tmp_path):
 
 def test_hash_codes_of_words_and_pixels(tmp_path):
     below = make_model()
-    base = export_towers(below, TOKENIZER, tmp_path / "below")
+    base = export_members(below, TOKENIZER, tmp_path / "below")
     top = make_top("ssah", num_labels=3, embedding_dim=16)
     towers = export_compositions(top, base, tmp_path / "top")
     ((codes),) = serve(towers["text_tower"], ("hash_text", "query", QUERIES, "code"))
@@ -64,6 +64,6 @@ def test_hash_codes_of_words_and_pixels(tmp_path):
 
 
 def test_widths_must_fit(tmp_path):
-    base = export_towers(make_model(), TOKENIZER, tmp_path / "below")
+    base = export_members(make_model(), TOKENIZER, tmp_path / "below")
     with pytest.raises(ValueError, match="give embeddings of 4 numbers, the model's features have"):
         export_compositions(make_top(width=5), base, tmp_path / "top")

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from tests.harness import run_signature, two_replicas
-from vl_models.export import ZERO_SHOT_ASSET, export_towers
+from vl_models.export import ZERO_SHOT_ASSET, export_members
 from vl_models.models.registry import build_model, model_config_from_dict
 from vl_models.text.clip_bpe import CLIPTokenizer
 from vl_models.text.vocabulary import SPECIAL_TOKENS, read_vocabulary
@@ -41,7 +41,7 @@ def make_model(precision="float32", vocabulary_size=8, image_fit="crop"):
 def exported(tmp_path_factory):
     model = make_model()
     folder = tmp_path_factory.mktemp("export")
-    return model, export_towers(model, TOKENIZER, folder, experiment_yaml="a: 1\n")
+    return model, export_members(model, TOKENIZER, folder, experiment_yaml="a: 1\n")
 
 
 def check_text_tower(model, tokenizer, towers):
@@ -59,7 +59,7 @@ def images(*shapes):
 def test_model_of_two_replicas(tmp_path):
     with two_replicas().scope():
         model = make_model()
-    towers = export_towers(model, TOKENIZER, tmp_path)
+    towers = export_members(model, TOKENIZER, tmp_path)
     check_text_tower(model, TOKENIZER, towers)
     pixels, encoded = images((16, 16))
     served = run_signature(towers["image_tower"], "encode_image", "image_bytes", encoded)
@@ -69,7 +69,7 @@ def test_model_of_two_replicas(tmp_path):
 def test_tokeniser_with_lookup_tables(tmp_path):
     tokenizer = CLIPTokenizer([("e", "d</w>")], max_length=6)
     model = make_model(vocabulary_size=tokenizer.vocabulary_size)
-    check_text_tower(model, tokenizer, export_towers(model, tokenizer, tmp_path))
+    check_text_tower(model, tokenizer, export_members(model, tokenizer, tmp_path))
 
 
 @pytest.mark.parametrize("signature", ["encode_text", "serving_default"])
@@ -102,7 +102,7 @@ def test_images_of_any_size_and_format_in_one_batch(exported):
 
 def test_padded_images_are_served_as_they_are_trained_on(tmp_path):
     model = make_model(image_fit="pad")
-    towers = export_towers(model, TOKENIZER, tmp_path)
+    towers = export_members(model, TOKENIZER, tmp_path)
     pixels, encoded = images((16, 10), (6, 16))
     expected = np.zeros((2, 16, 16, 3), np.uint8)
     for square, picture in zip(expected, pixels):
@@ -155,9 +155,9 @@ def test_a_tower_holds_its_own_variables_only(exported):
 
 def test_nothing_but_the_towers_is_left_and_an_older_export_is_replaced(tmp_path):
     first, second = make_model(), make_model("mixed_bfloat16")
-    export_towers(first, TOKENIZER, tmp_path)
-    towers = export_towers(second, TOKENIZER, tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["image_tower", "text_tower"]
+    export_members(first, TOKENIZER, tmp_path)
+    towers = export_members(second, TOKENIZER, tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["image_tower", "text_tower", "weights"]
     assert not (towers["text_tower"] / "assets.extra").exists()
     served = run_signature(towers["text_tower"], "encode_text", "query", QUERIES)
     expected = second.encode_text({**TOKENIZER.tokenize(tf.constant(QUERIES))})
@@ -173,7 +173,7 @@ def classified(tmp_path_factory):
     model = make_model()
     classifier = build_classifier(model, TOKENIZER, ZeroShotConfig(top_k=2), ["cat", "red", "猫"])
     folder = tmp_path_factory.mktemp("classified")
-    return model, classifier, export_towers(model, TOKENIZER, folder, zero_shot=classifier)
+    return model, classifier, export_members(model, TOKENIZER, folder, zero_shot=classifier)
 
 
 def serve(folder, *calls):
@@ -277,7 +277,7 @@ def prefixed(tmp_path_factory):
         model, TOKENIZER, ZeroShotConfig(prefix="queries", templates=["{}"]), ["cat", "red"]
     )
     folder = tmp_path_factory.mktemp("prefixed")
-    return model, classifier, export_towers(model, TOKENIZER, folder, zero_shot=classifier)
+    return model, classifier, export_members(model, TOKENIZER, folder, zero_shot=classifier)
 
 
 def test_every_prefix_has_its_signature(prefixed):
@@ -334,9 +334,9 @@ def test_a_system_without_texts_has_an_image_tower_only(tmp_path):
         "queue_size": 8,
     }
     model = build_model(model_config_from_dict(config))
-    towers = export_towers(model, TOKENIZER, tmp_path)
+    towers = export_members(model, TOKENIZER, tmp_path)
     assert list(towers) == ["image_tower"]
-    assert [path.name for path in tmp_path.iterdir()] == ["image_tower"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["image_tower", "weights"]
     pixels, encoded = images((16, 16))
     served = run_signature(towers["image_tower"], "encode_image", "image_bytes", encoded)
     np.testing.assert_allclose(served, model.encode_image({"image": np.stack(pixels)}), atol=1e-5)

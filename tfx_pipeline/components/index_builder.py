@@ -30,7 +30,7 @@ def IndexBuilder(
     code_fingerprint: Parameter[str] = "",
     beam_pipeline: BeamComponentParameter[beam.Pipeline] = None,
 ) -> None:
-    """Write the embeddings (Parquet shards) and the index over them.
+    """Write the embeddings (Parquet shards) and the index over them; nothing without a tower.
 
     Args:
       gallery: every image of the store.
@@ -45,6 +45,8 @@ def IndexBuilder(
     from serving.index import build_index
 
     image_tower = Path(path_utils.serving_model_path(model.uri), "image_tower")
+    if not image_tower.is_dir():  # a release of a reranker alone is not searched
+        return
     embeddings_dir = Path(index.uri, "embeddings")
     with beam_pipeline as pipeline:
         encode_gallery(pipeline, gallery.uri, str(image_tower), str(embeddings_dir), batch_size)

@@ -1,4 +1,4 @@
-"""ReleasePusher: puts blessed towers and their index into the serving root as one piece."""
+"""ReleasePusher: puts blessed models and their index into the serving root as one piece."""
 
 # No postponed annotations here: TFX reads the types of the component function.
 
@@ -31,7 +31,7 @@ def ReleasePusher(
     publish_to: Parameter[str] = "",
     file_system_options: Parameter[str] = "[]",
 ) -> None:
-    """Publish towers and index under one version number, then the release manifest.
+    """Publish models, index and weights under one version number, then the release manifest.
 
     Args:
       model: the Trainer's model.
@@ -53,7 +53,7 @@ def ReleasePusher(
     del code_fingerprint
     from serving.errors import VersionTakenError
     from serving.publish import publish_release
-    from serving.release import next_version
+    from serving.release import WEIGHTS, model_folders, next_version
     from tfx_pipeline.config import ExperimentConfig
     from tfx_pipeline.release.model_card import render_model_card
     from tfx_pipeline.storage import releases
@@ -70,7 +70,9 @@ def ReleasePusher(
         logging.warning("Not released: %s", "; ".join(reasons))
         return
 
-    towers = Path(path_utils.serving_model_path(model.uri))
+    exported = Path(path_utils.serving_model_path(model.uri))
+    models = model_folders(exported)
+    built, weights = Path(index.uri, "index"), exported / WEIGHTS
     metrics = json.loads(Path(evaluation.uri, METRICS_FILE).read_text(encoding="utf-8"))
     spans = evaluation.get_string_custom_property("spans")
     data_span = [int(span) for span in spans.split(",") if span]
@@ -81,14 +83,16 @@ def ReleasePusher(
         publish_release(
             serving_root,
             number,
-            towers={tower.name: tower for tower in sorted(towers.iterdir()) if tower.is_dir()},
-            index=Path(index.uri, "index"),
+            models=models,
+            index=built if built.is_dir() else None,
+            weights=weights if weights.is_dir() else None,
             metrics=metrics,
             lineage={**made_of, "artifacts": artifacts},
             data_span=data_span,
             model_card=render_model_card(
                 name=ExperimentConfig.from_yaml(experiment).name,
                 version=number,
+                models=models,
                 experiment=experiment,
                 spans=data_span,
             ),
@@ -99,7 +103,7 @@ def ReleasePusher(
         publish(version)
     except VersionTakenError:
         # An equal submission was released before, and its cached steps are gone: training
-        # again gave other towers, and a number never changes its content.
+        # again gave other weights, and a number never changes its content.
         version = next_version(serving_root)
         publish(version)
     if publish_to:

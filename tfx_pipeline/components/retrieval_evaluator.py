@@ -1,4 +1,4 @@
-"""RetrievalEvaluator: measures the exported towers and blesses them, or says why not."""
+"""RetrievalEvaluator: measures the exported members and blesses them, or says why not."""
 
 # No postponed annotations here: TFX reads the types of the component function.
 
@@ -32,7 +32,7 @@ def RetrievalEvaluator(
     """Evaluate with the SavedModels that would be served, compare, bless, report.
 
     Args:
-      model: the Trainer's model, a folder with both towers.
+      model: the Trainer's model, with a folder per member.
       model_run: the Trainer's run, for the loss curves.
       gallery: images to search in.
       relevance: which image is right for which query, and in which split.
@@ -47,27 +47,25 @@ def RetrievalEvaluator(
       serving_root: folder of the releases.
       code_fingerprint: of the evaluation's code, for the cache key only.
     """
+    from serving.release import model_folders
     from tfx_pipeline.config import ExperimentConfig
     from tfx_pipeline.data.rejected import count_reasons
-    from tfx_pipeline.evaluation.evaluate import evaluate_release
+    from tfx_pipeline.evaluation.evaluators import evaluate
     from tfx_pipeline.evaluation.write import write_evaluation
     from tfx_pipeline.release.place import CURRENT, current_metrics
     from tfx_pipeline.report.facts import ReportFacts
-    from tfx_pipeline.tuning.space import with_values
 
     del code_fingerprint
     config = ExperimentConfig.from_yaml(experiment)
     if thresholds:
         rules = {"evaluate.thresholds": json.loads(thresholds)}
-        config = with_values(config, rules, "The run's parameter thresholds")
+        config = config.with_values(rules, "The run's parameter thresholds")
     spans = relevance.get_string_custom_property("spans")
-    towers = Path(path_utils.serving_model_path(model.uri))
-    result = evaluate_release(
-        text_tower=towers / "text_tower",
-        image_tower=towers / "image_tower",
+    result = evaluate(
+        model_folders(path_utils.serving_model_path(model.uri)),
+        config.evaluate,
         gallery_dir=gallery.uri,
         relevance_path=Path(relevance.uri, "relevance.parquet"),
-        config=config.evaluate,
         baseline=current_metrics(serving_root)
         if baseline == CURRENT
         else json.loads(baseline or "null"),

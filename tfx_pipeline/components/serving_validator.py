@@ -37,9 +37,10 @@ def ServingValidator(
     del code_fingerprint
     from tfx_pipeline.release.validation import validate_serving
 
+    built = Path(index.uri, "index")
     problem = validate_serving(
-        towers_dir=Path(path_utils.serving_model_path(model.uri)),
-        index_dir=Path(index.uri, "index"),
+        models_dir=Path(path_utils.serving_model_path(model.uri)),
+        index_dir=built if built.is_dir() else None,
         gallery_dir=Path(gallery.uri),
         relevance_path=Path(relevance.uri, "relevance.parquet"),
         staging_dir=Path(infra_blessing.uri, "staged"),

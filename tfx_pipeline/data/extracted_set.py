@@ -16,7 +16,7 @@ from tfx_pipeline.data.folder import DataFolder
 from tfx_pipeline.data.writers import read_records
 from vl_models import features as f
 from vl_models.errors import UserError
-from vl_models.export import IMAGE_TOWER, TEXT_TOWER
+from vl_models.members import IMAGE_TOWER, TEXT_TOWER
 
 _BATCH = 64
 

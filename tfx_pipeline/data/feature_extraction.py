@@ -14,7 +14,7 @@ from tfx_pipeline.data.writers import record_writer, shard_name, write_bytes
 from tfx_pipeline.fingerprint import fingerprint_file, fingerprint_text
 from vl_models import features as f
 from vl_models.errors import UserError
-from vl_models.export import IMAGE_TOWER, TEXT_TOWER
+from vl_models.members import IMAGE_TOWER, TEXT_TOWER
 
 if TYPE_CHECKING:
     from tfx_pipeline.evaluation.encode import Tower
@@ -35,7 +35,7 @@ def find_towers(path: str | Path) -> dict[str, Path]:
       UserError: there are none.
     """
     from serving.release import RELEASE_FILE, Release
-    from tfx_pipeline.submission import SERVING_DIR
+    from tfx_pipeline.release.place import SERVING_DIR
 
     root = Path(path)
     if (root / SERVING_DIR / RELEASE_FILE).is_file():

@@ -11,7 +11,7 @@ import tensorflow as tf
 from tfx_pipeline.evaluation.examples import choose_random
 from tfx_pipeline.evaluation.result import AttentionMap, AttentionStrip
 from tfx_pipeline.evaluation.zero_shot import text_prefixes
-from vl_models.export import TEXT_ATTENTION, with_prefix
+from vl_models.members import TEXT_ATTENTION, with_prefix
 
 _LANGUAGES = ("en", "zh")
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
 from tfx_pipeline.data.feature_set import FeatureSet
-from tfx_pipeline.evaluation.blessing import bless
 from tfx_pipeline.evaluation.config import EvaluationConfig
+from tfx_pipeline.evaluation.data import EvaluationData
 from tfx_pipeline.evaluation.encode import HashTower, Tower, encode_queries
 from tfx_pipeline.evaluation.metric_keys import (
     IMAGE_TO_TEXT,
@@ -19,10 +18,16 @@ from tfx_pipeline.evaluation.metric_keys import (
     MODALITY_GAP,
     MODALITY_SILHOUETTE,
     TEXT_TO_IMAGE,
-    check_threshold_keys,
     class_metric_keys,
 )
-from tfx_pipeline.evaluation.result import EmbeddingSample, EvaluationResult
+from tfx_pipeline.evaluation.result import (
+    EmbeddingSample,
+    Measured,
+    Row,
+    Space,
+    Table,
+    Tables,
+)
 from tfx_pipeline.evaluation.separability import (
     modality_classifier_accuracy,
     modality_silhouette,
@@ -30,8 +35,15 @@ from tfx_pipeline.evaluation.separability import (
 from tfx_pipeline.evaluation.zero_shot import mean_with_interval
 from tfx_pipeline.release.signatures import read_signatures
 from vl_models.errors import UserError
-from vl_models.export import ENCODE_IMAGE, ENCODE_TEXT, HASH_IMAGE, HASH_TEXT
 from vl_models.hashing import hamming_distances
+from vl_models.members import (
+    ENCODE_IMAGE,
+    ENCODE_TEXT,
+    HASH_IMAGE,
+    HASH_TEXT,
+    IMAGE_TOWER,
+    TEXT_TOWER,
+)
 from vl_models.metrics.bootstrap import Interval
 from vl_models.metrics.class_retrieval import ClassRetrieval, class_retrieval, cosine_similarity
 from vl_models.metrics.modality_gap import modality_gap
@@ -44,78 +56,121 @@ _CUT_OFF = 50
 _SIDES = {IMAGE_TO_TEXT: ("image", "text"), TEXT_TO_IMAGE: ("text", "image")}
 
 
-def evaluate_classes(
-    image_tower: str | Path,
-    text_tower: str | Path,
-    data: FeatureSet,
-    config: EvaluationConfig,
-) -> EvaluationResult:
-    """Encode the evaluated splits, let each modality search the other, and measure the gap.
+class Classes:
+    """Encodes the evaluated splits, lets each modality search the other, and measures the gap.
 
     The gallery of a direction is the other modality of the same splits, the query's own partner
     included. Towers that hash are ranked by the Hamming distance of their codes, ties in the
-    order of the data, and by cosine under ``float/…``; others by cosine.
-
-    Args:
-      image_tower: SavedModel with ``encode_image: features float32[B, d] → embedding``.
-      text_tower: likewise with ``encode_text``.
-      data: features and classes.
-      config: splits, cut-off (``map_k``; 50 by default beside the whole ranking) and variant
-        (``map_denominator``) of mAP, bootstrap, thresholds.
-
-    Returns:
-      Metrics with the keys of `class_metric_keys`.
-
-    Raises:
-      UserError: no rows or no labels in these splits, towers of other widths, or a threshold on
-        a metric that this evaluation does not yield.
+    order of the data, and by cosine under ``float/…``; others by cosine. The configuration gives
+    splits, cut-off (``map_k``; 50 by default beside the whole ranking) and variant
+    (``map_denominator``) of mAP.
     """
-    cut_off = config.map_k or _CUT_OFF
-    hashes = HASH_IMAGE in read_signatures(image_tower)
-    keys = class_metric_keys(cut_off, hashes)
-    check_threshold_keys(config, keys)
-    rows = data.rows(*config.splits)
-    images, texts = rows[data.has_image[rows]], rows[data.has_text[rows]]
-    _check_rows(data, config, images, texts)
-    size = config.batch_size
-    embedded = {
-        "image": encode_queries(Tower(image_tower, ENCODE_IMAGE), data.image[images], size),
-        "text": encode_queries(Tower(text_tower, ENCODE_TEXT), data.text[texts], size),
-    }
-    labels = {"image": data.label[images], "text": data.label[texts]}
-    ids = {"image": images, "text": texts}
-    metrics: dict[str, float] = {}
-    intervals: dict[str, Interval] = {}
-    found = _search(cosine_similarity, embedded, labels, config)
-    _measure("float/" if hashes else "", found, cut_off, config, metrics, intervals)
-    if hashes:
-        codes = {
-            "image": encode_queries(HashTower(image_tower, HASH_IMAGE), data.image[images], size),
-            "text": encode_queries(HashTower(text_tower, HASH_TEXT), data.text[texts], size),
+
+    needs = "an image_tower and a text_tower of features, and a labelled set of features"
+
+    def fits(self, data: EvaluationData) -> bool:
+        """See `Evaluator`."""
+        return data.has_towers and data.features is not None
+
+    def runs_by_default(self, data: EvaluationData) -> bool:
+        """See `Evaluator`."""
+        return True
+
+    def keys(self, data: EvaluationData) -> list[str]:
+        """See `Evaluator`: those of `class_metric_keys`."""
+        return class_metric_keys(data.config.map_k or _CUT_OFF, _hashes(data))
+
+    def measure(self, data: EvaluationData) -> Measured:
+        """See `Evaluator`.
+
+        Raises:
+            UserError: no rows or no labels in these splits, or towers of other widths.
+        """
+        config, features = data.config, data.features
+        assert features is not None
+        image_tower, text_tower = data.members[IMAGE_TOWER], data.members[TEXT_TOWER]
+        cut_off, hashes = config.map_k or _CUT_OFF, _hashes(data)
+        rows = features.rows(*config.splits)
+        images, texts = rows[features.has_image[rows]], rows[features.has_text[rows]]
+        _check_rows(features, config, images, texts)
+        size = config.batch_size
+        read = {"image": features.image[images], "text": features.text[texts]}
+        embedded = {
+            "image": encode_queries(Tower(image_tower, ENCODE_IMAGE), read["image"], size),
+            "text": encode_queries(Tower(text_tower, ENCODE_TEXT), read["text"], size),
         }
-        found = _search(_hamming_similarity, codes, labels, config)
-        _measure("", found, cut_off, config, metrics, intervals)
-    tables = [_table(direction, ids[_SIDES[direction][0]], f) for direction, f in found.items()]
-    pair, seed = (embedded["image"], embedded["text"]), config.bootstrap.seed
-    metrics[MODALITY_GAP] = modality_gap(*pair)
-    metrics[MODALITY_CLASSIFIER] = modality_classifier_accuracy(*pair, seed)
-    metrics[MODALITY_SILHOUETTE] = modality_silhouette(*pair, seed)
-    return EvaluationResult(
-        config=config,
-        metrics={key: metrics[key] for key in keys},
-        intervals=intervals,
-        baseline=None,
-        blessing=bless(metrics, config),
-        per_query=pa.concat_tables(tables),
-        counts={
+        labels = {"image": features.label[images], "text": features.label[texts]}
+        ids = {"image": images, "text": texts}
+        metrics: dict[str, float] = {}
+        intervals: dict[str, Interval] = {}
+        found = _search(cosine_similarity, embedded, labels, config)
+        _measure("float/" if hashes else "", found, cut_off, config, metrics, intervals)
+        if hashes:
+            codes = {
+                "image": encode_queries(HashTower(image_tower, HASH_IMAGE), read["image"], size),
+                "text": encode_queries(HashTower(text_tower, HASH_TEXT), read["text"], size),
+            }
+            found = _search(_hamming_similarity, codes, labels, config)
+            _measure("", found, cut_off, config, metrics, intervals)
+        tables = [_table(direction, ids[_SIDES[direction][0]], f) for direction, f in found.items()]
+        pair, seed = (embedded["image"], embedded["text"]), config.bootstrap.seed
+        metrics[MODALITY_GAP] = modality_gap(*pair)
+        metrics[MODALITY_CLASSIFIER] = modality_classifier_accuracy(*pair, seed)
+        metrics[MODALITY_SILHOUETTE] = modality_silhouette(*pair, seed)
+        counts = {
             "images": len(images),
             "texts": len(texts),
             "classes": int(labels["image"].any(axis=0).sum()),
-        },
-        sample=_sample(data, embedded, ids, config),
-        sample_before=_sample_before(data, ids, config),
-        precision_curves={direction: f.precision for direction, f in found.items()},
+        }
+        return Measured(
+            metrics=metrics,
+            intervals=intervals,
+            counts=counts,
+            per_query=pa.concat_tables(tables),
+            headline=[
+                *(key for key in metrics if key.startswith("map@") and key.endswith(MEAN)),
+                MODALITY_GAP,
+                MODALITY_CLASSIFIER,
+                MODALITY_SILHOUETTE,
+            ],
+            note=f"{', '.join(config.splits)} split: {counts['images']:,} images, "
+            f"{counts['texts']:,} texts, {counts['classes']:,} classes. Each item searches the "
+            "other modality; what shares a class with it is relevant. Equal scores keep the order "
+            "of the data. Intervals over queries.",
+            sections=[
+                _section(metrics, found, config),
+                Space(
+                    "Embedding space",
+                    _sample(features, embedded, ids, config),
+                    before=_sample_before(features, ids, config),
+                    gap=MODALITY_GAP,
+                ),
+            ],
+        )
+
+
+def _hashes(data: EvaluationData) -> bool:
+    return HASH_IMAGE in read_signatures(data.members[IMAGE_TOWER])
+
+
+def _section(
+    metrics: dict[str, float], found: dict[str, ClassRetrieval], config: EvaluationConfig
+) -> Tables:
+    """Every measure in both directions and their mean, and the curves of precision."""
+    columns = (IMAGE_TO_TEXT, TEXT_TO_IMAGE, MEAN)
+    names = [key.removesuffix(f"/{MEAN}") for key in metrics if key.endswith(f"/{MEAN}")]
+    table = Table(
+        ("metric", *(column.replace("_", " ") for column in columns)),
+        tuple(Row((name,), tuple(f"{name}/{column}" for column in columns)) for name in names),
     )
+    over = {
+        "relevant": "divided by all relevant items",
+        "hits": "divided by the hits within the cut-off",
+        "min": "divided by min(relevant items, cut-off)",
+    }[config.map_denominator]
+    note = f"mAP: {over}. Curve: the best precision at or beyond each recall, mean over queries."
+    curves = {direction: retrieval.precision for direction, retrieval in found.items()}
+    return Tables("Retrieval", (table,), note, curves)
 
 
 def _check_rows(

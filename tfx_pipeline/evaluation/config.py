@@ -12,6 +12,7 @@ from vl_models.strict_config import StrictConfig
 
 Direction = Literal["text_to_image", "image_to_text"]
 SliceName = Literal["language", "head_tail", "query_length", "correlation"]
+EvaluatorName = Literal["retrieval", "classes", "zero_shot", "images", "rerank"]
 
 
 class BootstrapConfig(StrictConfig):
@@ -48,9 +49,20 @@ class ReportConfig(StrictConfig):
     sample: int = pydantic.Field(default=400, ge=2, le=1000, description="points per modality")
 
 
+class RerankConfig(StrictConfig):
+    """What a reranker gets to see."""
+
+    candidates: pydantic.PositiveInt = pydantic.Field(
+        default=100, description="first images of the towers, at most the gallery"
+    )
+
+
 class EvaluationConfig(StrictConfig):
     """The evaluation of a release."""
 
+    evaluators: list[EvaluatorName] | None = pydantic.Field(
+        default=None, min_length=1, description="all that fit members and data by default"
+    )
     splits: list[Literal["train", "val", "test"]] = pydantic.Field(default=["test"], min_length=1)
     gallery: Literal["all", "split"] = pydantic.Field(
         default="all",
@@ -83,6 +95,7 @@ class EvaluationConfig(StrictConfig):
     bootstrap: BootstrapConfig = BootstrapConfig()
     thresholds: dict[str, Threshold] = pydantic.Field(default={}, description="metric key → rules")
     batch_size: int = pydantic.Field(default=128, ge=1)
+    rerank: RerankConfig = RerankConfig()
     report: ReportConfig = ReportConfig()
 
     @pydantic.field_validator("ks", "query_length_bounds")
@@ -92,9 +105,9 @@ class EvaluationConfig(StrictConfig):
             raise ValueError("numbers in ascending order, each once")
         return numbers
 
-    @pydantic.field_validator("splits", "directions", "slices")
+    @pydantic.field_validator("splits", "directions", "slices", "evaluators")
     @classmethod
-    def _has_no_duplicate(cls, names: list[str]) -> list[str]:
-        if len(set(names)) < len(names):
+    def _has_no_duplicate(cls, names: list[str] | None) -> list[str] | None:
+        if names is not None and len(set(names)) < len(names):
             raise ValueError("each name once")
         return names

@@ -16,6 +16,7 @@ IMAGE_TO_TEXT = "image_to_text"
 TEXT_TO_IMAGE = "text_to_image"
 MEAN = "mean"
 ZERO_SHOT = "zero_shot"
+RERANK = "rerank"
 KNN_NEIGHBOURS = 20
 _GAPS = (MODALITY_GAP, MODALITY_CLASSIFIER, MODALITY_SILHOUETTE)
 KNN_ACCURACY = f"knn@{KNN_NEIGHBOURS}/accuracy"
@@ -32,6 +33,11 @@ def measure_names(config: EvaluationConfig) -> list[str]:
         f"map@{cut_off}",
         "auc",
     ]
+
+
+def headline_names(config: EvaluationConfig) -> list[str]:
+    """Ranking measures that fit on a line, without slice and direction."""
+    return [*(f"recall@{k}" for k in config.ks), "mrr", f"ndcg@{config.ks[-1]}", MEDIAN_RANK]
 
 
 def with_direction(measure: str, direction: str) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -85,24 +87,118 @@ class AttentionMap:
 
 
 @dataclass(frozen=True)
-class EvaluationResult:
-    """Metrics of one release on one data set.
+class Row:
+    """A row of a table: what it is called, and the metrics it shows."""
+
+    labels: tuple[str, ...]
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Metrics side by side; ``columns`` name the labels, too."""
+
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+    heading: str = ""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the report.
 
     Attributes:
-      config: what was measured.
-      metrics: key → value; NaN where not defined.
-      intervals: key → interval, for ranking measures of one direction.
-      baseline: metrics of the current release, None if there is none.
-      blessing: the decision.
-      per_query: one row per query (text to image) and per image (image to text).
-      counts: numbers of queries, pairs and images, and what was left out.
-      sample: points for the plot.
-      examples: a random choice of queries.
-      failures: the queries with the worst ranks.
-      thumbnails: image id → encoded image, for all images of examples and failures.
-      attention: of a few queries; none for towers without text prefixes.
-      sample_before: of the features, where the towers read such.
-      precision_curves: direction → precision at `RECALL_LEVELS`; of an evaluation by class.
+        title: its heading.
+        template: file in `tfx_pipeline/report/`, which gets the section itself.
+        pictures: whether it comes behind the tables of all evaluators and the training.
+    """
+
+    template: ClassVar[str]
+    pictures: ClassVar[bool] = True
+    title: str
+
+
+@dataclass(frozen=True)
+class Tables(Section):
+    """Tables with a note below; ``curves`` are precision at `RECALL_LEVELS` by name."""
+
+    template = "tables.html.j2"
+    pictures = False
+    tables: tuple[Table, ...]
+    note: str = ""
+    curves: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Space(Section):
+    """The embedding space in the plane; ``before`` is of the features, where towers read such.
+
+    ``gap`` is the key of the metric that is named above it, "" for none.
+    """
+
+    template = "space.html.j2"
+    sample: EmbeddingSample
+    before: EmbeddingSample | None = None
+    gap: str = ""
+    labels: str = "labels"
+
+
+@dataclass(frozen=True)
+class Attention(Section):
+    """What the embeddings of a few queries attend to."""
+
+    template = "attention.html.j2"
+    maps: tuple[AttentionMap, ...]
+
+
+@dataclass(frozen=True)
+class Queries(Section):
+    """Queries with their first images; ``thumbnails`` are encoded images by id."""
+
+    template = "queries.html.j2"
+    examples: tuple[Example, ...]
+    thumbnails: Mapping[str, bytes]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one evaluator found.
+
+    Attributes:
+        metrics: key → value; NaN where not defined.
+        intervals: key → bootstrap interval, where there is one.
+        counts: numbers of what was looked at, and of what was left out.
+        per_query: one row per item that was tested.
+        headline: keys that one looks at first.
+        note: how the numbers came about, a few sentences.
+        sections: its part of the report.
+    """
+
+    metrics: Mapping[str, float]
+    intervals: Mapping[str, Interval]
+    counts: Mapping[str, int] = field(default_factory=dict)
+    per_query: pa.Table | None = None
+    headline: Sequence[str] = ()
+    note: str = ""
+    sections: Sequence[Section] = ()
+
+
+@dataclass(frozen=True)
+class EvaluationResult:
+    """Metrics of one release on one data set: what its evaluators found.
+
+    Attributes:
+        config: what was measured.
+        metrics: key → value; NaN where not defined.
+        intervals: key → interval, for means over items.
+        baseline: metrics of the current release, None if there is none.
+        blessing: the decision.
+        per_query: one row per item and evaluator; columns that others have are null.
+        counts: numbers of queries, pairs and images, and what was left out.
+        headline: keys that one looks at first.
+        notes: how the numbers came about.
+        sections: of the report.
     """
 
     config: EvaluationConfig
@@ -112,10 +208,14 @@ class EvaluationResult:
     blessing: Blessing
     per_query: pa.Table
     counts: dict[str, int]
-    sample: EmbeddingSample
-    examples: tuple[Example, ...] = ()
-    failures: tuple[Example, ...] = ()
-    thumbnails: dict[str, bytes] = field(default_factory=dict)
-    attention: tuple[AttentionMap, ...] = ()
-    sample_before: EmbeddingSample | None = None
-    precision_curves: dict[str, np.ndarray] = field(default_factory=dict)
+    headline: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    sections: tuple[Section, ...] = ()
+
+    def section(self, title: str) -> Any:
+        """The section of a title.
+
+        Raises:
+            KeyError: there is none.
+        """
+        return {section.title: section for section in self.sections}[title]

@@ -16,12 +16,20 @@ import numpy as np
 import tensorflow as tf
 
 from tfx_pipeline.evaluation.config import EvaluationConfig
+from tfx_pipeline.evaluation.data import EvaluationData
 from tfx_pipeline.evaluation.encode import Tower, encode_queries
-from tfx_pipeline.evaluation.encoded_data import EncodedData
 from tfx_pipeline.evaluation.gallery import read_batches
 from tfx_pipeline.evaluation.metric_keys import ZERO_SHOT
+from tfx_pipeline.evaluation.result import Measured, Row, Table, Tables
 from tfx_pipeline.release.signatures import read_signatures
-from vl_models.export import CLASSIFY_ZERO_SHOT, ENCODE_TEXT, ZERO_SHOT_ASSET, with_prefix
+from vl_models.export import ZERO_SHOT_ASSET
+from vl_models.members import (
+    CLASSIFY_ZERO_SHOT,
+    ENCODE_TEXT,
+    IMAGE_TOWER,
+    TEXT_TOWER,
+    with_prefix,
+)
 from vl_models.metrics.bootstrap import Interval, percentile_interval, ratio_draws
 from vl_models.metrics.judgements import Judgements
 from vl_models.metrics.ranking import Ranking, rank_embeddings
@@ -94,36 +102,80 @@ def text_prefixes(text_tower: str | Path, signature: str) -> tuple[str, ...]:
     return tuple(name.removeprefix(start) for name in names if name.startswith(start))
 
 
-def measure_zero_shot(
-    setup: ZeroShotSetup,
-    text_tower: str | Path,
-    image_tower: str | Path,
-    gallery_dir: str | Path,
-    data: EncodedData,
-    labels: Mapping[str, tuple[str, ...]],
-    config: EvaluationConfig,
-) -> dict[str, tuple[float, Interval]]:
+class ZeroShot:
     """Values and bootstrap intervals: over images to class, over classes to images.
 
     An image is right at k if one of its labels is among the k likeliest classes; images with
     no label among the classes are left out of the accuracies. All values are NaN if there is no
     other image.
-
-    Args:
-      setup: what to measure.
-      text_tower: encodes the templates, with each prefix.
-      image_tower: its ``classify_zero_shot`` classifies.
-      gallery_dir: holds the images.
-      data: the encoded gallery.
-      labels: label texts by image id.
-      config: batch size and bootstrap.
     """
+
+    needs = "text_tower, an image_tower with classify_zero_shot, and clicks"
+
+    def fits(self, data: EvaluationData) -> bool:
+        """See `Evaluator`."""
+        return data.has_towers and data.has_clicks and _setup(data) is not None
+
+    def runs_by_default(self, data: EvaluationData) -> bool:
+        """See `Evaluator`."""
+        return True
+
+    def keys(self, data: EvaluationData) -> list[str]:
+        """See `Evaluator`."""
+        setup = _setup(data)
+        assert setup is not None
+        return setup.keys
+
+    def measure(self, data: EvaluationData) -> Measured:
+        """See `Evaluator`."""
+        setup = _setup(data)
+        assert setup is not None
+        found = _measure(setup, data)
+        return Measured(
+            metrics={key: value for key, (value, _) in found.items()},
+            intervals={key: interval for key, (_, interval) in found.items()},
+            headline=setup.accuracies[:1],
+            sections=[zero_shot_table(setup, len(data.labels), data.config)],
+        )
+
+
+def zero_shot_table(setup: ZeroShotSetup, labelled: int, config: EvaluationConfig) -> Tables:
+    """The exported classifier, then the classes under each prefix."""
+    names = (*setup.accuracies, *setup.retrievals)
+    columns = [n.removeprefix(f"{ZERO_SHOT}/").replace("/", ", ").replace("_", " ") for n in names]
+    rows = [Row(("exported classifier",), names)]
+    rows += [
+        Row((f"prefix={prefix}",), tuple(f"prefix={prefix}/{name}" for name in names))
+        for prefix in setup.prefixes
+    ]
+    seen = (
+        ", training images included"
+        if config.gallery == "all"
+        else "; they are unseen only if the data is split by image"
+    )
+    note = (
+        f"Class names in templates, averaged, are compared with {labelled:,} gallery images that "
+        f"have a label{seen}. Accuracy: images whose label is among the first k classes; intervals "
+        "over images. Text to image: the labelled images ranked for each class; intervals over "
+        "classes."
+    )
+    table = Table(("classes encoded with", *columns), tuple(rows))
+    return Tables("Zero-shot classification", (table,), note)
+
+
+def _setup(data: EvaluationData) -> ZeroShotSetup | None:
+    return read_setup(data.members[TEXT_TOWER], data.members[IMAGE_TOWER])
+
+
+def _measure(setup: ZeroShotSetup, data: EvaluationData) -> dict[str, tuple[float, Interval]]:
+    text_tower, image_tower = data.members[TEXT_TOWER], data.members[IMAGE_TOWER]
+    encoded, labels, config = data.encoded, data.labels, data.config
     if {text for texts in labels.values() for text in texts}.isdisjoint(setup.classes):
         return dict.fromkeys(setup.keys, (math.nan, Interval(math.nan, math.nan)))
-    rows = [row for row, name in enumerate(data.image_ids) if name in labels]
-    truth = [labels[data.image_ids[row]] for row in rows]
-    images = data.images[rows]
-    accuracies = _exported_accuracies(setup, image_tower, gallery_dir, labels, config)
+    rows = [row for row, name in enumerate(encoded.image_ids) if name in labels]
+    truth = [labels[encoded.image_ids[row]] for row in rows]
+    images = encoded.images[rows]
+    accuracies = _exported_accuracies(setup, image_tower, data.gallery_dir, labels, config)
     own = ENCODE_TEXT if setup.prefix is None else with_prefix(ENCODE_TEXT, setup.prefix)
     retrieved = _rank(setup, Tower(text_tower, own), images, truth, config)[1]
     values = _summarise({**accuracies, **_retrievals(setup, retrieved)}, config)

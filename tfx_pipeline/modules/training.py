@@ -8,8 +8,9 @@ from typing import Any
 
 from tfx_pipeline.config import ExperimentConfig
 from tfx_pipeline.fingerprint import fingerprint_text
+from tfx_pipeline.storage.options import use_file_system_options
 from tfx_pipeline.training.towers import train_towers
-from tfx_pipeline.tuning.space import from_values, with_values
+from tfx_pipeline.tuning.space import from_values
 from vl_models.training.logging import HISTORY
 
 
@@ -25,10 +26,11 @@ def run_fn(fn_args: Any) -> None:
     config = ExperimentConfig.from_yaml(fn_args.custom_config["experiment"])
     if fn_args.hyperparameters is not None:  # the Tuner's best
         values = from_values(fn_args.hyperparameters["values"])
-        config = with_values(config, values, "The Tuner's hyperparameters")
+        config = config.with_values(values, "The Tuner's hyperparameters")
     if steps := fn_args.custom_config["steps"]:  # those of this run
         length = {"train.steps": steps, "train.epochs": None}
-        config = with_values(config, length, f"The run's parameter steps={steps}")
+        config = config.with_values(length, f"The run's parameter steps={steps}")
+    use_file_system_options(fn_args.custom_config.get("file_system_options"))
     graph = fn_args.transform_graph_path
     # Examples live under …/Split-*/*; their folder names the artifact.
     examples = Path(fn_args.train_files[0]).parent.parent

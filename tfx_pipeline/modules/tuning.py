@@ -10,9 +10,11 @@ from typing import Any
 import keras
 from tfx.components.tuner.component import TunerFnResult
 
+from serving.release import model_folders
 from tfx_pipeline.config import ExperimentConfig
-from tfx_pipeline.evaluation.evaluate import evaluate_release
+from tfx_pipeline.evaluation.evaluators import evaluate
 from tfx_pipeline.fingerprint import fingerprint_text
+from tfx_pipeline.storage.options import use_file_system_options
 from tfx_pipeline.training.towers import train_towers
 from tfx_pipeline.tuning.examples_data import write_evaluation_data
 from tfx_pipeline.tuning.tuner import ExperimentTuner
@@ -31,6 +33,7 @@ def tuner_fn(fn_args: Any) -> TunerFnResult:
     """
     text = fn_args.custom_config["experiment"]
     config = ExperimentConfig.from_yaml(text)
+    use_file_system_options(fn_args.custom_config.get("file_system_options"))
     graph = fn_args.transform_graph_path
     # Examples live under …/Split-*/*; their folder names the artifact.
     examples = Path(fn_args.train_files[0]).parent.parent
@@ -55,12 +58,11 @@ def _run_trial(
         towers_dir=run_dir / "towers",
         transform_graph=graph,
     )
-    evaluation = evaluate_release(
-        text_tower=run_dir / "towers" / "text_tower",
-        image_tower=run_dir / "towers" / "image_tower",
+    evaluation = evaluate(
+        model_folders(run_dir / "towers"),
+        config.evaluate,
         gallery_dir=data / "gallery",
         relevance_path=data / "relevance.parquet",
-        config=config.evaluate,
     )
     shutil.rmtree(run_dir)
     return evaluation.metrics

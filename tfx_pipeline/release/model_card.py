@@ -5,13 +5,16 @@ The release adds metrics, data span, lineage and the checksums of the files.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+
+from vl_models.members import MEMBERS
 
 _TEMPLATE = """\
 # {name}, version {version}
 
-A dual-tower vision-language retrieval model: `text_tower` maps a query and `image_tower` an
-image to the same unit sphere; their dot product ranks images for a query.
+A vision-language search release. It consists of
+
+{models}
 
 ## Intended use
 
@@ -26,7 +29,7 @@ below names the data folder and the split policy.
 
 - Clicks are biased by position and presentation; their weights correct for position only.
 - An image without clicks took no part in training: it is found by its looks alone.
-- Scores are cosines, comparable within one version only.
+- Scores are comparable within one version only.
 - Languages and slices that the metrics do not name were not measured.
 
 ## Configuration
@@ -38,13 +41,19 @@ below names the data folder and the split policy.
 
 
 def render_model_card(
-    *, name: str, version: int, experiment: str, spans: Sequence[int] | None
+    *,
+    name: str,
+    version: int,
+    models: Iterable[str],
+    experiment: str,
+    spans: Sequence[int] | None,
 ) -> str:
     """Write what a reader of the release should know.
 
     Args:
       name: of the experiment.
       version: the release's number.
+      models: names of its members.
       experiment: the experiment configuration, YAML.
       spans: spans of the click log, ascending; None or empty if it has none.
 
@@ -54,6 +63,10 @@ def render_model_card(
     return _TEMPLATE.format(
         name=name,
         version=version,
+        models="\n".join(
+            f"- `{model}`, which {MEMBERS[model].card};" if model in MEMBERS else f"- `{model}`;"
+            for model in models
+        ),
         spans=f"spans {spans[0]} to {spans[-1]}" if spans else "all files",
         experiment=experiment.strip(),
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from serving.release import Release, next_version
 
+SERVING_DIR = "serving"  # in the output folder of a run: the release root
 CURRENT = "current"  # as the baseline: the release that there is when the evaluator runs
 NEXT_VERSION = 0  # as the version: one more than there is when the pusher runs
 

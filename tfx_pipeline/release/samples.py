@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 
 from tfx_pipeline.data.writers import read_records
+from vl_models.errors import UserError
+from vl_models.members import IMAGE_BYTES, IMAGE_FEATURES, MEMBERS, QUERY, TEXT_FEATURES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,3 +59,43 @@ def sample_examples(pattern: str, count: int) -> list[SampleExample]:
             )
         )
     return samples
+
+
+_VALUES: dict[str, Callable[[SampleExample], Any]] = {
+    QUERY: lambda sample: next(iter(sample.queries), None),
+    IMAGE_BYTES: lambda sample: sample.encoded,
+    IMAGE_FEATURES: lambda sample: sample.image_features,
+    TEXT_FEATURES: lambda sample: sample.text_features,
+}
+
+
+def sample_inputs(
+    model: str, inputs: Sequence[str], samples: Sequence[SampleExample]
+) -> dict[str, Any]:
+    """A batch for a signature, of the samples that have all that it reads.
+
+    Args:
+        model: name of the member.
+        inputs: names of the signature's inputs.
+        samples: where the rows come from.
+
+    Returns:
+        Strings, or float32 [B, d] of features, by input; nothing if no sample has all of them.
+
+    Raises:
+        UserError: an input that samples hold nothing for.
+    """
+    member = MEMBERS.get(model)
+    kinds = [member.features if name == "features" and member else name for name in inputs]
+    unknown = [name for name, kind in zip(inputs, kinds) if kind not in _VALUES]
+    if unknown:
+        raise UserError(
+            f"{model}: there are no samples for the input(s) {', '.join(unknown)}, so this model "
+            f"can be neither warmed up nor checked. Known are {', '.join(_VALUES)}."
+        )
+    rows = [[_VALUES[kind](sample) for kind in kinds] for sample in samples]
+    columns = list(zip(*(row for row in rows if all(row))))
+    return {
+        name: np.array(column, np.float32) if isinstance(column[0], tuple) else list(column)
+        for name, column in zip(inputs, columns)
+    }

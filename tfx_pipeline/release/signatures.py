@@ -1,4 +1,4 @@
-"""What an exported tower offers, read without loading it."""
+"""What an exported model offers, read without loading it."""
 
 from __future__ import annotations
 
@@ -6,33 +6,33 @@ from pathlib import Path
 from typing import NamedTuple
 
 
-class TowerSignature(NamedTuple):
-    """A signature of one string input.
+class ModelSignature(NamedTuple):
+    """A signature of a SavedModel.
 
     Attributes:
-      input_name: for example ``query``.
-      widths: output name → last dimension; None where it is not fixed.
+        inputs: names, such as ``query``.
+        widths: output name → last dimension; None where it is not fixed.
     """
 
-    input_name: str
+    inputs: tuple[str, ...]
     widths: dict[str, int | None]
 
 
-def read_signatures(tower: str | Path) -> dict[str, TowerSignature]:
+def read_signatures(model: str | Path) -> dict[str, ModelSignature]:
     """Signatures by name, of the ``serve`` graph; none if there is no SavedModel."""
     from tensorflow.core.protobuf import saved_model_pb2
 
-    path = Path(tower) / "saved_model.pb"
+    path = Path(model) / "saved_model.pb"
     if not path.is_file():
         return {}
     graph = saved_model_pb2.SavedModel.FromString(path.read_bytes()).meta_graphs[0]
     return {
-        name: TowerSignature(
-            next(iter(definition.inputs)),
+        name: ModelSignature(
+            tuple(sorted(definition.inputs)),
             {key: _width(info.tensor_shape) for key, info in definition.outputs.items()},
         )
         for name, definition in graph.signature_def.items()
-        if len(definition.inputs) == 1
+        if definition.inputs  # the loader's own operations have none
     }
 
 

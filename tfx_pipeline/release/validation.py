@@ -2,26 +2,41 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from serving.client import PredictClient
 from serving.errors import ServingError
 from serving.index import SearchIndex
 from serving.publish import stage_release
+from serving.release import model_folders
 from serving.search import SearchService, embedded_server
 from tfx_pipeline.release import samples
+from tfx_pipeline.release.signatures import read_signatures
+from vl_models.members import DEFAULT_SIGNATURE, ENCODE_IMAGE, IMAGE_TOWER, TEXT_TOWER
 
 _STAGED_VERSION = 1
 _TOLERANCE = 1e-4  # a server may batch, and so sum, in another order
+_DIFFERENT_ROWS = 0.1  # so many words or codes may tip over to the other side by that
 _HITS = 10
 
 
+class _Answer(NamedTuple):
+    """What a signature was asked, and what the server said."""
+
+    inputs: dict[str, Any]
+    outputs: dict[str, np.ndarray]
+
+
 def validate_serving(
-    towers_dir: Path,
-    index_dir: Path,
+    models_dir: Path,
+    index_dir: Path | None,
     gallery_dir: Path,
     relevance_path: Path,
     staging_dir: Path,
@@ -29,66 +44,102 @@ def validate_serving(
 ) -> str | None:
     """Serve a staged copy of a release on loopback and compare its answers.
 
-    Checked are: the server loads every tower (warm-up included); embeddings over gRPC are
-    those of the SavedModel, finite and of unit norm; an image of the gallery, encoded by the
-    served image tower, is found at its own place in the index; searches return hits.
+    Checked are: the server loads every model (warm-up included); what each signature answers
+    over gRPC is what the SavedModel answers in this process, finite, embeddings of unit norm; an
+    image of the gallery, encoded by the served image tower, is found at its own place in the
+    index; searches return hits.
 
     Args:
-      towers_dir: exported towers, one folder each.
-      index_dir: the built index.
-      gallery_dir: Examples of the gallery.
-      relevance_path: Parquet file whose queries are asked.
-      staging_dir: where the staged copy goes while it is served; an empty or no folder.
-      queries: number of queries and of images to try.
+        models_dir: exported members, one folder each.
+        index_dir: the built index; None for a release that is not searched.
+        gallery_dir: Examples of the gallery.
+        relevance_path: Parquet file whose queries are asked.
+        staging_dir: where the staged copy goes while it is served; an empty or no folder.
+        queries: number of queries and of images to try.
 
     Returns:
-      None if all is well, else what is wrong.
+        None if all is well, else what is wrong.
+
+    Raises:
+        UserError: a signature has an input that there are no samples for.
     """
-    towers = {path.name: path for path in sorted(towers_dir.iterdir()) if path.is_dir()}
+    models = model_folders(models_dir)
     texts = samples.sample_queries(relevance_path, queries)
     images = samples.sample_examples(f"{gallery_dir}/*.gz", queries)
+    no_image = samples.SampleExample("", b"", ())
+    rows = [
+        dataclasses.replace(image or no_image, queries=(text,) if text else ())
+        for image, text in itertools.zip_longest(images, texts)
+    ]
+    hits = None
     try:
-        stage_release(staging_dir, _STAGED_VERSION, towers=towers, index=index_dir)
+        stage_release(staging_dir, _STAGED_VERSION, models=models, index=index_dir)
         with embedded_server(staging_dir) as client:
-            served_texts = client.predict("text_tower", {"query": texts}, version=_STAGED_VERSION)[
-                "embedding"
-            ]
-            served_images = client.predict(
-                "image_tower",
-                {"image_bytes": [image.encoded for image in images]},
-                version=_STAGED_VERSION,
-            )["embedding"]
-            hits = SearchService(staging_dir, client).search(texts, _HITS)
+            answers = {name: _ask(client, name, path, rows) for name, path in models.items()}
+            if index_dir is not None and TEXT_TOWER in models:
+                hits = SearchService(staging_dir, client).search(texts, _HITS)
     except ServingError as error:
         return f"the staged release cannot be served: {error}"
     finally:
         shutil.rmtree(staging_dir, ignore_errors=True)
-    return (
-        _compare("text_tower", served_texts, _reference(towers["text_tower"], query=texts))
-        or _find_themselves(served_images, [image.image_id for image in images], index_dir)
-        or (None if all(hits) else "a query came back without any hit")
-    )
+    for name, path in models.items():
+        if problem := _compare(name, path, answers[name]):
+            return problem
+    if index_dir is not None and IMAGE_TOWER in models:
+        vectors = answers[IMAGE_TOWER][ENCODE_IMAGE].outputs["embedding"]
+        if problem := _find_themselves(vectors, [image.image_id for image in images], index_dir):
+            return problem
+    return "a query came back without any hit" if hits is not None and not all(hits) else None
 
 
-def _reference(tower: Path, query: Sequence[str]) -> np.ndarray:
-    """Embeddings by the SavedModel itself, in this process."""
+def _ask(
+    client: PredictClient, name: str, model: Path, rows: Sequence[samples.SampleExample]
+) -> dict[str, _Answer]:
+    """What the server answers, by signature."""
+    answers = {}
+    for signature, described in sorted(read_signatures(model).items()):
+        inputs = samples.sample_inputs(name, described.inputs, rows)
+        if inputs and signature != DEFAULT_SIGNATURE:
+            outputs = client.predict(
+                name, inputs, signature_name=signature, version=_STAGED_VERSION
+            )
+            answers[signature] = _Answer(inputs, dict(outputs))
+    return answers
+
+
+def _compare(name: str, model: Path, answers: Mapping[str, _Answer]) -> str | None:
+    """Say what is wrong with the served answers of a model, if anything."""
     import tensorflow as tf
     import tensorflow_text  # noqa: F401 -- registers the tokeniser's ops
 
-    loaded = tf.saved_model.load(str(tower))
-    return loaded.signatures["encode_text"](query=tf.constant(list(query)))["embedding"].numpy()
+    loaded = tf.saved_model.load(str(model))
+    for signature, answer in answers.items():
+        inputs = {key: tf.constant(values) for key, values in answer.inputs.items()}
+        for key, expected in loaded.signatures[signature](**inputs).items():
+            problem = _difference(key, answer.outputs[key], expected.numpy())
+            if problem:
+                return f"{name}, {signature}: {problem}"
+    return None
 
 
-def _compare(name: str, served: np.ndarray, expected: np.ndarray) -> str | None:
-    """Say what is wrong with served embeddings, if anything."""
+def _difference(key: str, served: np.ndarray, expected: np.ndarray) -> str | None:
+    """Say what is wrong with one served tensor, if anything."""
+    if served.shape != expected.shape:
+        return f"{key} is served with shape {served.shape}, the export gives {expected.shape}"
+    if not np.issubdtype(served.dtype, np.floating):
+        unequal = (served != expected).reshape(len(served), -1).any(axis=1)
+        if unequal.mean() > _DIFFERENT_ROWS:
+            return f"{key}: {unequal.sum()} of {len(served)} served rows differ from the export's"
+        return None
     if not np.isfinite(served).all():
-        return f"{name}: the server returns values that are not finite"
+        return f"{key}: the server returns values that are not finite"
     difference = float(np.abs(served - expected).max())
-    if difference > _TOLERANCE:
-        return f"{name}: served and exported embeddings differ by {difference:.2g}"
-    deviation = float(np.abs(np.linalg.norm(served, axis=1) - 1).max())
-    if deviation > _TOLERANCE:
-        return f"{name}: embeddings are not of unit norm (off by {deviation:.2g})"
+    if difference > _TOLERANCE * max(1.0, float(np.abs(expected).max())):
+        return f"{key}: served and exported values differ by {difference:.2g}"
+    if key == "embedding":
+        deviation = float(np.abs(np.linalg.norm(served, axis=1) - 1).max())
+        if deviation > _TOLERANCE:
+            return f"embeddings are not of unit norm (off by {deviation:.2g})"
     return None
 
 

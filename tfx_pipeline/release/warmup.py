@@ -1,49 +1,38 @@
-"""The warm-up requests that are shipped with exported towers."""
+"""The warm-up requests that are shipped with exported models."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
+from serving.release import model_folders
 from serving.warmup import write_warmup
-from tfx_pipeline.release.samples import sample_examples
+from tfx_pipeline.release.samples import sample_examples, sample_inputs
 from tfx_pipeline.release.signatures import read_signatures
-from vl_models.export import IMAGE_TOWER, TEXT_TOWER
+from vl_models.members import COLD
 
 _BATCH_SIZES = (1, 4)  # graphs specialise on shapes: a single query, and a batch
-# A twin of another signature, and what only the report asks for.
-_COLD = ("serving_default", "text_attention")
 
 
-def write_warmup_requests(towers_dir: Path, pattern: str) -> None:
-    """Add warm-up requests to every tower that is there, made of real queries and images.
+def write_warmup_requests(models_dir: Path, pattern: str) -> None:
+    """Add warm-up requests to every model that is there, made of real queries and images.
 
     Args:
-      towers_dir: holds `image_tower/` and, for a system with texts, `text_tower/`.
-      pattern: record files of Examples.
+        models_dir: holds the exported members, a folder each.
+        pattern: record files of Examples.
+
+    Raises:
+        UserError: a signature has an input that Examples hold nothing for.
     """
     examples = sample_examples(pattern, max(_BATCH_SIZES))
-    queries = [text for example in examples for text in example.queries[:1]]
-    values: dict[str, dict[str, list[Any]]] = {
-        TEXT_TOWER: {"query": queries, "features": [e.text_features for e in examples]},
-        IMAGE_TOWER: {
-            "image_bytes": [example.encoded for example in examples],
-            "features": [example.image_features for example in examples],
-        },
-    }
-    for tower in sorted(path.parent for path in towers_dir.glob("*_tower/saved_model.pb")):
-        inputs = values[tower.name]
-        requests = [
-            (name, {signature.input_name: _array(inputs[signature.input_name][:size])})
-            for name, signature in sorted(read_signatures(tower).items())
-            if not name.startswith(_COLD) and inputs[signature.input_name]
-            for size in _BATCH_SIZES
-        ]
-        write_warmup(tower, requests, tower.name)
-
-
-def _array(values: list[Any]) -> Any:
-    """Vectors as float32, what the signatures take; strings as they are."""
-    return np.array(values, np.float32) if isinstance(values[0], tuple) else values
+    for name, folder in model_folders(models_dir).items():
+        requests = []
+        for signature, described in sorted(read_signatures(folder).items()):
+            if signature.startswith(COLD):
+                continue
+            inputs = sample_inputs(name, described.inputs, examples)
+            requests += [
+                (signature, {key: values[:size] for key, values in inputs.items()})
+                for size in _BATCH_SIZES
+                if inputs
+            ]
+        write_warmup(folder, requests, name)

@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 from vl_models.models.base import VisionLanguageModel
+from vl_models.models.capabilities import EncodesImages, EncodesTexts
 from vl_models.zero_shot import prefix_index
 from vl_models.zero_shot_config import LABELS, ZeroShotConfig
 
@@ -31,6 +32,8 @@ def resolve_classes(
       UserError: the model lacks the configured prefix.
     """
     if config is None or not {"image", "token_ids"} <= set(model.inputs):
+        return ()
+    if not (isinstance(model, EncodesTexts) and isinstance(model, EncodesImages)):
         return ()
     if config.prefix is not None:
         prefix_index(model, config.prefix)

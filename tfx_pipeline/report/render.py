@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Mapping
 from pathlib import Path
 
 import markupsafe
+import numpy as np
 
-from tfx_pipeline.evaluation.metric_keys import MODALITY_GAP
-from tfx_pipeline.evaluation.result import EvaluationResult
-from tfx_pipeline.report import tables
+from tfx_pipeline.evaluation.result import EmbeddingSample, EvaluationResult
 from tfx_pipeline.report.facts import ReportFacts
 from tfx_pipeline.report.history import read_history
 from tfx_pipeline.report.plots import history_svg, precision_svg, space_svg
+from tfx_pipeline.report.tables import cell
 from tfx_pipeline.report.templates import load_template
 from tfx_pipeline.report.thumbnails import data_uri
 
@@ -35,34 +37,26 @@ def render_report(
       out_path: the file, renamed into place.
     """
     history = read_history(history_path)
-    drawn = evaluation.config.report.projection, evaluation.config.bootstrap.seed
-    space, projection = space_svg(evaluation.sample, *drawn)
-    before = evaluation.sample_before
-    space_before = None if before is None else markupsafe.Markup(space_svg(before, *drawn)[0])
     curves = history_svg(history)
-    precision = precision_svg(evaluation.precision_curves)
-    columns, directions = tables.direction_rows(evaluation)
-    zero_shot_columns, zero_shot = tables.zero_shot_rows(evaluation)
-    # A thumbnail is made once, however many queries show its image.
-    uris = {name: data_uri(encoded) for name, encoded in evaluation.thumbnails.items()}
+    drawn = evaluation.config.report.projection, evaluation.config.bootstrap.seed
+
+    def space(sample: EmbeddingSample) -> tuple[markupsafe.Markup, str]:
+        svg, projection = space_svg(sample, *drawn)
+        return markupsafe.Markup(svg), projection
+
+    def precision(values: Mapping[str, np.ndarray]) -> markupsafe.Markup:
+        return markupsafe.Markup(precision_svg(values) or "")
+
     html = load_template(_TEMPLATE).render(
         facts=facts or ReportFacts(),
         evaluation=evaluation,
-        headline=tables.headline(evaluation),
-        columns=columns,
-        directions=directions,
-        slices=tables.slice_tables(evaluation),
-        slice_measures=tables.headline_names(evaluation.config),
+        cell=functools.partial(cell, evaluation),
+        space=space,
+        precision=precision,
+        # A thumbnail is made once, however many queries show its image.
+        thumbnail=functools.cache(data_uri),
         curves=None if curves is None else markupsafe.Markup(curves),
-        precision=None if precision is None else markupsafe.Markup(precision),
         unreadable_history=history.unreadable,
-        space=markupsafe.Markup(space),
-        space_before=space_before,
-        projection=projection,
-        gap=tables.cell(evaluation, MODALITY_GAP) if MODALITY_GAP in evaluation.metrics else None,
-        zero_shot_columns=zero_shot_columns,
-        zero_shot=zero_shot,
-        thumbnails=uris,
         config_yaml=config_yaml,
     )
     out = Path(out_path)

@@ -17,7 +17,7 @@ from pathlib import Path
 from serving import files
 from serving.model_config import CONFIG_FILE, model_config_text
 from serving.publish import adopt_release
-from serving.release import INDEX, RELEASE_FILE, Release, manifest_text
+from serving.release import RELEASE_FILE, WEIGHTS, Release, manifest_text
 from tfx_pipeline.fingerprint import fingerprint_text
 from tfx_pipeline.storage import objects
 from tfx_pipeline.storage.uris import check_place, join
@@ -52,7 +52,7 @@ def publish(root: Path, uri: str) -> Release:
     return release
 
 
-def stage(uri: str, root: Path, replace: bool = False) -> Release:
+def stage(uri: str, root: Path, replace: bool = False, weights: bool = True) -> Release:
     """Copy the current release of a bucket into a root on the local disk and make it current.
 
     Every file is checked against its checksum; a version that is there already is not copied.
@@ -61,6 +61,7 @@ def stage(uri: str, root: Path, replace: bool = False) -> Release:
       uri: of the bucket.
       root: release root; made if it is not there.
       replace: whether versions of other content give way; else they are an error.
+      weights: whether to copy the weights for warm starts, too, which nobody serves.
 
     Raises:
       UserError: there is no release, it is damaged, or ``root`` holds another of the same number.
@@ -82,7 +83,7 @@ def stage(uri: str, root: Path, replace: bool = False) -> Release:
             )
         noted = root / _CHECKSUMS / f"{release.version}.json"
         complete = noted.is_file() and json.loads(noted.read_text("utf-8")) == expected
-        for folder in _folders(release):
+        for folder in _folders(release, weights):
             if not (complete and (root / folder).is_dir()):
                 _download_folder(uri, root, folder, expected, replace)
         noted.parent.mkdir(exist_ok=True)
@@ -91,7 +92,7 @@ def stage(uri: str, root: Path, replace: bool = False) -> Release:
 
 
 def stage_to_cache(uri: str) -> tuple[Path, Release]:
-    """The current release of a bucket in this user's cache folder: its root there.
+    """The current release of a bucket in this user's cache folder, for serving: its root there.
 
     The folder is `$VLSEARCH_CACHE`, or `vlsearch` in the user's cache folder.
 
@@ -100,11 +101,47 @@ def stage_to_cache(uri: str) -> tuple[Path, Release]:
     """
     uri = check_place(uri)
     objects.check_access(uri)
+    root = _cache_root(uri)
+    return root, stage(uri, root, replace=True, weights=False)
+
+
+def fetch_weights(uri: str, release: Release) -> Path:
+    """The weights of a release in a bucket, copied to this user's cache folder: their folder.
+
+    Raises:
+      UserError: they are not complete, or the bucket cannot be read.
+    """
+    uri = check_place(uri)
+    root, folder = _cache_root(uri), f"{WEIGHTS}/{release.weights}"
+    expected = weights_checksums(uri, release)
+    root.mkdir(parents=True, exist_ok=True)
+    with files.exclusive_lock(root / _LOCK, _LOCK_TIMEOUT):
+        _download_folder(uri, root, folder, expected, replace=True)
+    return root / folder
+
+
+def weights_checksums(uri: str, release: Release) -> dict[str, str]:
+    """SHA-256 by path below the root of the files of a release's weights.
+
+    Raises:
+      UserError: they are not there.
+    """
+    uri = check_place(uri)
+    listed = _read_checksums(uri, release.version) or {}
+    found = {n: d for n, d in listed.items() if n.startswith(f"{WEIGHTS}/{release.weights}/")}
+    if not found:
+        raise UserError(
+            f"{uri} holds no weights of release {release.version}. Publish it again, or name "
+            "another version."
+        )
+    return found
+
+
+def _cache_root(uri: str) -> Path:
     base = os.environ.get(CACHE_VARIABLE)
     user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     folder = Path(base) if base else user / "vlsearch"
-    root = (folder / "releases" / fingerprint_text(uri)).resolve()
-    return root, stage(uri, root, replace=True)
+    return (folder / "releases" / fingerprint_text(uri)).resolve()
 
 
 def follow(root: Path, uri: str) -> int:
@@ -141,12 +178,12 @@ def roll_back_bucket(uri: str) -> Release:
     current = current_release(uri)
     if current is None:
         raise UserError(f"{uri} is not a release root: it has no {RELEASE_FILE}.")
-    release = None if current.previous is None else _read_release(uri, current.previous)
+    release = None if current.previous is None else read_release(uri, current.previous)
     if release is None or _read_checksums(uri, release.version) is None:
         raise UserError(
             f"Release {current.version} in {uri} has no release before it to roll back to."
         )
-    before = None if release.previous is None else _read_release(uri, release.previous)
+    before = None if release.previous is None else read_release(uri, release.previous)
     if before is None or _read_checksums(uri, before.version) is None:
         before, release = None, dataclasses.replace(release, previous=None)
     # Searchers move first: the older version is still loaded.
@@ -157,10 +194,11 @@ def roll_back_bucket(uri: str) -> Release:
 
 def current_release(uri: str) -> Release | None:
     """The manifest of the current release of a bucket, or None."""
-    return _read_release(uri, None)
+    return read_release(uri, None)
 
 
-def _read_release(uri: str, version: int | None) -> Release | None:
+def read_release(uri: str, version: int | None) -> Release | None:
+    """The manifest of one release of a bucket, or of the current one; None if it has none."""
     name = (RELEASE_FILE,) if version is None else (_HISTORY, f"{version}.json")
     place = join(uri, *name)
     try:
@@ -180,10 +218,10 @@ def _read_checksums(uri: str, version: int) -> dict[str, str] | None:
         raise UserError(f"{place} is not valid JSON: {error}. Publish it again.") from error
 
 
-def _folders(release: Release) -> list[str]:
+def _folders(release: Release, weights: bool = True) -> list[str]:
     """The folders of a release below its root."""
-    folders = [f"{name}/{version}" for name, version in release.models.items()]
-    return folders if release.index is None else [*folders, f"{INDEX}/{release.index}"]
+    names = release.folders.items()
+    return [f"{name}/{version}" for name, version in names if weights or name != WEIGHTS]
 
 
 def _upload_version(root: Path, uri: str, release: Release) -> None:

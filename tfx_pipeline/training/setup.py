@@ -9,6 +9,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from tfx_pipeline.config import ExperimentConfig
+from tfx_pipeline.release.warm_start import local_warm_starts
 from tfx_pipeline.training.facts import read_data_facts
 from tfx_pipeline.training.sources import train_sources, validation_source
 from tfx_pipeline.training.transform import transform_functions
@@ -119,7 +120,7 @@ def prepare_training(
         )
     return TrainingSetup(
         model_fn=lambda: create_model(model),
-        config=train,
+        config=local_warm_starts(train),
         sources=sources,
         hooks=hooks,
         strategy=strategy,

@@ -8,12 +8,13 @@ from pathlib import Path
 
 from tfx_pipeline.config import ExperimentConfig
 from tfx_pipeline.data.feature_extraction import extract_examples, find_towers
+from tfx_pipeline.release.warm_start import pin_warm_starts
 from tfx_pipeline.release.warmup import write_warmup_requests
 from tfx_pipeline.release.zero_shot_classes import resolve_classes
 from tfx_pipeline.training.setup import prepare_training
 from tfx_pipeline.training.sources import TRAIN, split_pattern
 from vl_models.errors import Interrupted
-from vl_models.export import export_compositions, export_towers
+from vl_models.export import export_compositions, export_members
 from vl_models.models.base import VisionLanguageModel
 from vl_models.training.strategy import make_strategy
 from vl_models.training.workers import from_chief, worker_place
@@ -46,6 +47,7 @@ def train_towers(
       Interrupted: after SIGTERM or SIGINT, when the checkpoint is written.
       UserError: data or configuration that cannot be used.
     """
+    experiment = pin_warm_starts(experiment)
     raw_examples, towers_below = examples, None
     if experiment.features is not None:
         strategy = make_strategy(experiment.devices)
@@ -75,7 +77,7 @@ def train_towers(
                 zero_shot = build_classifier(
                     trainer.model, tokenizer, experiment.zero_shot, classes
                 )
-            export_towers(
+            export_members(
                 trainer.model, tokenizer, towers_dir, experiment_yaml=asset, zero_shot=zero_shot
             )
         write_warmup_requests(towers_dir, split_pattern(raw_examples, TRAIN))

@@ -16,7 +16,7 @@ from tfx_pipeline.fingerprint import fingerprint_text
 from tfx_pipeline.training_run import TrainingRun
 from tfx_pipeline.trials.process import data_folder, run_trial
 from tfx_pipeline.trials.result import read_json
-from tfx_pipeline.tuning.space import from_values, with_values
+from tfx_pipeline.tuning.space import from_values
 from tfx_pipeline.tuning.tuner import ExperimentTuner
 from vl_models.errors import UserError
 
@@ -156,7 +156,7 @@ def _best_yaml(rows: list[TrialRow], config: ExperimentConfig) -> str:
     return (
         heading
         + "".join(f"#   {key}: {value}\n" for key, value in best.values.items())
-        + with_values(config, best.values).to_yaml()
+        + config.with_values(best.values).to_yaml()
     )
 
 

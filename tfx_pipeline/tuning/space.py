@@ -47,25 +47,6 @@ def from_values(values: Mapping[str, Any]) -> dict[str, Any]:
     return {key: _decode(value) for key, value in values.items() if not key.startswith(_OWN)}
 
 
-def with_values(
-    config: ExperimentConfig, values: Mapping[str, Any], where: str = "tune"
-) -> ExperimentConfig:
-    """The experiment with other values of some dotted keys, and without its section `tune`.
-
-    A whole number in a key is the place in a list: ``train.stages.0.steps``.
-
-    Raises:
-      UserError: an unknown key (names the nearest) or values that do not fit.
-    """
-    from tfx_pipeline.config import ExperimentConfig
-
-    content = config.model_dump(mode="json")
-    content["tune"] = None
-    for key, value in values.items():
-        _set(content, key, value)
-    return ExperimentConfig.from_dict(content, where)
-
-
 def check_space(config: ExperimentConfig) -> None:
     """Refuse keys that the experiment does not have, and values that they cannot take.
 
@@ -85,7 +66,7 @@ def check_space(config: ExperimentConfig) -> None:
         names = (f"'{key}'", f"'{key.removeprefix('model.')}'")
         for value in dimension.extremes:
             try:
-                with_values(config, {key: value}, f"tune.space: {key}")
+                config.with_values({key: value}, f"tune.space: {key}")
             except UserError as error:
                 if "Unknown key" in str(error) or any(name in str(error) for name in names):
                     raise
@@ -104,31 +85,6 @@ def check_pipeline_space(space: Mapping[str, Dimension]) -> None:
                 "Tuner runs. Search over them with `vlsearch tune`, or take the key out. "
                 f"Received: {key!r}."
             )
-
-
-def _set(content: Any, key: str, value: Any) -> None:
-    """Set one dotted key in nested dicts and lists; what is absent is made, to be refused."""
-    *parents, last = key.split(".")
-    for parent in parents:
-        if isinstance(content, list):
-            content = content[_place(content, parent, key)]
-            continue
-        if not isinstance(content.get(parent), dict | list):
-            content[parent] = {}
-        content = content[parent]
-    if isinstance(content, list):
-        content[_place(content, last, key)] = value
-    else:
-        content[last] = value
-
-
-def _place(content: list[Any], part: str, key: str) -> int:
-    if not part.isdecimal() or int(part) >= len(content):
-        raise UserError(
-            f"tune.space: Unknown key '{key}': there is a list of {len(content)}, whose parts are "
-            f"named 0, 1, … Received: {part!r}."
-        )
-    return int(part)
 
 
 def _encode(choice: list[Any]) -> list[Any]:

@@ -21,7 +21,7 @@ from tfx_pipeline.config import ExperimentConfig
 from tfx_pipeline.evaluation.config import EvaluationConfig
 from tfx_pipeline.trials.process import TrialFailed
 from tfx_pipeline.tuning.oracles import make_oracle, trial_steps
-from tfx_pipeline.tuning.space import from_values, with_values
+from tfx_pipeline.tuning.space import from_values
 from vl_models.errors import UserError
 
 # Trains and evaluates the experiment of one trial: (experiment, trial id) → metrics.
@@ -65,7 +65,7 @@ class ExperimentTuner(base_tuner.BaseTuner):
         Raises:
           UserError: the values do not fit together.
         """
-        config = with_values(self.experiment, from_values(values), f"trial {trial_id}")
+        config = self.experiment.with_values(from_values(values), f"trial {trial_id}")
         if self.tune.steps is not None or self.tune.oracle == "hyperband":
             full = self.tune.steps or budget_of(config).steps
             config = with_steps(config, trial_steps(full, dict(values)))

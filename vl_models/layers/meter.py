@@ -14,6 +14,8 @@ from vl_models.distribution import update_copies
 class Meter(keras.layers.Layer):
     """One float32 number, NaN before the first record."""
 
+    released = False  # state of a training, see vl_models.weights.released
+
     def build(self, input_shape: Any = None) -> None:
         """Create the variable."""
         self.value = self.add_weight(

@@ -51,6 +51,7 @@ class MomentumEncoder:
         for query, key in self._pairs():
             key.assign(tf.convert_to_tensor(query))
         for layer in self.layers:
+            layer.released = False  # see vl_models.weights.released
             # Not `layer.trainable`, which would put batch normalisation into inference mode.
             for variable in layer.variables:
                 variable.trainable = False

@@ -64,7 +64,7 @@ def rank_scores(scores: np.ndarray, judgements: Judgements, tie_tolerance: float
     scores = np.asarray(scores)
     if not np.issubdtype(scores.dtype, np.floating):
         scores = scores.astype(np.float64)
-    return _rank(lambda rows: scores[rows], scores.shape, judgements, tie_tolerance)
+    return rank_blocks(lambda rows: scores[rows], scores.shape, judgements, tie_tolerance)
 
 
 def rank_embeddings(
@@ -87,7 +87,7 @@ def rank_embeddings(
     """
     shape = (len(queries), len(items))
     transposed = np.ascontiguousarray(np.asarray(items).T)
-    return _rank(
+    return rank_blocks(
         lambda rows: queries[rows] @ transposed,
         shape,
         judgements,
@@ -96,14 +96,26 @@ def rank_embeddings(
     )
 
 
-def _rank(
+def rank_blocks(
     score_block: Callable[[np.ndarray], np.ndarray],
     shape: tuple[int, ...],
     judgements: Judgements,
     tie_tolerance: float,
     max_block_elements: int = MAX_BLOCK_ELEMENTS,
 ) -> Ranking:
-    """Rank by ``score_block(rows int64[B]) -> [B, N]``, whose result is overwritten."""
+    """Rank the counted positives by scores that are made block by block.
+
+    Args:
+        score_block: rows int64[B] of queries that have a counted positive, to float[B, N], which
+            is overwritten.
+        shape: Q and N.
+        judgements: of Q queries.
+        tie_tolerance: scores no further apart than this are the same.
+        max_block_elements: scores held at once (at least one row of N).
+
+    Raises:
+        ValueError: a score is not finite, or shapes do not fit.
+    """
     num_queries, num_items = shape
     if judgements.num_queries != num_queries:
         raise ValueError(

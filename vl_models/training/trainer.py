@@ -32,6 +32,7 @@ from vl_models.training.signals import StopRequest
 from vl_models.training.step import Accumulators, Steps, check_jit, compile_steps
 from vl_models.training.warm_start import warm_start
 from vl_models.training.workers import worker_lost, worker_place
+from vl_models.weights.released import released_variables
 
 # Called with (step, model); what it returns is logged under the hook's name.
 Hook = Callable[[int, VisionLanguageModel], Mapping[str, float]]
@@ -170,7 +171,8 @@ class Trainer:
         for plan in self.plans:
             end = plan.first_step + plan.steps
             if self.step == plan.first_step and self.step < end and plan.config.warm_start:
-                loaded = warm_start(self._variables, plan.config.warm_start)
+                released = released_variables(self.model)
+                loaded = warm_start(self._variables, plan.config.warm_start, released)
                 with self.strategy.scope():
                     self.model.after_warm_start(loaded)
                 source = plan.config.warm_start.source

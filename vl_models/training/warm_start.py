@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import keras
@@ -17,22 +17,32 @@ from vl_models.training.config import WarmStartConfig
 from vl_models.training.patterns import matches
 
 
-def warm_start(variables: Mapping[str, keras.Variable], config: WarmStartConfig) -> list[str]:
+def warm_start(
+    variables: Mapping[str, keras.Variable],
+    config: WarmStartConfig,
+    released: Collection[str] | None = None,
+) -> list[str]:
     """Load what the configuration names; everything else keeps its initial value.
 
     Args:
-      variables: the model's, by path.
-      config: where from, which, under which names, and what is resized.
+        variables: the model's, by path.
+        config: where from, which, under which names, and what is resized.
+        released: paths of those that a release has; the others, such as queues, may be missing.
+            All are wanted by default.
 
     Returns:
-      Paths of the variables that were loaded.
+        Paths of the variables that were loaded.
 
     Raises:
-      UserError: nothing to load, a variable that the file lacks, or another shape.
+        UserError: nothing to load, a variable that the file lacks, or another shape.
     """
     source = Path(config.source)
     found = {_renamed(name, config.map): value for name, value in read_weights(source).items()}
-    wanted = {path: v for path, v in variables.items() if matches(path, config.only)}
+    wanted = {
+        path: variable
+        for path, variable in variables.items()
+        if matches(path, config.only) and (released is None or path in released or path in found)
+    }
     if not wanted:
         raise UserError(f"Warm start: no variable of the model matches {list(config.only)}.")
     values = {}

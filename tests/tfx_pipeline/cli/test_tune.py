@@ -10,7 +10,6 @@ from tests import preloaded
 from tests.tfx_pipeline.conftest import REPOSITORY, VLSEARCH, vlsearch
 from tests.tfx_pipeline.tiny_experiment import write_tiny
 from tfx_pipeline.config import ExperimentConfig
-from tfx_pipeline.tuning.space import with_values
 
 SPACE = """
 tune:
@@ -55,7 +54,7 @@ def test_a_killed_search_goes_on_and_writes_the_best_experiment(emoji_folder, tm
     best = max(rows, key=lambda row: float(row["recall@10"]))
     searched = ExperimentConfig.load(config, [f"data.folder={emoji_folder}"])
     rate = {"train.learning_rate": float(best["train.learning_rate"])}
-    assert ExperimentConfig.load(output / "best.yaml") == with_values(searched, rate)
+    assert ExperimentConfig.load(output / "best.yaml") == searched.with_values(rate)
 
     other = vlsearch(*arguments, "--set", "tune.steps=30", check=False)
     assert other.returncode == 2

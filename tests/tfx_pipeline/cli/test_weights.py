@@ -15,7 +15,7 @@ from tests.vl_models.weights.test_layouts import write
 from tfx_pipeline.cli.main import app
 from tfx_pipeline.config import ExperimentConfig
 from vl_models.errors import UserError
-from vl_models.export import export_towers
+from vl_models.export import export_members
 from vl_models.input.config import InputConfig, InputFacts, SourceConfig, SourceSpec
 from vl_models.input.source import RecordSource
 from vl_models.models.registry import create_model
@@ -103,7 +103,7 @@ def test_from_a_checkpoint_through_training_to_the_served_signature(tmp_path, me
         [records],
     )
     assert trainer.fit().step == 1
-    towers = export_towers(trainer.model, tokenizer, tmp_path / "towers")
+    towers = export_members(trainer.model, tokenizer, tmp_path / "towers")
 
     assert sorted(path.name for path in (towers["text_tower"] / "assets").iterdir()) == [
         "merges.txt",

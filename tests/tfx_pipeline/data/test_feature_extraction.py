@@ -15,7 +15,7 @@ from tfx_pipeline.data.folder import DataFolder
 from tfx_pipeline.data.writers import make_example, record_writer
 from vl_models import features as f
 from vl_models.errors import UserError
-from vl_models.export import export_towers
+from vl_models.export import export_members
 
 TEXTS = (("red", "red cat"), (), ("猫",))
 
@@ -29,7 +29,7 @@ def model():
 def run(model, tmp_path_factory):
     """A run folder with the towers."""
     folder = tmp_path_factory.mktemp("run")
-    export_towers(model, TOKENIZER, folder / "towers")
+    export_members(model, TOKENIZER, folder / "towers")
     return folder
 
 
@@ -82,7 +82,7 @@ def test_what_is_extracted_is_kept_until_the_towers_change(run, examples, tmp_pa
     written = shard.stat().st_mtime_ns
     extract_examples(examples, towers, out)
     assert shard.stat().st_mtime_ns == written
-    export_towers(make_model(), TOKENIZER, tmp_path / "others")
+    export_members(make_model(), TOKENIZER, tmp_path / "others")
     extract_examples(examples, find_towers(tmp_path / "others"), out)
     assert shard.stat().st_mtime_ns != written
 

@@ -112,15 +112,14 @@ def save_image_tower(path):
 
 @pytest.fixture(scope="session")
 def store(tmp_path_factory):
-    """Paths, by their names as arguments of evaluate_release."""
+    """Members and paths, by their names as arguments of evaluate."""
     root = tmp_path_factory.mktemp("store")
     save_text_tower(root / "text")
     save_image_tower(root / "image")
     write_gallery(root / "gallery", {name: png(color) for name, color in COLORS.items()})
     write_relevance(root / "relevance.parquet", CLICKS)
     return {
-        "text_tower": root / "text",
-        "image_tower": root / "image",
+        "members": {"text_tower": root / "text", "image_tower": root / "image"},
         "gallery_dir": root / "gallery",
         "relevance_path": root / "relevance.parquet",
     }

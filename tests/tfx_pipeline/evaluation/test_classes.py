@@ -6,11 +6,11 @@ import pytest
 from tests.vl_models.models.feature_batch import SIDES
 from tests.vl_models.models.test_tfnh import SMALL
 from tfx_pipeline.data.feature_set import FeatureSet
-from tfx_pipeline.evaluation.classes import evaluate_classes
+from tfx_pipeline.evaluation import evaluators
 from tfx_pipeline.evaluation.config import EvaluationConfig
 from tfx_pipeline.evaluation.write import write_evaluation
 from vl_models.errors import UserError
-from vl_models.export import export_towers
+from vl_models.export import export_members
 from vl_models.hashing import hamming_distances
 from vl_models.metrics.class_retrieval import class_retrieval, cosine_similarity
 from vl_models.models.registry import build_model, model_config_from_dict
@@ -20,7 +20,7 @@ ROWS, CLASSES = 60, 3
 
 def towers(folder, **config):
     model = build_model(model_config_from_dict(config))
-    return model, export_towers(model, None, folder)
+    return model, export_members(model, None, folder)
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def options(**changes):
 
 def evaluate(exported, data, **changes):
     _, paths = exported
-    return evaluate_classes(paths["image_tower"], paths["text_tower"], data, options(**changes))
+    return evaluators.evaluate(paths, options(**changes), features=data)
 
 
 def test_metrics_are_those_of_the_models_embeddings(acmr, data):
@@ -114,7 +114,8 @@ def test_features_of_one_width_are_drawn_before_and_after(data, tmp_path):
     exported = towers(tmp_path / "towers", **config, image=side, text=side)
     wide = FeatureSet(**{**vars(data), "text": data.image + 1.0})
     found = evaluate(exported, wide)
-    before, after = found.sample_before, found.sample
+    space = found.section("Embedding space")
+    before, after = space.before, space.sample
     assert before.images.shape == (30, 6)
     assert after.images.shape == (30, 4)
     np.testing.assert_allclose(np.linalg.norm(before.images, axis=1), 1.0, rtol=1e-5)
@@ -127,7 +128,8 @@ def test_features_of_one_width_are_drawn_before_and_after(data, tmp_path):
 def test_features_of_different_widths_are_standardised_and_padded(acmr, data):
     constant = data.text.copy()
     constant[:, 2] = 3.0
-    before = evaluate(acmr, FeatureSet(**{**vars(data), "text": constant})).sample_before
+    found = evaluate(acmr, FeatureSet(**{**vars(data), "text": constant}))
+    before = found.section("Embedding space").before
     assert before.images.shape[1] == before.texts.shape[1] == 6
     assert (before.texts[:, 5] == 0).all() and (before.images[:, 5] != 0).any()
     train = constant[:20]

@@ -7,7 +7,7 @@ from vl_models.errors import UserError
 
 
 def test_batches_do_not_matter(store):
-    tower = Tower(store["text_tower"], "encode_text")
+    tower = Tower(store["members"]["text_tower"], "encode_text")
     queries = ["sea", "red", "绿色", "sun", "red"]
     whole = encode_queries(tower, queries, batch_size=8)
     assert whole.dtype == np.float32
@@ -17,7 +17,7 @@ def test_batches_do_not_matter(store):
 
 @pytest.mark.parametrize("batch_size", [1, 3, 64])
 def test_gallery_rows_belong_to_their_ids(store, make, batch_size):
-    tower = Tower(store["image_tower"], "encode_image")
+    tower = Tower(store["members"]["image_tower"], "encode_image")
     ids, embeddings = encode_gallery(tower, store["gallery_dir"], batch_size)
     assert sorted(ids) == sorted(make.colors)
     for image_id, embedding in zip(ids, embeddings):
@@ -26,7 +26,7 @@ def test_gallery_rows_belong_to_their_ids(store, make, batch_size):
 
 
 def test_part_of_the_gallery(store):
-    tower = Tower(store["image_tower"], "encode_image")
+    tower = Tower(store["members"]["image_tower"], "encode_image")
     ids, embeddings = encode_gallery(tower, store["gallery_dir"], 2, keep={"blue", "red"})
     assert sorted(ids) == ["blue", "red"]
     assert embeddings.shape == (2, 3)
@@ -39,7 +39,7 @@ def test_image_twice_in_the_gallery(store, make, tmp_path):
     (tmp_path / "one/data_tfrecord-00001-of-00001.gz").write_bytes(
         (tmp_path / "one/data_tfrecord-00000-of-00001.gz").read_bytes()
     )
-    tower = Tower(store["image_tower"], "encode_image")
+    tower = Tower(store["members"]["image_tower"], "encode_image")
     with pytest.raises(UserError, match=r"Received: image/id='red' 2 times"):
         encode_gallery(tower, tmp_path / "one", 4)
 
@@ -61,9 +61,9 @@ def test_no_saved_model(tmp_path):
 
 def test_missing_signature(store):
     with pytest.raises(UserError) as error:
-        Tower(store["text_tower"], "encode_image")
+        Tower(store["members"]["text_tower"], "encode_image")
     assert str(error.value) == (
-        f"{store['text_tower']}: the SavedModel has no signature encode_image. "
+        f"{store['members']['text_tower']}: the SavedModel has no signature encode_image. "
         "Received: signatures=['encode_text']"
     )
 

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from tfx_pipeline.evaluation.attention import attention_maps
 from tfx_pipeline.evaluation.config import EvaluationConfig
-from tfx_pipeline.evaluation.evaluate import evaluate_release
+from tfx_pipeline.evaluation.evaluators import evaluate
 from tfx_pipeline.evaluation.zero_shot import read_setup
 from vl_models.errors import UserError
 from vl_models.export import ZERO_SHOT_ASSET
@@ -147,8 +147,7 @@ def colors(tmp_path_factory, make):
     make.gallery(root / "gallery", images, labels=LABELS)
     make.relevance(root / "relevance.parquet", CLICKS)
     return {
-        "text_tower": root / "text",
-        "image_tower": root / "image",
+        "members": {"text_tower": root / "text", "image_tower": root / "image"},
         "gallery_dir": root / "gallery",
         "relevance_path": root / "relevance.parquet",
     }
@@ -166,7 +165,7 @@ def config():
 
 @pytest.fixture(scope="module")
 def evaluation(colors, config):
-    return evaluate_release(**colors, config=config)
+    return evaluate(**colors, config=config)
 
 
 def expected_accuracy(k, shift=0):
@@ -232,7 +231,7 @@ def test_intervals_hold_the_values(evaluation):
 
 
 def test_points_are_labelled(evaluation):
-    sample = evaluation.sample
+    sample = evaluation.section("Embedding space").sample
     assert sorted(sample.image_labels) == sorted(["", *(names[0] for names in LABELS.values())])
     # "blue" was clicked most for the pink image, in another split; "grey" for one without label.
     assert dict(zip(("red", "绿色", "blue", "grey"), sample.text_labels)) == {
@@ -245,7 +244,7 @@ def test_points_are_labelled(evaluation):
 
 
 def test_attention_by_prefix(evaluation):
-    maps = {map_.query: map_ for map_ in evaluation.attention}
+    maps = {map_.query: map_ for map_ in evaluation.section("Attention by text prefix").maps}
     assert set(maps) == {"red", "绿色", "blue", "grey"}
     labels, queries = maps["绿色"].strips
     assert (labels.prefix, queries.prefix) == ("labels", "queries")
@@ -256,9 +255,9 @@ def test_attention_by_prefix(evaluation):
 
 def test_english_and_chinese_take_turns(colors):
     queries, languages = ["red", "blue", "grey", "绿色"], ["en", "en", "de", "zh"]
-    maps = attention_maps(colors["text_tower"], queries, languages, 2, seed=0)
+    maps = attention_maps(colors["members"]["text_tower"], queries, languages, 2, seed=0)
     assert sorted(map_.language for map_ in maps) == ["en", "zh"]
-    only = attention_maps(colors["text_tower"], ["grau"], ["de"], 2, seed=0)
+    only = attention_maps(colors["members"]["text_tower"], ["grau"], ["de"], 2, seed=0)
     assert [map_.query for map_ in only] == ["grau"]
 
 
@@ -267,28 +266,36 @@ def test_without_labels_the_metrics_are_not_defined(colors, make, tmp_path):
     config = EvaluationConfig(
         bootstrap={"samples": 5}, thresholds={"zero_shot/accuracy@1": {"min": 0.1}}
     )
-    found = evaluate_release(**{**colors, "gallery_dir": tmp_path / "gallery"}, config=config)
+    found = evaluate(**{**colors, "gallery_dir": tmp_path / "gallery"}, config=config)
     assert np.isnan(found.metrics["zero_shot/accuracy@1"])
     assert np.isnan(found.metrics["prefix=labels/zero_shot/map@all/text_to_image"])
-    assert found.sample.image_labels == () and "labelled_images" not in found.counts
+    assert (
+        found.section("Embedding space").sample.image_labels == ()
+        and "labelled_images" not in found.counts
+    )
     assert found.blessing.reasons[0] == "zero_shot/accuracy@1 is not defined on this data."
 
 
 def test_towers_without_classes_have_no_zero_shot_metrics(store):
-    assert read_setup(store["text_tower"], store["image_tower"]) is None
+    assert read_setup(*store["members"].values()) is None
     config = EvaluationConfig(thresholds={"zero_shot/accuracy@1": {"min": 0.1}})
     with pytest.raises(UserError, match="has no metric 'zero_shot/accuracy@1'"):
-        evaluate_release(**store, config=config)
+        evaluate(**store, config=config)
 
 
 def test_accuracy_at_five_needs_more_than_five_classes(colors, tmp_path):
     (tmp_path / "assets.extra").mkdir()
-    (tmp_path / "saved_model.pb").symlink_to(colors["image_tower"] / "saved_model.pb")
-    content = json.loads((colors["image_tower"] / ZERO_SHOT_ASSET).read_text(encoding="utf-8"))
+    (tmp_path / "saved_model.pb").symlink_to(colors["members"]["image_tower"] / "saved_model.pb")
+    content = json.loads(
+        (colors["members"]["image_tower"] / ZERO_SHOT_ASSET).read_text(encoding="utf-8")
+    )
     content["classes"] = content["classes"][:5]
     (tmp_path / ZERO_SHOT_ASSET).write_text(json.dumps(content), encoding="utf-8")
-    assert read_setup(colors["text_tower"], tmp_path).ks == (1,)
-    assert read_setup(colors["text_tower"], colors["image_tower"]).ks == (1, 5)
+    assert read_setup(colors["members"]["text_tower"], tmp_path).ks == (1,)
+    assert read_setup(colors["members"]["text_tower"], colors["members"]["image_tower"]).ks == (
+        1,
+        5,
+    )
 
 
 def test_the_expected_class_vectors_are_those_of_the_model_code():

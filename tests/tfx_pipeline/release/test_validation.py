@@ -1,5 +1,6 @@
 """The check before a release: it passes what is right, and says what is wrong."""
 
+import re
 import shutil
 
 import numpy as np
@@ -8,9 +9,30 @@ import pytest
 
 from serving.index import build_index
 from serving.release import Release
+from tfx_pipeline.release import validation
 from tfx_pipeline.release.validation import validate_serving
 
-pytestmark = pytest.mark.slow
+
+@pytest.mark.parametrize(
+    ("key", "served", "expected", "problem"),
+    [
+        ("embedding", [[1.0, 0.0]], [[1.0, 0.0]], None),
+        ("embedding", [[0.5, 0.0]], [[0.5, 0.0]], "embeddings are not of unit norm"),
+        ("embedding", [[1.0, 1e-3]], [[1.0, 0.0]], "embedding: served and exported values differ"),
+        ("score", [100.0, 1.001], [100.0, 1.0], None),  # relative to the largest
+        ("score", [np.nan], [np.nan], "score: the server returns values that are not finite"),
+        ("score", [1.0], [1.0, 2.0], r"score is served with shape \(1,\)"),
+        ("caption", [b"a", b"b"], [b"a", b"c"], "caption: 1 of 2 served rows differ"),
+        ("code", [[7, 8]] * 20, [[7, 8]] * 19 + [[7, 9]], None),  # one bit near zero
+    ],
+)
+def test_what_is_wrong_with_a_served_tensor(key, served, expected, problem):
+    kind = None if isinstance(served[0], bytes) or key == "code" else np.float32
+    found = validation._difference(key, np.array(served, kind), np.array(expected, kind))
+    if problem is None:
+        assert found is None
+    else:
+        assert re.match(problem, found)
 
 
 @pytest.fixture
@@ -25,7 +47,7 @@ def candidate(tiny_run, tmp_path):
     [index] = pipeline.glob("IndexBuilder/index/*/index")
     shutil.copytree(index, tmp_path / "index")
     return {
-        "towers_dir": towers,
+        "models_dir": towers,
         "index_dir": tmp_path / "index",
         "gallery_dir": gallery,
         "relevance_path": relevance,
@@ -34,11 +56,13 @@ def candidate(tiny_run, tmp_path):
     }
 
 
+@pytest.mark.slow
 def test_a_good_candidate_passes_and_leaves_nothing_behind(candidate):
     assert validate_serving(**candidate) is None
     assert not candidate["staging_dir"].exists()
 
 
+@pytest.mark.slow
 def test_an_index_of_other_towers_is_found_out(candidate):
     items = pq.read_table(candidate["index_dir"] / "items.parquet")
     vectors = np.random.default_rng(0).normal(size=(len(items), 32)).astype(np.float32)
@@ -53,8 +77,9 @@ def test_an_index_of_other_towers_is_found_out(candidate):
     assert "gallery images find themselves in the index" in problem
 
 
+@pytest.mark.slow
 def test_a_tower_that_cannot_be_loaded_is_named(candidate):
-    broken = candidate["towers_dir"] / "text_tower" / "saved_model.pb"
+    broken = candidate["models_dir"] / "text_tower" / "saved_model.pb"
     broken.write_bytes(b"not a SavedModel")
 
     problem = validate_serving(**candidate)

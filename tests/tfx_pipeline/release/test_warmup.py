@@ -15,7 +15,7 @@ from tests.vl_models.test_export import TOKENIZER, images, make_model
 from tfx_pipeline.release.signatures import read_signatures
 from tfx_pipeline.release.warmup import write_warmup_requests
 from vl_models import features
-from vl_models.export import export_towers
+from vl_models.export import export_members
 from vl_models.models.registry import build_model, model_config_from_dict
 from vl_models.zero_shot import build_classifier
 from vl_models.zero_shot_config import ZeroShotConfig
@@ -60,7 +60,7 @@ def served(tmp_path_factory):
     model = make_model()
     config = ZeroShotConfig(top_k=2)
     classifier = build_classifier(model, TOKENIZER, config, ["cat", "red", "猫"])
-    towers = export_towers(model, TOKENIZER, root / "towers", zero_shot=classifier)
+    towers = export_members(model, TOKENIZER, root / "towers", zero_shot=classifier)
     write_warmup_requests(root / "towers", write_examples(root / "examples"))
     shutil.copytree(towers["image_tower"], root / "models" / "image_tower" / "1")
     options = ServerOptions(
@@ -100,7 +100,7 @@ def test_a_real_server_classifies(served):
 def test_signatures_are_read_without_loading(served, tmp_path):
     _, _, towers, _ = served
     classify = read_signatures(towers["image_tower"])["classify_zero_shot"]
-    assert classify.input_name == "image_bytes"
+    assert classify.inputs == ("image_bytes",)
     assert classify.widths == {"classes": 2, "scores": 2}
     assert read_signatures(towers["text_tower"])["encode_text"].widths == {"embedding": 4}
     assert read_signatures(tmp_path) == {}
@@ -118,7 +118,7 @@ def test_prefixes_are_warmed_up_and_attention_is_not(tmp_path):
         "vocabulary_size": 8,
         "sources": ["queries", "labels"],
     }
-    towers = export_towers(
+    towers = export_members(
         build_model(model_config_from_dict(config)), TOKENIZER, tmp_path / "towers"
     )
     write_warmup_requests(tmp_path / "towers", write_examples(tmp_path / "examples"))
@@ -134,7 +134,7 @@ def test_images_without_queries_warm_the_image_tower_up(tmp_path):
         "image_size": 16,
         "queue_size": 8,
     }
-    towers = export_towers(
+    towers = export_members(
         build_model(model_config_from_dict(config)), TOKENIZER, tmp_path / "towers"
     )
     write_warmup_requests(tmp_path / "towers", write_examples(tmp_path / "examples", queries=()))

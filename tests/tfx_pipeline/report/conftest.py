@@ -12,7 +12,19 @@ from PIL import Image
 from tfx_pipeline.evaluation.blessing import bless
 from tfx_pipeline.evaluation.config import EvaluationConfig
 from tfx_pipeline.evaluation.metric_keys import metric_keys
-from tfx_pipeline.evaluation.result import EmbeddingSample, EvaluationResult, Example, JudgedHit
+from tfx_pipeline.evaluation.result import (
+    EmbeddingSample,
+    EvaluationResult,
+    Example,
+    JudgedHit,
+    Space,
+)
+from tfx_pipeline.evaluation.retrieval import (
+    headline_keys,
+    query_sections,
+    retrieval_note,
+    retrieval_tables,
+)
 from vl_models.metrics.bootstrap import Interval
 
 QUERY = "<script>alert('x')</script> & 红裙子"
@@ -43,6 +55,10 @@ def evaluation():
         hits=(JudgedHit("a", 0.9, ""), JudgedHit("b", 0.8, "known"), JudgedHit("broken", 0.7, "")),
         wanted=JudgedHit("d", -0.25, "correct"),
     )
+    counts = {"queries": 3, "pairs": 4, "gallery_images": 20000, "pairs_without_image": 2}
+    thumbnails = {"a": photo(1), "b": photo(2), "d": photo(3), "broken": b"no image"}
+    sample = EmbeddingSample(generator.normal(size=(30, 8)), generator.normal(size=(20, 8)))
+    failure = dataclasses.replace(example, query="second query")
     return EvaluationResult(
         config=config,
         metrics=metrics,
@@ -55,9 +71,23 @@ def evaluation():
                 "language": ["en", "zh", "en", None],
             }
         ),
-        counts={"queries": 3, "pairs": 4, "gallery_images": 20000, "pairs_without_image": 2},
-        sample=EmbeddingSample(generator.normal(size=(30, 8)), generator.normal(size=(20, 8))),
-        examples=(example,),
-        failures=(dataclasses.replace(example, query="second query"),),
-        thumbnails={"a": photo(1), "b": photo(2), "d": photo(3), "broken": b"no image"},
+        counts=counts,
+        headline=tuple(headline_keys(config)),
+        notes=(retrieval_note(config, counts),),
+        sections=(
+            *retrieval_tables(config, {"language": {"en": 2, "zh": 1}}),
+            Space("Embedding space", sample, gap="modality_gap"),
+            *query_sections((example,), (failure,), thumbnails),
+        ),
     )
+
+
+@pytest.fixture
+def with_section():
+    """with_section(evaluation, section) → the evaluation with one section more, or another."""
+
+    def make(evaluation, section):
+        others = [one for one in evaluation.sections if one.title != section.title]
+        return dataclasses.replace(evaluation, sections=(*others, section))
+
+    return make

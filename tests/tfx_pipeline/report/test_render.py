@@ -5,7 +5,16 @@ import re
 import numpy as np
 import pytest
 
-from tfx_pipeline.evaluation.result import AttentionMap, AttentionStrip, EmbeddingSample, JudgedHit
+from tfx_pipeline.evaluation.result import (
+    Attention,
+    AttentionMap,
+    AttentionStrip,
+    EmbeddingSample,
+    JudgedHit,
+    Space,
+)
+from tfx_pipeline.evaluation.retrieval import query_sections
+from tfx_pipeline.evaluation.zero_shot import ZeroShotSetup, zero_shot_table
 from tfx_pipeline.report.facts import ReportFacts
 from tfx_pipeline.report.render import render_report
 from vl_models.metrics.bootstrap import Interval
@@ -134,8 +143,9 @@ def test_same_input_same_page(evaluation, render, history):
 
 
 def test_largest_report_stays_below_three_megabytes(evaluation, render):
-    example = evaluation.examples[0]
-    noise = evaluation.thumbnails["a"]  # the worst to compress
+    shown = evaluation.section("Example queries")
+    example = shown.examples[0]
+    noise = shown.thumbnails["a"]  # the worst to compress
     hits = [
         tuple(dataclasses.replace(example.hits[0], image_id=f"{row}-{n}") for n in range(8))
         for row in range(32)
@@ -151,29 +161,38 @@ def test_largest_report_stays_below_three_megabytes(evaluation, render):
     attention = AttentionMap("a query", "en", tuple(strips))
     largest = dataclasses.replace(
         evaluation,
-        examples=examples[:16],
-        failures=examples[16:],
-        thumbnails=thumbnails,
-        sample=EmbeddingSample(points, points, labels, labels),
-        attention=(attention,) * 6,
+        sections=(
+            *(section for section in evaluation.sections if not section.pictures),
+            Space("Embedding space", EmbeddingSample(points, points, labels, labels)),
+            Attention("Attention by text prefix", (attention,) * 6),
+            *query_sections(examples[:16], examples[16:], thumbnails),
+        ),
     )
     assert len(render(largest).encode()) < 3_000_000
 
 
-def test_zero_shot_table(evaluation, render):
+def test_zero_shot_table(evaluation, render, with_section):
     assert "Zero-shot" not in render(evaluation)
-    names = ("zero_shot/accuracy@1", "zero_shot/map@all/text_to_image")
+    names = (
+        "zero_shot/accuracy@1",
+        "zero_shot/precision@10/text_to_image",
+        "zero_shot/map@all/text_to_image",
+    )
     metrics = {f"{part}{name}": 0.5 for part in ("", "prefix=labels/") for name in names}
     metrics["prefix=labels/zero_shot/accuracy@1"] = 0.75
+    setup = ZeroShotSetup(("a", "b"), ("{}",), None, ("labels",), (1,))
     found = dataclasses.replace(
-        evaluation,
+        with_section(evaluation, zero_shot_table(setup, 1234, evaluation.config)),
         metrics={**evaluation.metrics, **metrics},
         intervals={"zero_shot/accuracy@1": Interval(0.4, 0.6)},
         baseline={"zero_shot/accuracy@1": 0.45},
-        counts={**evaluation.counts, "labelled_images": 1234},
+        headline=(*evaluation.headline, "zero_shot/accuracy@1"),
     )
     page = Page(render(found))
-    assert "classes encoded with accuracy@1 map@all, text to image" in page.text
+    assert (
+        "classes encoded with accuracy@1 precision@10, text to image map@all, text to image"
+        in page.text
+    )
     assert "exported classifier 0.500 +0.050 0.400 – 0.600" in page.text
     assert "prefix=labels 0.750" in page.text
     assert "1,234 gallery images that have a label, training images included." in page.text
@@ -181,13 +200,13 @@ def test_zero_shot_table(evaluation, render):
     assert page.text.index("zero_shot/accuracy@1") < page.text.index("Zero-shot classification")
 
 
-def test_attention_strips(evaluation, render):
+def test_attention_strips(evaluation, render, with_section):
     strips = (
         AttentionStrip("captions", ("[captions]", "<b>", "猫"), (0.5, 0.25, 0.25)),
         AttentionStrip("labels", ("[labels]", "<b>", "猫"), (0.0, 0.0, 0.0)),
     )
-    shown = dataclasses.replace(evaluation, attention=(AttentionMap("<b>猫", "zh", strips),))
-    text = render(shown)
+    section = Attention("Attention by text prefix", (AttentionMap("<b>猫", "zh", strips),))
+    text = render(with_section(evaluation, section))
     heats = re.findall(r'--heat: (\d+)%" title="([\d.]+)">([^<]*)<', text)
     assert heats == [
         ("50", "0.500", "[captions]"),
@@ -201,11 +220,12 @@ def test_attention_strips(evaluation, render):
     assert "<b>" not in text and Page(text).unclosed == []
 
 
-def test_labels_of_the_space(evaluation, render):
+def test_labels_of_the_space(evaluation, render, with_section):
+    space = evaluation.section("Embedding space")
     sample = dataclasses.replace(
-        evaluation.sample, image_labels=("<i>狗</i>",) * 30, text_labels=("",) * 20
+        space.sample, image_labels=("<i>狗</i>",) * 30, text_labels=("",) * 20
     )
-    text = render(dataclasses.replace(evaluation, sample=sample))
+    text = render(with_section(evaluation, dataclasses.replace(space, sample=sample)))
     assert "&lt;i&gt;狗&lt;/i&gt;</text>" in text
     assert "Colours: labels" in Page(text).text
     assert "Colours: labels" not in Page(render(evaluation)).text

@@ -42,7 +42,7 @@ def _publish(made, folder, recall):
     publish_release(
         made.serving_root,
         made.version,
-        towers={"text_tower": tower},
+        models={"text_tower": tower},
         index=None,
         metrics={"recall@10": recall},
         lineage=json.loads(made.lineage),

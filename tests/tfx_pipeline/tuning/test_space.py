@@ -7,7 +7,6 @@ from tfx_pipeline.tuning.space import (
     check_pipeline_space,
     from_values,
     to_hyperparameters,
-    with_values,
 )
 from vl_models.errors import UserError
 
@@ -52,14 +51,14 @@ def test_values_are_set_in_a_complete_experiment(tmp_path):
     overrides = ["train.optimizers=[{name: a}, {name: b}]"]
     config = ExperimentConfig.load(write_tiny(tmp_path / "tiny.yaml", more=more), overrides)
 
-    changed = with_values(
-        config, {"train.optimizers.1.learning_rate": 0.25, "model.image.widths": [8, 24]}
+    changed = config.with_values(
+        {"train.optimizers.1.learning_rate": 0.25, "model.image.widths": [8, 24]}
     )
 
     assert changed.tune is None
     assert changed.train.optimizers[1].learning_rate == 0.25
     assert list(changed.model.image.widths) == [8, 24]
-    untouched = with_values(config, {})
+    untouched = config.with_values({})
     assert changed.train.optimizers[0] == untouched.train.optimizers[0]
     assert untouched == config.model_copy(update={"tune": None})
 

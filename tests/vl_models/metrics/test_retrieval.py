@@ -3,7 +3,6 @@ import itertools
 import numpy as np
 import pytest
 
-from vl_models.metrics.auc import auc
 from vl_models.metrics.judgements import Judgements
 from vl_models.metrics.ranking import rank_scores
 from vl_models.metrics.retrieval import (
@@ -143,12 +142,10 @@ def test_auc_equals_the_statistic_of_the_pairs():
         ]
     )
     assert area_under_curve(ranking).mean() == pytest.approx(by_pairs)
-    assert auc(scores, clicked) == pytest.approx(by_pairs)
 
 
 def test_auc_without_negatives_is_not_defined():
     assert np.isnan(area_under_curve(ranking_of([1, 1])).mean())
-    assert np.isnan(auc(np.array([0.2, 0.3]), np.array([1, 1])))
 
 
 def test_masks_add_up_to_the_total(random_ranking):

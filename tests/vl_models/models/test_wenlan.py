@@ -7,7 +7,7 @@ import tensorflow as tf
 from tests.harness import check_replicas, run_model_test
 from tests.vl_models.tiny_systems import TOKENIZER, copy_weights, make_batch, make_config
 from vl_models.errors import UserError
-from vl_models.export import export_towers
+from vl_models.export import export_members
 from vl_models.losses.contrastive import multi_positive_cross_entropy
 from vl_models.models.registry import build_model
 
@@ -304,7 +304,7 @@ def test_reloaded_state_gives_bit_equal_losses():
 
 def test_exports_hold_nothing_of_twins_and_queues(tmp_path):
     model = make_model(queue_size=4096)
-    towers = export_towers(model, TOKENIZER, tmp_path)
+    towers = export_members(model, TOKENIZER, tmp_path)
     for tower, layers in (
         ("image_tower", (model.image_encoder, model.image_projection)),
         ("text_tower", (model.text_encoder, model.text_projection)),

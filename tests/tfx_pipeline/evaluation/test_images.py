@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tfx_pipeline.evaluation.config import EvaluationConfig
-from tfx_pipeline.evaluation.image_only import evaluate_images
+from tfx_pipeline.evaluation.evaluators import evaluate
 from tfx_pipeline.evaluation.write import write_evaluation
 from vl_models.errors import UserError
 
@@ -36,6 +36,10 @@ def options(**changes):
     return EvaluationConfig(
         bootstrap={"samples": 20}, batch_size=3, report={"projection": "pca"}, **changes
     )
+
+
+def evaluate_images(tower, gallery, config):
+    return evaluate({"image_tower": tower}, config, gallery_dir=gallery)
 
 
 @pytest.fixture(scope="module")

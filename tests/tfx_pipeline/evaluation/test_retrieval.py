@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tfx_pipeline.evaluation.config import EvaluationConfig
-from tfx_pipeline.evaluation.evaluate import evaluate_release
+from tfx_pipeline.evaluation.evaluators import evaluate
 from tfx_pipeline.evaluation.metric_keys import measure_names
 from tfx_pipeline.evaluation.write import write_evaluation
 from vl_models.errors import UserError
@@ -26,7 +26,7 @@ def config():
 
 @pytest.fixture(scope="module")
 def evaluation(store, config):
-    return evaluate_release(**store, config=config, baseline={"recall@1": 0.8})
+    return evaluate(**store, config=config, baseline={"recall@1": 0.8})
 
 
 def test_values_by_hand(evaluation):
@@ -74,7 +74,7 @@ def test_correlation_slices_by_hand(store, tmp_path):
         bootstrap={"samples": 10},
         thresholds={"correlation=weak/recall@5": {"min": 1.0}},
     )
-    found = evaluate_release(**{**store, "relevance_path": path}, config=config)
+    found = evaluate(**{**store, "relevance_path": path}, config=config)
     # "sun" finds its image second; the three other pairs come first.
     assert found.metrics["correlation=weak/recall@1"] == 0.0
     assert found.metrics["correlation=weak/recall@5"] == 1.0
@@ -82,7 +82,7 @@ def test_correlation_slices_by_hand(store, tmp_path):
     assert found.blessing.blessed
     # A judged file need not know the correlation, but then nothing can be asked of it.
     with pytest.raises(UserError, match="no metric 'correlation=weak/recall@5'"):
-        evaluate_release(**store, config=config)
+        evaluate(**store, config=config)
 
 
 def test_slices_add_up_to_the_total(evaluation):
@@ -131,18 +131,19 @@ def test_per_query_rows(evaluation):
 
 
 def test_examples_and_failures(evaluation):
-    assert {example.query for example in evaluation.examples} == {"red", "绿色", "sun"}
-    (failure,) = evaluation.failures
+    examples = evaluation.section("Example queries")
+    assert {example.query for example in examples.examples} == {"red", "绿色", "sun"}
+    (failure,) = evaluation.section("Worst queries").examples
     assert (failure.query, failure.rank) == ("sun", 2)
     assert [(hit.image_id, hit.mark) for hit in failure.hits] == [
         ("green", ""),
         ("yellow", "correct"),
         ("pink", ""),
     ]
-    red = next(example for example in evaluation.examples if example.query == "red")
+    red = next(example for example in examples.examples if example.query == "red")
     assert [hit.mark for hit in red.hits] == ["correct", "correct", "known"]
-    shown = {hit.image_id for example in evaluation.examples for hit in example.shown}
-    assert set(evaluation.thumbnails) == shown
+    shown = {hit.image_id for example in examples.examples for hit in example.shown}
+    assert set(examples.thumbnails) == shown
 
 
 def test_queries_protocol_and_weights(store):
@@ -154,7 +155,7 @@ def test_queries_protocol_and_weights(store):
         slices=[],
         bootstrap={"samples": 5},
     )
-    metrics = evaluate_release(**store, config=config).metrics
+    metrics = evaluate(**store, config=config).metrics
     assert metrics["recall@1"] == pytest.approx(2 / 3)
     # "red": the first image has weight 1.5, the best 2.5.
     assert metrics["ndcg@1"] == pytest.approx((1.5 / 2.5 + 1 + 0) / 3)
@@ -163,7 +164,7 @@ def test_queries_protocol_and_weights(store):
 
 def test_gallery_of_the_split_holds_its_clicked_images_only(store):
     config = EvaluationConfig(gallery="split", bootstrap={"samples": 5})
-    evaluation = evaluate_release(**store, config=config)
+    evaluation = evaluate(**store, config=config)
     assert evaluation.counts["gallery_images"] == 4  # no blue
 
 
@@ -175,9 +176,9 @@ def test_interval_holds_the_value(evaluation):
 
 def test_unknown_threshold_is_refused_before_anything_is_encoded(store):
     config = EvaluationConfig(thresholds={"langauge=zh/recall@10": {"min": 0.1}})
-    without_towers = {**store, "text_tower": "/nowhere", "image_tower": "/nowhere"}
+    nowhere = {"text_tower": "/nowhere", "image_tower": "/nowhere"}
     with pytest.raises(UserError) as error:
-        evaluate_release(**without_towers, config=config)
+        evaluate(**{**store, "members": nowhere}, config=config)
     assert str(error.value) == (
         "evaluation.thresholds: this evaluation has no metric 'langauge=zh/recall@10'; "
         "the nearest is 'language=zh/recall@10'. Received: thresholds=['langauge=zh/recall@10']"
@@ -189,13 +190,14 @@ def test_pairs_of_another_store(store, make, tmp_path):
     make.relevance(tmp_path / "other.parquet", rows)
     arguments = {**store, "relevance_path": tmp_path / "other.parquet"}
     with pytest.raises(UserError, match=r"None of the 1 evaluated pairs .*image_id='photo-17'"):
-        evaluate_release(**arguments, config=EvaluationConfig())
+        evaluate(**arguments, config=EvaluationConfig())
 
 
 def test_towers_of_different_width(store, make, tmp_path):
     make.text_tower(tmp_path / "narrow", {"red": (1.0, 0.0)})
     with pytest.raises(UserError, match="text width=2, image width=3"):
-        evaluate_release(**{**store, "text_tower": tmp_path / "narrow"}, config=EvaluationConfig())
+        members = {**store["members"], "text_tower": tmp_path / "narrow"}
+        evaluate(**{**store, "members": members}, config=EvaluationConfig())
 
 
 def test_written_files(evaluation, tmp_path):

@@ -1,0 +1,112 @@
+"""What evaluators measure with: members of a release and data, read once for all of them."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from tfx_pipeline.data.feature_set import FeatureSet
+from tfx_pipeline.evaluation.config import EvaluationConfig
+from tfx_pipeline.evaluation.encoded_data import (
+    EncodedData,
+    JudgedData,
+    encode_data,
+    evaluated_images,
+    judge,
+)
+from tfx_pipeline.evaluation.gallery import read_batches, read_labels
+from tfx_pipeline.evaluation.relevance import Relevance, read_relevance
+from tfx_pipeline.evaluation.slices import slice_masks, slice_values
+from vl_models.members import IMAGE_TOWER, TEXT_TOWER
+
+
+class EvaluationData:
+    """Members and data of one evaluation; what is read or encoded is kept.
+
+    Args:
+        members: SavedModel folder by name.
+        config: what to measure.
+        gallery_dir: folder of ``data_tfrecord-*.gz``, every image of the store once.
+        relevance_path: ``relevance.parquet`` with the clicks of all splits.
+        features: a labelled set of features, for towers that read such.
+    """
+
+    def __init__(
+        self,
+        members: Mapping[str, str | Path],
+        config: EvaluationConfig,
+        gallery_dir: str | Path | None = None,
+        relevance_path: str | Path | None = None,
+        features: FeatureSet | None = None,
+    ):
+        self.members = {name: Path(folder) for name, folder in members.items()}
+        self.config = config
+        self.features = features
+        self._gallery_dir = gallery_dir
+        self._relevance_path = relevance_path
+
+    @property
+    def has_gallery(self) -> bool:
+        """Whether there are images to search in."""
+        return self._gallery_dir is not None
+
+    @property
+    def has_clicks(self) -> bool:
+        """Whether there are queries with clicks, and images to search in."""
+        return self.has_gallery and self._relevance_path is not None
+
+    @property
+    def has_towers(self) -> bool:
+        """Whether queries and images can be embedded."""
+        return {TEXT_TOWER, IMAGE_TOWER} <= self.members.keys()
+
+    @property
+    def gallery_dir(self) -> Path:
+        """Folder of the gallery."""
+        assert self._gallery_dir is not None
+        return Path(self._gallery_dir)
+
+    @functools.cached_property
+    def relevance(self) -> Relevance:
+        """The evaluated queries and their clicks."""
+        assert self._relevance_path is not None
+        return read_relevance(self._relevance_path, self.config.splits)
+
+    @functools.cached_property
+    def slices(self) -> dict[str, list[str]]:
+        """Value of each query, by slice."""
+        return slice_values(self.relevance, self.config)
+
+    @functools.cached_property
+    def masks(self) -> dict[str, np.ndarray]:
+        """Queries of each ``slice=value``, bool[Q]."""
+        return slice_masks(self.slices)
+
+    @functools.cached_property
+    def encoded(self) -> EncodedData:
+        """Queries and gallery, encoded by the towers."""
+        return encode_data(
+            self.members[TEXT_TOWER],
+            self.members[IMAGE_TOWER],
+            self.gallery_dir,
+            self.relevance,
+            self.config,
+        )
+
+    @functools.cached_property
+    def judged(self) -> JudgedData:
+        """Queries and gallery, whether there are towers or not."""
+        if self.has_towers:
+            return self.encoded
+        keep = evaluated_images(self.relevance, self.config)
+        batches = read_batches(self.gallery_dir, self.config.batch_size)
+        ids = [name for names, _ in batches for name in names if keep is None or name in keep]
+        return judge(self.relevance, ids, self.gallery_dir, self.config)
+
+    @functools.cached_property
+    def labels(self) -> dict[str, tuple[str, ...]]:
+        """Label texts of the searched images that have some, by image id."""
+        return read_labels(self.gallery_dir, keep=self.judged.image_ids)

@@ -1,0 +1,294 @@
+"""The members of a release: what a system is exported as, one SavedModel each.
+
+A member needs one capability and has signatures: raw input in, plain tensors out. Export,
+warm-up, validation and model cards iterate over `MEMBERS` and know no system and no member.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from vl_models.batch import Batch
+from vl_models.input.images import image_batch
+from vl_models.models import capabilities
+from vl_models.models.base import VisionLanguageModel
+from vl_models.text.factory import vocabulary_files
+from vl_models.text.tokenizer import Tokenizer
+from vl_models.text.wordpiece import WordPieceTokenizer
+from vl_models.zero_shot import ZeroShotClassifier, with_source
+
+TEXT_TOWER, IMAGE_TOWER = "text_tower", "image_tower"
+RERANKER, CAPTIONER = "reranker", "captioner"
+ENCODE_TEXT, ENCODE_IMAGE = "encode_text", "encode_image"
+HASH_TEXT, HASH_IMAGE = "hash_text", "hash_image"
+SCORE, CAPTION = "score", "caption"
+IMAGE_FEATURES, TEXT_FEATURES = "image_features", "text_features"
+IMAGE_BYTES, QUERY = "image_bytes", "query"
+CLASSIFY_ZERO_SHOT, TEXT_ATTENTION = "classify_zero_shot", "text_attention"
+DEFAULT_SIGNATURE = "serving_default"
+
+# A twin of another signature, and what only the report calls: nothing to warm up.
+COLD = (DEFAULT_SIGNATURE, TEXT_ATTENTION)
+
+Answer = dict[str, tf.Tensor]
+
+
+class Signature(NamedTuple):
+    """A graph function of named tensors, whose first dimension is the batch."""
+
+    name: str
+    inputs: tuple[tf.TensorSpec, ...]
+    function: Callable[..., Answer]
+
+
+class RawInput(NamedTuple):
+    """What a served model takes of one modality.
+
+    Attributes:
+        spec: shape, dtype and name of the tensor.
+        batch: makes the batch keys that the model reads of it, in the graph.
+        held: objects whose tables or variables ``batch`` uses.
+        assets: files that belong to it, content by name.
+    """
+
+    spec: tf.TensorSpec
+    batch: Callable[[tf.Tensor], Batch]
+    held: Sequence[Any] = ()
+    assets: Mapping[str, str] = {}
+
+    @property
+    def alone(self) -> tf.TensorSpec:
+        """The tensor in a signature of one modality, where features are just "features"."""
+        name = "features" if self.spec.dtype == tf.float32 else self.spec.name
+        return tf.TensorSpec(self.spec.shape, self.spec.dtype, name=name)
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportSource:
+    """What signatures are made of.
+
+    Attributes:
+        model: built.
+        tokenizer: the one that the model was trained with; None if it reads no tokens.
+        image: what images come as; None if the model reads none.
+        text: likewise texts.
+        zero_shot: classes to tell images apart by.
+    """
+
+    model: Any
+    tokenizer: Tokenizer | None
+    image: RawInput | None
+    text: RawInput | None
+    zero_shot: ZeroShotClassifier | None = None
+
+    @classmethod
+    def of(
+        cls,
+        model: VisionLanguageModel,
+        tokenizer: Tokenizer | None,
+        zero_shot: ZeroShotClassifier | None = None,
+    ) -> ExportSource:
+        """Encoded images and strings, or features where the model reads those.
+
+        Raises:
+            ValueError: a model of tokens without a tokeniser.
+        """
+        return cls(model, tokenizer, _image_input(model), _text_input(model, tokenizer), zero_shot)
+
+
+class Member(NamedTuple):
+    """One SavedModel of a release.
+
+    Attributes:
+        capability: protocol of `vl_models.models.capabilities` that a system needs for it.
+        reads: modalities, "image" and "text", whose input its signatures take.
+        signatures: made of the source; the first is also ``serving_default``.
+        features: what an input of the name "features" holds.
+        card: what it does, for the model card; one sentence.
+    """
+
+    capability: type
+    reads: tuple[str, ...]
+    signatures: Callable[[ExportSource], list[Signature]]
+    card: str
+    features: str = ""
+
+
+def members_of(source: ExportSource) -> dict[str, Member]:
+    """The members that a system is exported as, by name."""
+    return {
+        name: member
+        for name, member in MEMBERS.items()
+        if isinstance(source.model, member.capability)
+    }
+
+
+def with_prefix(signature: str, prefix: str) -> str:
+    """Name of a text signature that uses a learned prefix."""
+    return f"{signature}_{prefix}"
+
+
+def detokenize(tokenizer: WordPieceTokenizer, token_ids: tf.Tensor) -> tf.Tensor:
+    """Texts of WordPiece ids, up to the end token: int32 [B, L] to string [B]."""
+    special = (token_ids == tokenizer.start_id) | (token_ids == tokenizer.end_id)
+    kept = tokenizer.text_mask(token_ids) & ~special & (token_ids != tokenizer.padding_id)
+    pieces = tf.where(kept, tf.gather(tf.constant(tokenizer.vocabulary), token_ids), "")
+    joined = tf.strings.reduce_join(pieces, axis=-1, separator=" ")
+    words = tf.strings.regex_replace(joined, r" +##", "")
+    return tf.strings.strip(tf.strings.regex_replace(words, r" +", " "))
+
+
+def _image_input(model: VisionLanguageModel) -> RawInput | None:
+    if IMAGE_FEATURES in model.inputs:
+        return _feature_input(model, IMAGE_FEATURES)
+    if "image" not in model.inputs:
+        return None
+    config = model.config
+    return RawInput(
+        tf.TensorSpec([None], tf.string, name=IMAGE_BYTES),
+        lambda image_bytes: image_batch(image_bytes, config.image_sizes, config.image_fit),
+    )
+
+
+def _text_input(model: VisionLanguageModel, tokenizer: Tokenizer | None) -> RawInput | None:
+    if TEXT_FEATURES in model.inputs:
+        return _feature_input(model, TEXT_FEATURES)
+    if "token_ids" not in model.inputs:
+        return None
+    if tokenizer is None:
+        raise ValueError("A model of tokens needs its tokenizer. Received: tokenizer=None")
+    return RawInput(
+        tf.TensorSpec([None], tf.string, name=QUERY),
+        lambda query: {**tokenizer.tokenize(query)},
+        held=tokenizer.resources,
+        assets=vocabulary_files(tokenizer),
+    )
+
+
+def _feature_input(model: VisionLanguageModel, modality: str) -> RawInput:
+    width = model.get_config()[modality.removesuffix("_features")]["width"]
+    spec = tf.TensorSpec([None, width], tf.float32, name=modality)
+    return RawInput(spec, lambda features: {modality: features})
+
+
+def _text_tower(source: ExportSource) -> list[Signature]:
+    """With the model's default prefix first, then with each of its prefixes."""
+    text, model, prefixes = source.text, source.model, source.model.text_prefixes
+    assert text is not None
+
+    def made(name: str, output: str, function: Callable[[Batch], tf.Tensor]) -> Signature:
+        return Signature(name, (text.alone,), lambda raw: {output: function(text.batch(raw))})
+
+    def encode(index: int | None) -> Callable[[Batch], tf.Tensor]:
+        return lambda batch: model.encode_text(with_source(batch, index))
+
+    signatures = [made(ENCODE_TEXT, "embedding", encode(None))]
+    signatures += [
+        made(with_prefix(ENCODE_TEXT, prefix), "embedding", encode(index))
+        for index, prefix in enumerate(prefixes)
+    ]
+    if isinstance(model, capabilities.HashesTexts):
+        signatures.append(made(HASH_TEXT, "code", model.hash_text))
+    if isinstance(model, capabilities.ShowsTextAttention):
+        for index, prefix in ((None, None), *enumerate(prefixes)):
+            signatures.append(_text_attention(source, text, prefix, index))
+    return signatures
+
+
+def _text_attention(
+    source: ExportSource, text: RawInput, prefix: str | None, index: int | None
+) -> Signature:
+    """Tokens and the attention of the pooled output over them; prefix positions come first."""
+    tokenizer = source.tokenizer
+    assert tokenizer is not None
+
+    def text_attention(query: tf.Tensor) -> Answer:
+        batch = with_source(text.batch(query), index)
+        weights = source.model.text_attention(batch)
+        names = tf.gather(tf.constant(tokenizer.vocabulary), batch["token_ids"])
+        tokens = tf.where(batch["text_mask"], names, "")
+        in_front = weights.shape[1] - tokens.shape[1]
+        heads = tf.fill([tf.shape(query)[0], in_front], f"[{prefix or 'prefix'}]")
+        return {"tokens": tf.concat([heads, tokens], axis=1), "weights": weights}
+
+    name = TEXT_ATTENTION if prefix is None else with_prefix(TEXT_ATTENTION, prefix)
+    return Signature(name, (text.alone,), text_attention)
+
+
+def _image_tower(source: ExportSource) -> list[Signature]:
+    image, model, zero_shot = source.image, source.model, source.zero_shot
+    assert image is not None
+
+    def made(name: str, function: Callable[[Batch], Answer]) -> Signature:
+        return Signature(name, (image.alone,), lambda raw: function(image.batch(raw)))
+
+    signatures = [made(ENCODE_IMAGE, lambda batch: {"embedding": model.encode_image(batch)})]
+    if isinstance(model, capabilities.HashesImages):
+        signatures.append(made(HASH_IMAGE, lambda batch: {"code": model.hash_image(batch)}))
+    if zero_shot is not None:
+        signatures.append(
+            made(CLASSIFY_ZERO_SHOT, lambda batch: zero_shot.classify(model.encode_image(batch)))
+        )
+    return signatures
+
+
+def _reranker(source: ExportSource) -> list[Signature]:
+    image, text = source.image, source.text
+    assert image is not None and text is not None
+
+    def score(query: tf.Tensor, image_bytes: tf.Tensor) -> Answer:
+        batch = {**image.batch(image_bytes), **text.batch(query)}
+        return {"score": tf.cast(source.model.score_pairs(batch), tf.float32)}
+
+    return [Signature(SCORE, (text.spec, image.spec), score)]
+
+
+def _captioner(source: ExportSource) -> list[Signature]:
+    image, tokenizer = source.image, source.tokenizer
+    assert image is not None
+    if not isinstance(tokenizer, WordPieceTokenizer):
+        raise ValueError(
+            "Captions are put together from a WordPiece vocabulary. "
+            f"Received: tokenizer={type(tokenizer).__name__}"
+        )
+
+    def caption(image_bytes: tf.Tensor) -> Answer:
+        token_ids = source.model.generate(image.batch(image_bytes))
+        return {"caption": detokenize(tokenizer, token_ids)}
+
+    return [Signature(CAPTION, (image.alone,), caption)]
+
+
+MEMBERS: dict[str, Member] = {
+    TEXT_TOWER: Member(
+        capabilities.EncodesTexts,
+        ("text",),
+        _text_tower,
+        "maps a query to the unit sphere of the images",
+        TEXT_FEATURES,
+    ),
+    IMAGE_TOWER: Member(
+        capabilities.EncodesImages,
+        ("image",),
+        _image_tower,
+        "maps an image to the unit sphere; its dot product with a query's embedding ranks images",
+        IMAGE_FEATURES,
+    ),
+    RERANKER: Member(
+        capabilities.ScoresPairs,
+        ("text", "image"),
+        _reranker,
+        "reads a query and an image together and scores how well they fit; higher is better",
+    ),
+    CAPTIONER: Member(
+        capabilities.Generates,
+        ("image",),
+        _captioner,
+        "writes a text about an image",
+        IMAGE_FEATURES,
+    ),
+}
