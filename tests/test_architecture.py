@@ -3,6 +3,7 @@
 import ast
 import collections
 import graphlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -71,3 +72,58 @@ def test_clip_is_read_in_few_files():
     )
     files = found.split()
     assert len(files) <= MOST_FILES_OF_CLIP, found
+
+
+# Section of docs/architecture.md, and a word that every file of its example holds.
+EXAMPLES = {
+    "A system": r"siglip",
+    "A task": r"pair_?margin",
+    "An evaluator": r"rerank",
+    "A member of a release": r"rerank|ScoresPairs",
+    "An importer of logs": r"jsonl",
+    "A key of the batch": r"answer",
+}
+
+
+def sections():
+    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    _, _, touched = text.partition("## What to touch")
+    parts = re.split(r"^### (.+)$", touched, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2]))
+
+
+def test_every_list_of_files_has_an_example():
+    assert sections().keys() == EXAMPLES.keys()
+
+
+@pytest.mark.parametrize("section", EXAMPLES)
+def test_the_files_to_touch_are_those_of_the_example(section):
+    listed = re.findall(r"^- `([^`]+)`", sections()[section], flags=re.MULTILINE)
+    assert listed
+    for path in listed:
+        text = (ROOT / path).read_text(encoding="utf-8")
+        assert re.search(EXAMPLES[section], text, flags=re.IGNORECASE), path
+
+
+def test_a_system_is_named_in_no_other_room():
+    """What is listed is all: nobody else asks for the system by its name."""
+    listed = set(re.findall(r"^- `([^`]+)`", sections()["A system"], flags=re.MULTILINE))
+    named = {
+        str(path.relative_to(ROOT))
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("*.py")
+        if re.search(r"\bSigLIP\b|['\"]siglip['\"]", code_of(path))
+    }
+    # Weights of others are recognised by their layouts, which know SigLIP's bias.
+    assert {path for path in named if "/weights/" not in path} <= listed
+
+
+def code_of(path):
+    """A file without docstrings and comments."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(
+            node
+        ):
+            node.body = node.body[1:] or [ast.Pass()]
+    return ast.unparse(tree)
