@@ -33,9 +33,7 @@ class LayerNorm(keras.layers.Layer):
     def call(self, inputs: Any) -> Any:
         """Normalise [..., width]; the result has the layer's compute dtype."""
         x = ops.cast(inputs, "float32")
-        centred = x - ops.mean(x, axis=-1, keepdims=True)
-        variance = ops.mean(ops.square(centred), axis=-1, keepdims=True)
-        x = centred * ops.rsqrt(variance + self.epsilon) * self.gamma + self.beta
+        x = ops.layer_normalization(x, self.gamma, self.beta, axis=-1, epsilon=self.epsilon)
         return ops.cast(x, self.compute_dtype)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
