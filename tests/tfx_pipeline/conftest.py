@@ -1,4 +1,4 @@
-"""One tiny trained pipeline per session, made by the command line as a user would."""
+"""One tiny trained pipeline per test run, made by the command line as a user would."""
 
 import dataclasses
 import os
@@ -78,14 +78,20 @@ def _checked(result: subprocess.CompletedProcess, check: bool) -> subprocess.Com
 
 
 @pytest.fixture(scope="session")
-def emoji_folder(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("emoji") / "data"
-    vlsearch("data", "emoji", str(folder), "--limit", "60", "--impressions", "6000")
-    return folder
+def emoji_folder(made_once) -> Path:
+    """A small click log and its images; tests that change something copy it."""
+
+    def make(folder):
+        vlsearch("data", "emoji", str(folder), "--limit", "60", "--impressions", "6000")
+
+    return made_once("emoji", make)
 
 
 @pytest.fixture(scope="session")
-def tiny_run(emoji_folder, tmp_path_factory) -> TinyRun:
-    run = TinyRun(emoji_folder, tmp_path_factory.mktemp("tiny"))
-    vlsearch(*run.command())
-    return run
+def tiny_run(emoji_folder, made_once) -> TinyRun:
+    """The pipeline's run on it; tests that run the pipeline again copy its output."""
+
+    def make(folder):
+        vlsearch(*TinyRun(emoji_folder, folder).command())
+
+    return TinyRun(emoji_folder, made_once("tiny", make))

@@ -1,4 +1,5 @@
 import os
+import shutil
 
 import pytest
 
@@ -64,12 +65,13 @@ def test_beam_arguments_come_from_the_experiment_and_the_environment(submission,
         submission("beam_pipeline_args=[--runner=FlinkRunner, --paralelism=4]")
 
 
-def test_touching_the_log_changes_the_key(submission, emoji_folder):
-    key = submission().key
-    [first, *_] = sorted((emoji_folder / "log").glob("*/*.parquet"))
+def test_touching_the_log_changes_the_key(submission, emoji_folder, tmp_path):
+    data = shutil.copytree(emoji_folder, tmp_path / "data")
+    key = submission(f"data.folder={data}").key
+    [first, *_] = sorted((data / "log").glob("*/*.parquet"))
     status = first.stat()
     os.utime(first, ns=(status.st_atime_ns, status.st_mtime_ns + 10**9))
-    assert submission().key != key
+    assert submission(f"data.folder={data}").key != key
 
 
 def test_another_submission_is_compared_with_the_current_release(submission, publish):

@@ -155,6 +155,10 @@ def test_a_tower_holds_its_own_variables_only(exported):
 
 def test_nothing_but_the_towers_is_left_and_an_older_export_is_replaced(tmp_path):
     first, second = make_model(), make_model("mixed_bfloat16")
+    for one, two in zip(first.variables, second.variables, strict=True):
+        one.assign(two)
+    for variable in first.text_projection.variables:
+        variable.assign(-variable)
     export_members(first, TOKENIZER, tmp_path)
     towers = export_members(second, TOKENIZER, tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["image_tower", "text_tower", "weights"]
@@ -164,7 +168,7 @@ def test_nothing_but_the_towers_is_left_and_an_older_export_is_replaced(tmp_path
     assert served.dtype == np.float32
     np.testing.assert_allclose(served, expected, atol=2e-2)
     old = first.encode_text({**TOKENIZER.tokenize(tf.constant(QUERIES))})
-    assert np.abs(served - old).max() > 2e-2
+    np.testing.assert_allclose(served, -old, atol=0.05)
 
 
 @pytest.fixture(scope="module")
@@ -296,7 +300,8 @@ def test_every_prefix_has_its_signature(prefixed):
         np.testing.assert_allclose(served[name], expected, atol=1e-5)
     # Without a choice it is the model's test prefix.
     np.testing.assert_allclose(served["encode_text"], served["encode_text_labels"], atol=1e-5)
-    assert np.abs(served["encode_text_queries"] - served["encode_text_labels"]).max() > 1e-2
+    # More than what equal ones may differ by.
+    assert np.abs(served["encode_text_queries"] - served["encode_text_labels"]).max() > 1e-4
     assert empty.shape == (0, 4)
     # The classes are encoded with the prefix that was asked for.
     np.testing.assert_allclose(classifier.embeddings, of_classes, atol=1e-5)
