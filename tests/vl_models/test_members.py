@@ -1,0 +1,135 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.harness import run_signature
+from tests.vl_models.models.feature_batch import SIDES
+from tests.vl_models.test_export import TOKENIZER, images, make_model
+from vl_models.export import export_compositions, export_members
+from vl_models.members import MEMBERS, ExportSource, detokenize, members_of
+from vl_models.models.clip import CLIP
+from vl_models.models.registry import build_model, model_config_from_dict
+from vl_models.text.clip_bpe import CLIPTokenizer
+from vl_models.text.vocabulary import SPECIAL_TOKENS
+from vl_models.text.wordpiece import WordPieceTokenizer
+
+
+class Captions(CLIP):
+    """Says "red cat" of bright images and "cat" of dark ones, and scores by its cosine."""
+
+    def generate(self, batch):
+        bright = tf.reduce_mean(tf.cast(batch["image"], tf.float32), axis=[1, 2, 3]) > 127
+        texts = tf.where(bright, "red cat", "cat")
+        return TOKENIZER.tokenize(texts)["token_ids"]
+
+    def score_pairs(self, batch):
+        return tf.reduce_sum(self.encode_image(batch) * self.encode_text(batch), axis=-1)
+
+
+@pytest.fixture(scope="module")
+def captions():
+    model = Captions(make_model().config)
+    model.build()
+    return model
+
+
+def call(folder, signature, **inputs):
+    """Outputs of a signature by the session loader, as TF Serving loads."""
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        meta = tf.compat.v1.saved_model.loader.load(session, ["serve"], str(folder))
+        definition = meta.signature_def[signature]
+        assert set(definition.inputs) == set(inputs)
+        feed = {definition.inputs[name].name: np.asarray(values) for name, values in inputs.items()}
+        return session.run({key: out.name for key, out in definition.outputs.items()}, feed)
+
+
+def test_capabilities_decide_which_members_there_are(captions):
+    assert list(members_of(ExportSource.of(captions, TOKENIZER))) == list(MEMBERS)
+    assert list(members_of(ExportSource.of(make_model(), TOKENIZER))) == [
+        "text_tower",
+        "image_tower",
+    ]
+
+
+def test_a_captioner_and_a_reranker_beside_the_towers(captions, tmp_path):
+    folders = export_members(captions, TOKENIZER, tmp_path)
+    white, black = np.full((16, 16, 3), 255, np.uint8), np.zeros((16, 16, 3), np.uint8)
+    encoded = np.array([tf.io.encode_png(image).numpy() for image in (white, black)], object)
+    for signature in ("caption", "serving_default"):
+        answer = call(folders["captioner"], signature, image_bytes=encoded)
+        assert answer["caption"].tolist() == [b"red cat", b"cat"]
+    query = np.array(["red", "cat"], object)
+    answer = call(folders["reranker"], "score", query=query, image_bytes=encoded)
+    text = run_signature(folders["text_tower"], "encode_text", "query", query)
+    image = run_signature(folders["image_tower"], "encode_image", "image_bytes", encoded)
+    np.testing.assert_allclose(answer["score"], np.sum(text * image, axis=1), atol=1e-5)
+    assert answer["score"].dtype == np.float32
+
+
+def test_a_reranker_of_features_takes_both(tmp_path):
+    class Scores(type(build_model(features_config()))):
+        def score_pairs(self, batch):
+            return tf.reduce_sum(self.encode_image(batch) * self.encode_text(batch), axis=-1)
+
+    model = Scores(features_config())
+    model.build()
+    folders = export_members(model, None, tmp_path / "features")
+    generator = np.random.default_rng(0)
+    rows = {
+        f"{side}_features": generator.normal(size=(3, SIDES[side]["width"])).astype(np.float32)
+        for side in ("image", "text")
+    }
+    answer = call(folders["reranker"], "score", **rows)
+    np.testing.assert_allclose(answer["score"], model.score_pairs(rows), atol=1e-5)
+
+
+def features_config():
+    return model_config_from_dict({"system": "acmr", "embedding_dim": 4, **SIDES})
+
+
+def test_a_reranker_on_top_of_towers_takes_words_and_pixels(tmp_path):
+    below = make_model()  # embeddings of 4 numbers
+    side = {"kind": "features", "width": 4, "hidden_widths": [4]}
+    config = model_config_from_dict(
+        {"system": "acmr", "embedding_dim": 4, "image": side, "text": side, "num_labels": 3}
+    )
+
+    class Scores(type(build_model(config))):
+        def score_pairs(self, batch):
+            return tf.reduce_sum(self.encode_image(batch) * self.encode_text(batch), axis=-1)
+
+    top = Scores(config)
+    top.build()
+    base = export_members(below, TOKENIZER, tmp_path / "below")
+    folders = export_compositions(top, base, tmp_path / "top")
+    pixels, encoded = images((16, 16), (16, 16))
+    query = np.array(["red", "cat"], object)
+    answer = call(folders["reranker"], "score", query=query, image_bytes=np.array(encoded, object))
+    batch = {
+        "image_features": below.encode_image({"image": np.stack(pixels)}),
+        "text_features": below.encode_text({**TOKENIZER.tokenize(tf.constant(["red", "cat"]))}),
+    }
+    np.testing.assert_allclose(answer["score"], top.score_pairs(batch), atol=1e-5)
+
+
+def test_pieces_are_joined_to_words():
+    tokenizer = WordPieceTokenizer([*SPECIAL_TOKENS, "cat", "##s", "猫", "red"], max_length=8)
+    texts = ["red cats", "", "猫 cat"]
+    ids = tokenizer.tokenize(tf.constant(texts))["token_ids"]
+    assert [text.decode() for text in detokenize(tokenizer, ids).numpy()] == texts
+
+
+def test_captions_need_wordpieces(captions, tmp_path):
+    tokenizer = CLIPTokenizer([("e", "d</w>")], max_length=6)
+    with pytest.raises(ValueError, match=r"Received: tokenizer=CLIPTokenizer"):
+        export_members(captions, tokenizer, tmp_path)
+
+
+def test_a_model_that_can_do_nothing_is_refused(tmp_path):
+    class Nothing:
+        inputs = ()
+        layers = (keras.layers.Dense(1),)
+
+    with pytest.raises(ValueError, match=r"can do nothing that is served.*model=Nothing"):
+        export_members(Nothing(), None, tmp_path)
