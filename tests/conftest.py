@@ -33,9 +33,9 @@ LONGEST = (
     "tests/tfx_pipeline/cli/test_compare.py",
     "tests/vl_models/models/test_prefix_conditioning.py",
     "tests/tfx_pipeline/test_training_run.py",
-    "tests/vl_models/objectives/test_objectives.py",
-    "tests/vl_models/training/test_mixed_batches.py",
-    "tests/vl_models/training/test_input.py",
+    "tests/vl_models/tasks/test_tasks.py",
+    "tests/vl_models/input/test_mixed_batches.py",
+    "tests/vl_models/input/test_source.py",
     "tests/vl_models/training/test_signals.py",
     "tests/tfx_pipeline/cli/test_tune.py",
     "tests/vl_models/models/test_wenlan.py",
@@ -44,7 +44,7 @@ LONGEST = (
     "tests/tfx_pipeline/test_tuned_pipeline.py",
     "tests/serving/model_server/test_termination.py",
     "tests/serving/model_server/test_server.py",
-    "tests/serving/model_server/test_transitions.py",
+    "tests/serving/model_server/transitions/test_versions.py",
 )
 
 
