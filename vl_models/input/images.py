@@ -55,6 +55,9 @@ def image_batch(
     Returns:
       uint8 [B, size, size, 3] under each key of ``sizes``; with ``fit`` "pad" also
       ``image_extent`` int32 [B, 2], height and width of the picture within ``image``.
+
+    Raises:
+      ValueError: a ``window`` without ``randomness``.
     """
     if window is None:
         window = _whole if fit == "pad" else _centre_square
