@@ -40,6 +40,8 @@ _EVALUATION_CODE = (
     "tfx_pipeline/evaluation",
     "tfx_pipeline/release",
     "tfx_pipeline/report",
+    "vl_models/hashing.py",
+    "vl_models/members.py",
     "vl_models/metrics",
     "vl_models/zero_shot.py",
 )

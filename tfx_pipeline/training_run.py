@@ -16,6 +16,7 @@ from vl_models.errors import UserError
 from vl_models.training.config import RUN_FORMAT
 
 if TYPE_CHECKING:
+    from tfx_pipeline.evaluation.result import EvaluationResult
     from vl_models.models.base import VisionLanguageModel
 
 _KEY_FILE = "training.key"  # of the data and settings that checkpoints and towers belong to
@@ -145,7 +146,7 @@ class TrainingRun:
         out: Path,
         release: Path | None,
         data: str | None = None,
-    ) -> None:
+    ) -> EvaluationResult:
         """Measure this run's members, or those of a release.
 
         Args:
@@ -153,6 +154,9 @@ class TrainingRun:
           out: gets what is measured.
           release: root of a release whose members are measured instead.
           data: a data folder; that of the run by default. Examples are made of another one.
+
+        Returns:
+          What is written.
         """
         from serving.release import Release, model_folders
         from tfx_pipeline.data.feature_set import FeatureSet
@@ -190,6 +194,7 @@ class TrainingRun:
             config_yaml=config.to_yaml(),
             facts=ReportFacts(title=config.name, data=evaluation.counts),
         )
+        return evaluation
 
     def load_experiment(self, overrides: Sequence[str]) -> ExperimentConfig:
         """The experiment that the run was started with.

@@ -8,12 +8,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import safetensors.numpy
 
 from serving.client import PredictClient
 from serving.errors import ServingError
 from serving.release import Release
 from tests import preloaded
-from tests.tfx_pipeline.conftest import REPOSITORY, VLSEARCH, vlsearch
+from tests.tfx_pipeline.conftest import REPOSITORY, TINY, VLSEARCH, vlsearch
 from tests.tfx_pipeline.released import QUERIES, assert_same_content, content, served
 
 pytestmark = pytest.mark.slow
@@ -25,7 +26,7 @@ def test_run_leaves_release_metrics_and_report(tiny_run):
     release = Release.load(tiny_run.serving)
     metrics = json.loads((tiny_run.output / "metrics.json").read_text(encoding="utf-8"))
 
-    assert release.version == release.index == 1
+    assert release.version == release.index == release.weights == 1
     assert release.models == {"image_tower": 1, "text_tower": 1}
     assert release.metrics == metrics
     assert 0 <= metrics["recall@1"] <= metrics["recall@5"] <= metrics["recall@10"] <= 1
@@ -39,6 +40,37 @@ def test_run_leaves_release_metrics_and_report(tiny_run):
     warmup = "assets.extra/tf_serving_warmup_requests"
     assert (tiny_run.serving / "text_tower" / "1" / warmup).stat().st_size > 0
     assert (tiny_run.serving / "image_tower" / "1" / warmup).stat().st_size > 0
+
+
+def test_a_training_starts_from_the_release(tiny_run, tmp_path):
+    """One step at a learning rate of next to nothing leaves the weights as they were released."""
+    weights = tiny_run.serving / "weights" / "1"
+    assert sorted(path.name for path in weights.iterdir()) == [
+        "MODEL_CARD.md",
+        "experiment.yaml",
+        "vocabulary.txt",
+        "weights.safetensors",
+    ]
+    settings = [
+        *TINY,
+        "train.steps=1",
+        "train.global_batch_size=16",
+        "train.learning_rate=1.0e-12",
+        f"train.warm_start={{from: {tiny_run.serving}}}",
+        f"vocabulary.pretrained={weights / 'vocabulary.txt'}",
+    ]
+    overrides = [part for setting in settings for part in ("--set", setting)]
+    data = ("--data", str(tiny_run.data), "--run", str(tmp_path / "run"))
+    vlsearch("train", "--config", "configs/emoji.yaml", *data, *overrides)
+    released = safetensors.numpy.load_file(weights / "weights.safetensors")
+    exported = tmp_path / "run" / "towers"
+    again = safetensors.numpy.load_file(exported / "weights" / "weights.safetensors")
+    assert again.keys() == released.keys()
+    for path, values in again.items():
+        np.testing.assert_allclose(values, released[path], atol=1e-5, err_msg=path)
+    # The record says which release it was.
+    text = (exported / "text_tower" / "assets.extra" / "experiment.yaml").read_text("utf-8")
+    assert f"source: {tiny_run.serving}@1" in text
 
 
 def test_a_lost_serving_root_is_filled_again(tiny_run, tmp_path):

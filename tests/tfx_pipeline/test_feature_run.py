@@ -47,7 +47,8 @@ def test_a_system_learns_the_classes(system, data, tmp_path):
     metrics = json.loads((tmp_path / "metrics.json").read_text(encoding="utf-8"))
     assert metrics["map@all/mean"] > 0.6  # four classes: 0.25 by chance
     assert f"map@all/mean                 {metrics['map@all/mean']:.4f}" in told.stdout
-    assert sorted(path.name for path in (run / "towers").iterdir()) == ["image_tower", "text_tower"]
+    exported = sorted(path.name for path in (run / "towers").iterdir())
+    assert exported == ["image_tower", "text_tower", "weights"]
     if system == "acmr":
         wrong = vlsearch(
             "train", "--config", "configs/emoji.yaml", "--data", str(data), "--output",

@@ -159,3 +159,29 @@ def test_other_initial_weights_or_merges_are_another_submission(submission, tmp_
     assert first.vocabulary_fingerprint == second.vocabulary_fingerprint
     assert second.vocabulary_fingerprint != third.vocabulary_fingerprint
     assert len({first.key, second.key, third.key}) == 3
+
+
+def test_the_release_to_start_from_is_settled_and_part_of_the_key(submission, tmp_path):
+    """By its weights: another release of the same number is another start."""
+
+    def release(root, number, content):
+        tower, weights = tmp_path / "tower", tmp_path / "weights"
+        for folder, name in ((tower, "saved_model.pb"), (weights, "weights.safetensors")):
+            folder.mkdir(exist_ok=True)
+            (folder / name).write_bytes(content)
+        publish_release(root, number, {"text_tower": tower}, None, weights=weights)
+
+    release(tmp_path / "one", 1, b"first")
+    start = f"train.warm_start={{from: {tmp_path / 'one'}}}"
+    first = submission(start)
+    assert first.config.train.warm_start.source == f"{tmp_path / 'one'}@1"
+    assert submission(start.replace("one", "one@1")).key == first.key
+    release(tmp_path / "one", 2, b"second")
+    second = submission(start)
+    assert second.config.train.warm_start.source == f"{tmp_path / 'one'}@2"
+    assert second.key != first.key
+    assert submission(start.replace("one", "one@1")).key == first.key
+    release(tmp_path / "other", 1, b"not the first")
+    (tmp_path / "one").rename(tmp_path / "away")
+    (tmp_path / "other").rename(tmp_path / "one")
+    assert submission(start.replace("one", "one@1")).key != first.key

@@ -1,4 +1,4 @@
-"""`vlsearch evaluate`: measure the towers of a training run or of a release."""
+"""`vlsearch evaluate`: measure what a training run or a release consists of."""
 
 from __future__ import annotations
 
@@ -8,20 +8,6 @@ from typing import Annotated
 import typer
 
 from tfx_pipeline.cli.places import on_disk, release_root
-
-_SHOWN = (
-    "map@all/image_to_text",
-    "map@all/text_to_image",
-    "map@all/mean",
-    "recall@1",
-    "recall@5",
-    "recall@10",
-    "mrr",
-    "modality_gap",
-    "modality_classifier/accuracy",
-    "zero_shot/accuracy@1",
-    "knn@20/accuracy",
-)
 
 
 def evaluate(
@@ -59,7 +45,7 @@ def evaluate(
     ] = None,
 ) -> None:
     """Evaluate towers: metrics.json, report.html and the per-query results."""
-    import json
+    import math
     import shutil
 
     from rich.console import Console
@@ -81,15 +67,14 @@ def evaluate(
     log_to_file(path / "run.log")
     out = output or path / "evaluation"
     root = None if release is None else release_root(release)
-    training.evaluate(experiment, out, root, data)
+    result = training.evaluate(experiment, out, root, data)
     if json_file is not None:
         json_file.parent.mkdir(parents=True, exist_ok=True)
         temporary = json_file.with_name(f".{json_file.name}")
         shutil.copyfile(out / "metrics.json", temporary)
         temporary.replace(json_file)
-    metrics = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
     console = Console()
-    for key in _SHOWN:
-        if metrics.get(key) is not None:
-            console.print(f"{key:<28} {metrics[key]:.4f}", highlight=False)
+    for key in result.headline:
+        if math.isfinite(result.metrics[key]):
+            console.print(f"{key:<28} {result.metrics[key]:.4f}", highlight=False)
     console.print(f"Report: {out / 'report.html'}", highlight=False)

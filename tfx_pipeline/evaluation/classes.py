@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from tfx_pipeline.data.feature_set import FeatureSet
 from tfx_pipeline.evaluation.config import EvaluationConfig
-from tfx_pipeline.evaluation.data import EvaluationData
+from tfx_pipeline.evaluation.data import EvaluationData, Evaluator
 from tfx_pipeline.evaluation.encode import HashTower, Tower, encode_queries
 from tfx_pipeline.evaluation.metric_keys import (
     IMAGE_TO_TEXT,
@@ -56,7 +56,7 @@ _CUT_OFF = 50
 _SIDES = {IMAGE_TO_TEXT: ("image", "text"), TEXT_TO_IMAGE: ("text", "image")}
 
 
-class Classes:
+class Classes(Evaluator):
     """Encodes the evaluated splits, lets each modality search the other, and measures the gap.
 
     The gallery of a direction is the other modality of the same splits, the query's own partner
@@ -71,10 +71,6 @@ class Classes:
     def fits(self, data: EvaluationData) -> bool:
         """See `Evaluator`."""
         return data.has_towers and data.features is not None
-
-    def runs_by_default(self, data: EvaluationData) -> bool:
-        """See `Evaluator`."""
-        return True
 
     def keys(self, data: EvaluationData) -> list[str]:
         """See `Evaluator`: those of `class_metric_keys`."""

@@ -1,10 +1,12 @@
-"""What evaluators measure with: members of a release and data, read once for all of them."""
+"""What evaluators are, and what they measure with: members and data, read once for all."""
 
 from __future__ import annotations
 
+import abc
 import functools
 from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -19,6 +21,7 @@ from tfx_pipeline.evaluation.encoded_data import (
 )
 from tfx_pipeline.evaluation.gallery import read_batches, read_labels
 from tfx_pipeline.evaluation.relevance import Relevance, read_relevance
+from tfx_pipeline.evaluation.result import Measured
 from tfx_pipeline.evaluation.slices import slice_masks, slice_values
 from vl_models.members import IMAGE_TOWER, TEXT_TOWER
 
@@ -110,3 +113,37 @@ class EvaluationData:
     def labels(self) -> dict[str, tuple[str, ...]]:
         """Label texts of the searched images that have some, by image id."""
         return read_labels(self.gallery_dir, keep=self.judged.image_ids)
+
+
+class Evaluator(abc.ABC):
+    """One way to measure a release.
+
+    Attributes:
+        needs: which members and data, a phrase for messages.
+    """
+
+    needs: ClassVar[str]
+
+    @abc.abstractmethod
+    def fits(self, data: EvaluationData) -> bool:
+        """Whether members and data are there."""
+
+    def runs_by_default(self, data: EvaluationData) -> bool:
+        """Whether to measure, where it fits and nobody named the evaluators."""
+        return True
+
+    @abc.abstractmethod
+    def keys(self, data: EvaluationData) -> list[str]:
+        """Every metric that it yields, told before anything expensive is done.
+
+        Raises:
+            UserError: data that cannot be used.
+        """
+
+    @abc.abstractmethod
+    def measure(self, data: EvaluationData) -> Measured:
+        """Metrics, intervals and a part of the report.
+
+        Raises:
+            UserError: models or data that cannot be used.
+        """

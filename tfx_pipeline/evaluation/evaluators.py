@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
 
 import pyarrow as pa
 
@@ -12,49 +11,14 @@ from tfx_pipeline.data.feature_set import FeatureSet
 from tfx_pipeline.evaluation.blessing import bless
 from tfx_pipeline.evaluation.classes import Classes
 from tfx_pipeline.evaluation.config import EvaluationConfig
-from tfx_pipeline.evaluation.data import EvaluationData
+from tfx_pipeline.evaluation.data import EvaluationData, Evaluator
 from tfx_pipeline.evaluation.images import Images
 from tfx_pipeline.evaluation.metric_keys import check_threshold_keys
 from tfx_pipeline.evaluation.rerank import Rerank
-from tfx_pipeline.evaluation.result import EvaluationResult, Measured
+from tfx_pipeline.evaluation.result import EvaluationResult
 from tfx_pipeline.evaluation.retrieval import Retrieval
 from tfx_pipeline.evaluation.zero_shot import ZeroShot
 from vl_models.errors import UserError
-
-
-class Evaluator(Protocol):
-    """One way to measure a release.
-
-    Attributes:
-        needs: which members and data, a phrase for messages.
-    """
-
-    needs: str
-
-    def fits(self, data: EvaluationData) -> bool:
-        """Whether members and data are there."""
-        ...
-
-    def runs_by_default(self, data: EvaluationData) -> bool:
-        """Whether to measure, where it fits and nobody named the evaluators."""
-        ...
-
-    def keys(self, data: EvaluationData) -> list[str]:
-        """Every metric that it yields, told before anything expensive is done.
-
-        Raises:
-            UserError: data that cannot be used.
-        """
-        ...
-
-    def measure(self, data: EvaluationData) -> Measured:
-        """Metrics, intervals and a part of the report.
-
-        Raises:
-            UserError: models or data that cannot be used.
-        """
-        ...
-
 
 EVALUATORS: dict[str, Evaluator] = {
     "retrieval": Retrieval(),

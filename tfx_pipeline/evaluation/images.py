@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from tfx_pipeline.evaluation.data import EvaluationData
+from tfx_pipeline.evaluation.data import EvaluationData, Evaluator
 from tfx_pipeline.evaluation.encode import Tower, encode_gallery
 from tfx_pipeline.evaluation.gallery import read_labels
 from tfx_pipeline.evaluation.metric_keys import KNN_ACCURACY, KNN_NEIGHBOURS
@@ -17,7 +17,7 @@ from vl_models.metrics.knn import knn_correct
 from vl_models.metrics.retrieval import PerQuery
 
 
-class Images:
+class Images(Evaluator):
     """Encodes the gallery and classifies each labelled image by its labelled neighbours.
 
     Its one metric is `KNN_ACCURACY`, the leave-one-out accuracy over the images with a label

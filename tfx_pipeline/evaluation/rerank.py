@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_text as tf_text
 
-from tfx_pipeline.evaluation.data import EvaluationData
+from tfx_pipeline.evaluation.data import EvaluationData, Evaluator
 from tfx_pipeline.evaluation.gallery import read_images
 from tfx_pipeline.evaluation.measures import per_query_measures, summarise
 from tfx_pipeline.evaluation.metric_keys import RERANK, headline_names, measure_names
@@ -23,7 +23,7 @@ _LARGEST_GALLERY = 2000  # without towers every image is scored for every query
 _ABOVE_ALL_COSINES = 2.0
 
 
-class Rerank:
+class Rerank(Evaluator):
     """Scores each evaluated query with its candidates by the reranker's ``score`` signature.
 
     Candidates are the first images of the towers, the others follow in the towers' order;
@@ -35,10 +35,6 @@ class Rerank:
     def fits(self, data: EvaluationData) -> bool:
         """See `Evaluator`."""
         return RERANKER in data.members and data.has_clicks
-
-    def runs_by_default(self, data: EvaluationData) -> bool:
-        """See `Evaluator`."""
-        return True
 
     def keys(self, data: EvaluationData) -> list[str]:
         """See `Evaluator`."""

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from tfx_pipeline.evaluation.attention import attention_maps
 from tfx_pipeline.evaluation.config import Direction, EvaluationConfig
-from tfx_pipeline.evaluation.data import EvaluationData
+from tfx_pipeline.evaluation.data import EvaluationData, Evaluator
 from tfx_pipeline.evaluation.encoded_data import EncodedData
 from tfx_pipeline.evaluation.examples import pick_examples
 from tfx_pipeline.evaluation.gallery import read_images
@@ -49,7 +49,7 @@ _MARKS = (
 )
 
 
-class Retrieval:
+class Retrieval(Evaluator):
     """Encodes the evaluated queries and the gallery, and ranks each by the other."""
 
     needs = "text_tower, image_tower and clicks"
@@ -57,10 +57,6 @@ class Retrieval:
     def fits(self, data: EvaluationData) -> bool:
         """See `Evaluator`."""
         return data.has_towers and data.has_clicks
-
-    def runs_by_default(self, data: EvaluationData) -> bool:
-        """See `Evaluator`."""
-        return True
 
     def keys(self, data: EvaluationData) -> list[str]:
         """See `Evaluator`; slices are part of them."""

@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfx_pipeline.evaluation.config import EvaluationConfig
-from tfx_pipeline.evaluation.data import EvaluationData
+from tfx_pipeline.evaluation.data import EvaluationData, Evaluator
 from tfx_pipeline.evaluation.encode import Tower, encode_queries
 from tfx_pipeline.evaluation.gallery import read_batches
 from tfx_pipeline.evaluation.metric_keys import ZERO_SHOT
@@ -102,7 +102,7 @@ def text_prefixes(text_tower: str | Path, signature: str) -> tuple[str, ...]:
     return tuple(name.removeprefix(start) for name in names if name.startswith(start))
 
 
-class ZeroShot:
+class ZeroShot(Evaluator):
     """Values and bootstrap intervals: over images to class, over classes to images.
 
     An image is right at k if one of its labels is among the k likeliest classes; images with
@@ -115,10 +115,6 @@ class ZeroShot:
     def fits(self, data: EvaluationData) -> bool:
         """See `Evaluator`."""
         return data.has_towers and data.has_clicks and _setup(data) is not None
-
-    def runs_by_default(self, data: EvaluationData) -> bool:
-        """See `Evaluator`."""
-        return True
 
     def keys(self, data: EvaluationData) -> list[str]:
         """See `Evaluator`."""

@@ -16,7 +16,13 @@ RESULT_FILE = "result.json"
 FAILURE_FILE = "failure.txt"  # what a trial's process had to complain about
 WRONG_INPUT, INTERRUPTED = 2, 130  # its exit codes, beside 0 and the unexpected
 EVALUATION_DIR = "evaluation"
-_EVALUATION_CODE = ("tfx_pipeline/evaluation", "tfx_pipeline/trials", "vl_models/metrics")
+_EVALUATION_CODE = (
+    "tfx_pipeline/evaluation",
+    "tfx_pipeline/trials",
+    "vl_models/hashing.py",
+    "vl_models/metrics",
+    "vl_models/zero_shot.py",
+)
 
 
 @dataclasses.dataclass(frozen=True)

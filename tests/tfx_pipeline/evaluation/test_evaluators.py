@@ -11,7 +11,7 @@ from tfx_pipeline.evaluation.evaluators import EVALUATORS, evaluate
 from tfx_pipeline.evaluation.write import write_evaluation
 from vl_models.errors import UserError
 
-# The towers take "sun" for green; this reranker knows that it is yellow. Of "绿色" it knows nothing.
+# The towers take "sun" for green; this reranker knows that it is yellow, and not what "绿色" is.
 _SUN = {"red": (1, 0, 0), "sun": (1, 1, 0), "sea": (0, 0, 1)}
 
 

@@ -26,11 +26,12 @@ from tfx_pipeline.release.warmup import write_warmup_requests
 from vl_models import features
 from vl_models.distribution import global_mean
 from vl_models.export import export_members
-from vl_models.input.examples import InputConfig
+from vl_models.input.config import InputConfig, InputFacts, SourceConfig, SourceSpec
 from vl_models.input.source import RecordSource
 from vl_models.layers.patch_embedding import PatchEmbedding
 from vl_models.layers.transformer_block import TransformerBlock
 from vl_models.models.base import VisionLanguageModel
+from vl_models.models.base_config import ModelConfig
 from vl_models.text.vocabulary import SPECIAL_TOKENS
 from vl_models.text.wordpiece import WordPieceTokenizer
 from vl_models.training.checkpoint import read_weights
@@ -49,14 +50,11 @@ class ThrowAway(VisionLanguageModel):
     loss_names = ("matching",)
 
     def __init__(self):
+        super().__init__(ModelConfig(system="throw_away", image_size=SIZE, max_length=4))
         self.patches = PatchEmbedding(patch_size=4, width=WIDTH, name="patches")
         self.tokens = keras.layers.Embedding(TOKENIZER.vocabulary_size, WIDTH, name="tokens")
         self.block = TransformerBlock(heads=2, name="block")
         self.head = keras.layers.Dense(1, name="head")
-
-    @property
-    def layers(self):
-        return [self.patches, self.tokens, self.block, self.head]
 
     def build(self):
         ids = tf.zeros([1, TOKENIZER.max_length], tf.int32)
@@ -67,9 +65,9 @@ class ThrowAway(VisionLanguageModel):
         patches = self.patches(tf.cast(batch["image"], tf.float32) / 127.5 - 1.0)
         joint = tf.concat([patches, self.tokens(batch["token_ids"])], axis=1)
         mask = tf.concat([tf.ones(tf.shape(patches)[:2], tf.bool), batch["text_mask"]], axis=1)
-        return self.head(self.block(joint, mask)[:, 0])[:, 0]
+        return self.head(self.block(joint, key_mask=mask)[:, 0])[:, 0]
 
-    def forward(self, batch, training):
+    def encode(self, batch, training):
         turned = {key: tf.roll(batch[key], 1, axis=0) for key in ("token_ids", "text_mask")}
         other = tf.reduce_any(turned["token_ids"] != batch["token_ids"], axis=1)
         return {
@@ -78,12 +76,9 @@ class ThrowAway(VisionLanguageModel):
             "other": tf.cast(other, tf.float32),
         }
 
-    def losses(self, batch, outputs):
+    def own_losses(self, batch, outputs):
         wrong = outputs["other"] * tf.nn.softplus(outputs["wrong"])
         return {"matching": global_mean(tf.nn.softplus(-outputs["right"]) + wrong)}
-
-    def get_config(self):
-        return {"image_size": SIZE}
 
 
 def record(number):
@@ -106,9 +101,9 @@ def make_trainer(run_dir, pattern, strategy, functions=None, **changes):
         "log_every": 20,
         **changes,
     }
-    source = RecordSource(
-        "clicks", [pattern], InputConfig(image_size=SIZE, augment=False), TOKENIZER.tokenize
-    )
+    facts = InputFacts(ThrowAway.inputs, image_sizes={"image": SIZE})
+    spec = SourceSpec(SourceConfig(name="clicks"), InputConfig(augment=False), facts)
+    source = RecordSource(spec, [pattern], TOKENIZER.tokenize)
     return Trainer(
         ThrowAway, TrainConfig.model_validate(settings), run_dir, strategy, [source], functions
     )

@@ -15,6 +15,7 @@ from tests.vl_models.test_export import TOKENIZER, images, make_model
 from tfx_pipeline.release.signatures import read_signatures
 from tfx_pipeline.release.warmup import write_warmup_requests
 from vl_models import features
+from vl_models.errors import UserError
 from vl_models.export import export_members
 from vl_models.models.registry import build_model, model_config_from_dict
 from vl_models.zero_shot import build_classifier
@@ -139,3 +140,13 @@ def test_images_without_queries_warm_the_image_tower_up(tmp_path):
     )
     write_warmup_requests(tmp_path / "towers", write_examples(tmp_path / "examples", queries=()))
     assert warmed(towers["image_tower"]) == [("encode_image", 1), ("encode_image", 4)]
+
+
+def test_an_input_without_samples_is_refused_not_left_cold(tmp_path):
+    module = tf.Module()
+    function = tf.function(lambda question: {"answer": question})
+    signature = function.get_concrete_function(tf.TensorSpec([None], tf.string, name="question"))
+    tf.saved_model.save(module, str(tmp_path / "models" / "own"), {"ask": signature})
+    pattern = write_examples(tmp_path / "examples")
+    with pytest.raises(UserError, match=r"own: there are no samples for the input\(s\) question"):
+        write_warmup_requests(tmp_path / "models", pattern)
