@@ -101,7 +101,3 @@ class BertEncoder(TransformerEncoder):
         if self.pooling == "cls":
             return {**encoded, "pooled": tokens[:, 0]}
         return {**encoded, "pooled": masked_mean(tokens, text_mask)}
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {**super().get_config(), "vocabulary_size": self.vocabulary_size}

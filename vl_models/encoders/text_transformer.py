@@ -165,12 +165,3 @@ class TextTransformer(TransformerEncoder):
             return ops.one_hot(last, length, dtype="float32")
         mask = ops.cast(text_mask, "float32")
         return mask / ops.maximum(ops.sum(mask, axis=1, keepdims=True), 1.0)
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {
-            **super().get_config(),
-            "vocabulary_size": self.vocabulary_size,
-            "causal": self.causal,
-            "prefix_length": self.prefix_length,
-        }

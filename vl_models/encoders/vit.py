@@ -101,12 +101,3 @@ class ViTEncoder(TransformerEncoder):
         pooled = x[:, 0] if self.pooling == "cls" else ops.mean(x, axis=1)
         assert self.norm_after is not None  # the blocks are pre-norm
         return {**encoded, "pooled": self.norm_after(pooled)}
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {
-            **super().get_config(),
-            "patch_size": self.patch_size,
-            "mean": list(self.mean),
-            "standard_deviation": list(self.standard_deviation),
-        }

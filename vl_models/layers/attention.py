@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from vl_models.layers import initializers
+from vl_models.layers.configured import ConfiguredLayer
 
 # Finite: a row whose keys are all masked gets uniform weights instead of NaN.
 _MASKED = -1e9
@@ -52,7 +53,7 @@ def attention_weights(query: Any, key: Any, *, mask: Any = None, bias: Any = Non
 
 
 @keras.saving.register_keras_serializable("vlsearch")
-class SelfAttention(keras.layers.Layer):
+class SelfAttention(ConfiguredLayer):
     """Multi-head self-attention over the tokens of a sequence.
 
     Args:
@@ -136,19 +137,9 @@ class SelfAttention(keras.layers.Layer):
             mask = visible if mask is None else ops.logical_and(mask, visible)
         return mask
 
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {
-            **super().get_config(),
-            "heads": self.heads,
-            "causal": self.causal,
-            "qkv_initializer": keras.initializers.serialize(self.qkv_initializer),
-            "output_initializer": keras.initializers.serialize(self.output_initializer),
-        }
-
 
 @keras.saving.register_keras_serializable("vlsearch")
-class CrossAttention(keras.layers.Layer):
+class CrossAttention(ConfiguredLayer):
     """Multi-head attention of a sequence over a context of another length, and maybe width.
 
     Source: Vaswani et al., "Attention Is All You Need", section 3.2.3.
@@ -211,15 +202,6 @@ class CrossAttention(keras.layers.Layer):
         key, value = _split(self.key_value(context), 2, self.heads)
         mask = None if context_mask is None else ops.cast(context_mask, "bool")[:, None, None, :]
         return self.output_projection(_merged(dot_product_attention(query, key, value, mask=mask)))
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {
-            **super().get_config(),
-            "heads": self.heads,
-            "qkv_initializer": keras.initializers.serialize(self.qkv_initializer),
-            "output_initializer": keras.initializers.serialize(self.output_initializer),
-        }
 
 
 def _check_heads(width: int, heads: int) -> None:

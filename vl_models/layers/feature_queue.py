@@ -130,12 +130,3 @@ class FeatureQueue(RingBuffer):
         written = tf.gather(tf.convert_to_tensor(self.enqueued_at), oldest)
         age = tf.convert_to_tensor(self.passes) - written
         return tf.where(filled == 0, tf.zeros_like(age), age)
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {
-            **super().get_config(),
-            "dim": self.dim,
-            "query_hashes": self.query_hashes,
-            "warm_up": self.warm_up,
-        }

@@ -30,14 +30,14 @@ class LabelledBank(RingBuffer):
     def __init__(self, size: int, widths: Mapping[str, int], labels: int, **kwargs: Any) -> None:
         super().__init__(size, **kwargs)
         self.widths = dict(widths)
-        self.num_labels = labels
+        self.labels = labels
 
     def build(self, input_shape: Any = None) -> None:
         """Create the state; no optimiser sees it."""
         super().build(input_shape)
         self.rows = {
             name: self.add_state(name, (self.size, width), "zeros", "float32")
-            for name, width in {**self.widths, "label": self.num_labels}.items()
+            for name, width in {**self.widths, "label": self.labels}.items()
         }
 
     def read(self, name: str) -> tf.Tensor:
@@ -57,11 +57,3 @@ class LabelledBank(RingBuffer):
           values: every kind, and "label": [G, width] each.
         """
         self.write_rows((variable, values[name]) for name, variable in self.rows.items())
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {
-            **super().get_config(),
-            "widths": self.widths,
-            "labels": self.num_labels,
-        }

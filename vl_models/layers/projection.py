@@ -9,6 +9,7 @@ import tensorflow as tf
 from keras import ops
 
 from vl_models.layers import initializers
+from vl_models.layers.configured import ConfiguredLayer
 
 
 def l2_normalize(x: Any) -> Any:
@@ -26,7 +27,7 @@ def l2_normalize(x: Any) -> Any:
 
 
 @keras.saving.register_keras_serializable("vlsearch")
-class Projection(keras.layers.Layer):
+class Projection(ConfiguredLayer):
     """Multiply by a bias-free matrix and normalise to unit length, in float32.
 
     Source: Radford et al., "Learning Transferable Visual Models From Natural Language
@@ -53,14 +54,6 @@ class Projection(keras.layers.Layer):
     def call(self, inputs: Any) -> Any:
         """Project [B, width] to unit-norm float32 [B, D]."""
         return l2_normalize(ops.matmul(inputs, self.kernel))
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {
-            **super().get_config(),
-            "dim": self.dim,
-            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
-        }
 
 
 @keras.saving.register_keras_serializable("vlsearch")

@@ -9,9 +9,10 @@ import keras
 import tensorflow as tf
 
 from vl_models.distribution import update_copies
+from vl_models.layers.configured import ConfiguredLayer
 
 
-class RingBuffer(keras.layers.Layer):
+class RingBuffer(ConfiguredLayer):
     """State of K slots that no optimiser sees and that checkpoints hold.
 
     Attributes:
@@ -72,10 +73,6 @@ class RingBuffer(keras.layers.Layer):
             autocast=False,
             aggregation="only_first_replica",
         )
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {**super().get_config(), "size": self.size}
 
 
 def _write(copy: tf.Variable, values: tf.Tensor, slots: tf.Tensor) -> None:
