@@ -33,6 +33,8 @@ class FeatureEncoder(ConfiguredLayer):
       input_dropout: the same of the standardised features.
     """
 
+    reads_features = True  # not images or tokens, see vl_models.encoders.towers
+
     def __init__(
         self,
         hidden_widths: Sequence[int] = (),
