@@ -87,18 +87,8 @@ class SelfAttention(ConfiguredLayer):
         """
         width = input_shape[-1]
         _check_heads(width, self.heads)
-        self.qkv = keras.layers.Dense(
-            3 * width,
-            kernel_initializer=initializers.fresh(self.qkv_initializer),
-            dtype=self.dtype_policy,
-            name="qkv",
-        )
-        self.output_projection = keras.layers.Dense(
-            width,
-            kernel_initializer=initializers.fresh(self.output_initializer),
-            dtype=self.dtype_policy,
-            name="output",
-        )
+        self.qkv = _dense(self, 3 * width, self.qkv_initializer, "qkv")
+        self.output_projection = _dense(self, width, self.output_initializer, "output")
         self.qkv.build(input_shape)
         self.output_projection.build(input_shape)
 
@@ -173,16 +163,9 @@ class CrossAttention(ConfiguredLayer):
         """
         width = input_shape[-1]
         _check_heads(width, self.heads)
-
-        def dense(units: int, initializer: Any, name: str) -> keras.layers.Dense:
-            kernel = initializers.fresh(initializer)
-            return keras.layers.Dense(
-                units, kernel_initializer=kernel, dtype=self.dtype_policy, name=name
-            )
-
-        self.query = dense(width, self.qkv_initializer, "query")
-        self.key_value = dense(2 * width, self.qkv_initializer, "key_value")
-        self.output_projection = dense(width, self.output_initializer, "output")
+        self.query = _dense(self, width, self.qkv_initializer, "query")
+        self.key_value = _dense(self, 2 * width, self.qkv_initializer, "key_value")
+        self.output_projection = _dense(self, width, self.output_initializer, "output")
         self.query.build(input_shape)
         self.key_value.build(context_shape or input_shape)
         self.output_projection.build(input_shape)
@@ -202,6 +185,14 @@ class CrossAttention(ConfiguredLayer):
         key, value = _split(self.key_value(context), 2, self.heads)
         mask = None if context_mask is None else ops.cast(context_mask, "bool")[:, None, None, :]
         return self.output_projection(_merged(dot_product_attention(query, key, value, mask=mask)))
+
+
+def _dense(
+    layer: keras.layers.Layer, units: int, initializer: Any, name: str
+) -> keras.layers.Dense:
+    """A part of ``layer``."""
+    kernel = initializers.fresh(initializer)
+    return keras.layers.Dense(units, kernel_initializer=kernel, dtype=layer.dtype_policy, name=name)
 
 
 def _check_heads(width: int, heads: int) -> None:

@@ -12,6 +12,7 @@ from vl_models.choices import WarmUp
 from vl_models.distribution import update_copies
 from vl_models.layers.projection import l2_normalize
 from vl_models.layers.ring_buffer import RingBuffer
+from vl_models.layers.state import add_state
 
 _NO_HASH = -1
 
@@ -58,11 +59,11 @@ class FeatureQueue(RingBuffer):
         """Create the state; no optimiser sees it."""
         super().build(input_shape)
         no_hash = keras.initializers.Constant(_NO_HASH)
-        self.features = self.add_state("features", (self.size, self.dim), _unit_rows, "float32")
-        self.image_id_hash = self.add_state("image_id_hash", (self.size,), no_hash)
-        self.query_hash = self.add_state("query_hash", (self.size, self.query_hashes), no_hash)
-        self.enqueued_at = self.add_state("enqueued_at", (self.size,))
-        self.passes = self.add_state("passes", ())
+        self.features = add_state(self, "features", (self.size, self.dim), _unit_rows, "float32")
+        self.image_id_hash = add_state(self, "image_id_hash", (self.size,), no_hash)
+        self.query_hash = add_state(self, "query_hash", (self.size, self.query_hashes), no_hash)
+        self.enqueued_at = add_state(self, "enqueued_at", (self.size,))
+        self.passes = add_state(self, "passes")
 
     def call(self, embeddings: Any) -> Any:
         """Cosines of unit-norm [B, D] with all slots, float32 [B, K]; no gradient to the slots."""

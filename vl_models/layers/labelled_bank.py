@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from vl_models.layers.ring_buffer import RingBuffer
+from vl_models.layers.state import add_state
 
 
 @keras.saving.register_keras_serializable("vlsearch")
@@ -36,7 +37,7 @@ class LabelledBank(RingBuffer):
         """Create the state; no optimiser sees it."""
         super().build(input_shape)
         self.rows = {
-            name: self.add_state(name, (self.size, width), "zeros", "float32")
+            name: add_state(self, name, (self.size, width), "zeros", "float32")
             for name, width in {**self.widths, "label": self.labels}.items()
         }
 
