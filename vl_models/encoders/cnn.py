@@ -36,7 +36,6 @@ def _norm(kind: str, policy: Any, name: str) -> keras.layers.Layer:
     return keras.layers.GroupNormalization(_GROUPS, epsilon=1e-5, dtype=policy, name=name)
 
 
-@keras.saving.register_keras_serializable("vlsearch")
 class ResidualConvolution(ConfiguredLayer):
     """x + conv3x3(activation(conv3x3(norm(x)))), an identity when it is new.
 
@@ -71,7 +70,6 @@ class ResidualConvolution(ConfiguredLayer):
         return input_shape
 
 
-@keras.saving.register_keras_serializable("vlsearch")
 class CNNEncoder(ConfiguredLayer):
     """A strided stem, then stages of residual convolutions, each at half the resolution.
 

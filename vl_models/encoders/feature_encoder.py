@@ -17,7 +17,6 @@ from vl_models.layers.row_dropout import drop_units
 _SMALLEST_DEVIATION = 1e-6
 
 
-@keras.saving.register_keras_serializable("vlsearch")
 class FeatureEncoder(ConfiguredLayer):
     """(x - mean) / deviation, then dense layers, each with its activation.
 

@@ -74,7 +74,6 @@ class _KerasHubEncoder(ConfiguredLayer):
         return {**super().get_config(), "backbone": self.backbone_name}
 
 
-@keras.saving.register_keras_serializable("vlsearch")
 class KerasHubImageEncoder(_KerasHubEncoder):
     """An image backbone of KerasHub with pixel normalisation before and pooling after.
 
@@ -123,7 +122,6 @@ class KerasHubImageEncoder(_KerasHubEncoder):
         return {"hidden": features, "tokens": features, "pooled": pooled}
 
 
-@keras.saving.register_keras_serializable("vlsearch")
 class KerasHubTextEncoder(_KerasHubEncoder):
     """A text backbone of KerasHub (BERT, RoBERTa, …) with pooling after.
 

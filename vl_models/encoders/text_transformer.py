@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
 from keras import ops
 
 from vl_models.encoders.transformer_encoder import TransformerEncoder
 from vl_models.layers import initializers
 
 
-@keras.saving.register_keras_serializable("vlsearch")
 class TextTransformer(TransformerEncoder):
     """Token embeddings and learned positions, pre-norm blocks, norm, pooling.
 

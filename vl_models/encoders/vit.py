@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import keras
 from keras import ops
 
 from vl_models.encoders.transformer_encoder import TransformerEncoder
@@ -14,7 +13,6 @@ from vl_models.layers.patch_embedding import PatchEmbedding
 from vl_models.layers.pixel_norm import PixelNormalization
 
 
-@keras.saving.register_keras_serializable("vlsearch")
 class ViTEncoder(TransformerEncoder):
     """Patches, class token and positions, norm, pre-norm blocks, pooling, norm.
 

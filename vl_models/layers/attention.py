@@ -52,7 +52,6 @@ def attention_weights(query: Any, key: Any, *, mask: Any = None, bias: Any = Non
     return ops.softmax(logits, axis=-1)
 
 
-@keras.saving.register_keras_serializable("vlsearch")
 class SelfAttention(ConfiguredLayer):
     """Multi-head self-attention over the tokens of a sequence.
 
@@ -128,7 +127,6 @@ class SelfAttention(ConfiguredLayer):
         return mask
 
 
-@keras.saving.register_keras_serializable("vlsearch")
 class CrossAttention(ConfiguredLayer):
     """Multi-head attention of a sequence over a context of another length, and maybe width.
 

@@ -12,7 +12,6 @@ from vl_models.layers import initializers
 from vl_models.layers.configured import ConfiguredLayer
 
 
-@keras.saving.register_keras_serializable("vlsearch")
 class Classifier(ConfiguredLayer):
     """Dense layers with an activation, then a linear one to the classes, in float32.
 

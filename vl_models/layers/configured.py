@@ -1,4 +1,4 @@
-"""The configuration of a layer, read from its constructor's signature."""
+"""The configuration of a layer, read from its constructor's signature, and its registration."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ import keras
 
 
 class ConfiguredLayer(keras.layers.Layer):
-    """A layer that keeps each constructor argument in an attribute of the same name.
+    """A layer that Keras can save: it keeps each constructor argument in an attribute of its name.
 
     Keras can collect the arguments of a layer by itself, but not those of a layer that was given
     an initializer or a dtype policy, as most here are.
     """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        keras.saving.register_keras_serializable("vlsearch")(cls)
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments."""

@@ -10,7 +10,6 @@ from keras import ops
 from vl_models.layers.configured import ConfiguredLayer
 
 
-@keras.saving.register_keras_serializable("vlsearch")
 class DivisorTemperature(ConfiguredLayer):
     """Divide cosines by a learned σ, not its exponential.
 

@@ -22,7 +22,6 @@ def _unit_rows(shape: Any, dtype: Any = None) -> Any:
     return ops.cast(l2_normalize(keras.initializers.RandomNormal(stddev=1.0)(shape)), dtype)
 
 
-@keras.saving.register_keras_serializable("vlsearch")
 class FeatureQueue(RingBuffer):
     """The newest K embeddings, each with the keys of its image and queries; first in, first out.
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import keras
 import tensorflow as tf
 from keras import ops
 
 from vl_models.distribution import update_copies
+from vl_models.layers.configured import ConfiguredLayer
 from vl_models.layers.reversal_schedule import ReversalSchedule
 from vl_models.layers.state import add_state
 
@@ -23,8 +23,7 @@ def _reverse(x: Any, strength: Any) -> tuple[Any, Callable[..., Any]]:
     return x, gradient
 
 
-@keras.saving.register_keras_serializable("vlsearch")
-class GradientReversal(keras.layers.Layer):
+class GradientReversal(ConfiguredLayer):
     """Identity forward, gradient times -λ backward; λ follows a schedule.
 
     What λ depends on is variables, ``seen`` and ``training`` (int64 scalars, in instances): a

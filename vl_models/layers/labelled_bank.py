@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import keras
 import tensorflow as tf
 
 from vl_models.layers.ring_buffer import RingBuffer
 from vl_models.layers.state import add_state
 
 
-@keras.saving.register_keras_serializable("vlsearch")
 class LabelledBank(RingBuffer):
     """A ring of rows; each holds vectors of several kinds and multi-hot labels.
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
 from keras import ops
 
 from vl_models.layers.configured import ConfiguredLayer
 
 
-@keras.saving.register_keras_serializable("vlsearch")
 class LayerNorm(ConfiguredLayer):
     """Normalise the last axis to mean 0 and variance 1, then scale and shift.
 

@@ -8,11 +8,11 @@ import keras
 import tensorflow as tf
 
 from vl_models.distribution import update_copies
+from vl_models.layers.configured import ConfiguredLayer
 from vl_models.layers.state import add_state
 
 
-@keras.saving.register_keras_serializable("vlsearch")
-class Meter(keras.layers.Layer):
+class Meter(ConfiguredLayer):
     """One float32 number, NaN before the first record."""
 
     released = False  # state of a training, see vl_models.weights.released

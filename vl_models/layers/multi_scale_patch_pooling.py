@@ -59,7 +59,6 @@ def sampling_matrix(boxes: np.ndarray, side: int, samples: int) -> np.ndarray:
     return matrix.reshape(len(boxes), side * side).astype(np.float32)
 
 
-@keras.saving.register_keras_serializable("vlsearch")
 class MultiScalePatchPooling(ConfiguredLayer):
     """Regions of a square feature map: bilinear samples, 1x1 convolution, average.
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
 from keras import ops
 
 from vl_models.layers import initializers
 from vl_models.layers.configured import ConfiguredLayer
 
 
-@keras.saving.register_keras_serializable("vlsearch")
 class PrefixEmbedding(ConfiguredLayer):
     """Look up the vectors that precede a text: P for each source.
 

@@ -26,7 +26,6 @@ def l2_normalize(x: Any) -> Any:
     return tf.math.l2_normalize(tf.cast(x, tf.float32), axis=-1)
 
 
-@keras.saving.register_keras_serializable("vlsearch")
 class Projection(ConfiguredLayer):
     """Multiply by a bias-free matrix and normalise to unit length, in float32.
 
@@ -56,8 +55,7 @@ class Projection(ConfiguredLayer):
         return l2_normalize(ops.matmul(inputs, self.kernel))
 
 
-@keras.saving.register_keras_serializable("vlsearch")
-class UnitNorm(keras.layers.Layer):
+class UnitNorm(ConfiguredLayer):
     """Normalise to unit length, in float32, without a projection."""
 
     def call(self, inputs: Any) -> Any:

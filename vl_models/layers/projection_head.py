@@ -11,7 +11,6 @@ from vl_models.layers.configured import ConfiguredLayer
 from vl_models.layers.projection import l2_normalize
 
 
-@keras.saving.register_keras_serializable("vlsearch")
 class ProjectionHead(ConfiguredLayer):
     """Linear, or linear-ReLU-linear, with biases; then unit length, in float32.
 

@@ -11,7 +11,6 @@ from keras import ops
 from vl_models.layers.configured import ConfiguredLayer
 
 
-@keras.saving.register_keras_serializable("vlsearch")
 class Temperature(ConfiguredLayer):
     """Multiply cosines by exp(a), with a learned log-scale a.
 

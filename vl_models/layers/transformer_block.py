@@ -14,7 +14,6 @@ from vl_models.layers.layer_norm import LayerNorm
 from vl_models.layers.row_dropout import drop_path, drop_units
 
 
-@keras.saving.register_keras_serializable("vlsearch")
 class TransformerBlock(ConfiguredLayer):
     """Residual self-attention, cross-attention if there is one, then a residual MLP.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
 from keras import ops
 
 from vl_models.layers.configured import ConfiguredLayer
@@ -13,7 +12,6 @@ from vl_models.layers.projection import l2_normalize
 from vl_models.layers.transformer_block import TransformerBlock
 
 
-@keras.saving.register_keras_serializable("vlsearch")
 class TransformerPooling(ConfiguredLayer):
     """Normalise vectors to unit length, post-norm transformer blocks with ReLU, masked mean.
 

@@ -10,7 +10,6 @@ from keras import ops
 from vl_models.layers.configured import ConfiguredLayer
 
 
-@keras.saving.register_keras_serializable("vlsearch")
 class UnnormalizedProjection(ConfiguredLayer):
     """A dense layer with an activation, to float32 codes that are not normalised.
 
