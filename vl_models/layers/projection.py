@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
 import tensorflow as tf
 from keras import ops
 
@@ -29,23 +28,22 @@ def l2_normalize(x: Any) -> Any:
 class Projection(ConfiguredLayer):
     """Multiply by a bias-free matrix and normalise to unit length, in float32.
 
+    The matrix is drawn from N(0, 1/width) of the input.
     Source: Radford et al., "Learning Transferable Visual Models From Natural Language
     Supervision", figure 3.
 
     Args:
       dim: D, the width of the embedding.
-      kernel_initializer: N(0, 1/width) of the input by default, as in CLIP.
     """
 
-    def __init__(self, dim: int, kernel_initializer: Any = None, **kwargs: Any) -> None:
+    def __init__(self, dim: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.dim = dim
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
 
     def build(self, input_shape: Any) -> None:
         """Create the kernel [width, D]."""
         width = input_shape[-1]
-        initializer = initializers.get(self.kernel_initializer, initializers.normal(width**-0.5))
+        initializer = initializers.normal(width**-0.5)
         self.kernel = self.add_weight(
             name="kernel", shape=(width, self.dim), initializer=initializer
         )
