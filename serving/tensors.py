@@ -33,7 +33,7 @@ _PACKED: dict[int, tuple[int, np.dtype]] = {
 }
 
 # DataType number -> (numpy dtype, name of the typed field). tensorflow/core/framework/types.proto.
-_TYPES: dict[int, tuple[np.dtype, str]] = {
+TYPES: dict[int, tuple[np.dtype, str]] = {
     1: (np.dtype(np.float32), "float_val"),
     2: (np.dtype(np.float64), "double_val"),
     3: (np.dtype(np.int32), "int_val"),
@@ -50,7 +50,7 @@ _TYPES: dict[int, tuple[np.dtype, str]] = {
     22: (np.dtype(np.uint32), "uint32_val"),
     23: (np.dtype(np.uint64), "uint64_val"),
 }
-_NUMBERS = {dtype: number for number, (dtype, _) in _TYPES.items()}
+_NUMBERS = {dtype: number for number, (dtype, _) in TYPES.items()}
 
 
 def dtype_name(number: int) -> str:
@@ -59,7 +59,7 @@ def dtype_name(number: int) -> str:
         return "string"
     if number == _DT_BFLOAT16:
         return "bfloat16"
-    return _TYPES[number][0].name if number in _TYPES else f"DataType {number}"
+    return TYPES[number][0].name if number in TYPES else f"DataType {number}"
 
 
 def to_bytes_array(values: Any) -> np.ndarray:
@@ -151,8 +151,8 @@ def decode(proto: Any) -> np.ndarray:
     number = proto.dtype
     if number == _DT_BFLOAT16:
         dtype, field = _bfloat16(), "half_val"
-    elif number in _TYPES:
-        dtype, field = _TYPES[number]
+    elif number in TYPES:
+        dtype, field = TYPES[number]
     else:
         raise ServingError(f"A tensor of DataType {number} cannot be converted to NumPy.")
     shape = tuple([dim.size for dim in proto.tensor_shape.dim])
@@ -269,7 +269,7 @@ def _type_of(dtype: np.dtype) -> tuple[int, str]:
     if number is None:
         number = _NUMBERS.get(dtype.newbyteorder("="))
     if number is not None:
-        return number, _TYPES[number][1]
+        return number, TYPES[number][1]
     if dtype.name == "bfloat16":
         return _DT_BFLOAT16, "half_val"
     raise ServingError(f"No tensor type for NumPy arrays of dtype {dtype}.")

@@ -6,7 +6,6 @@ import contextlib
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import Any, cast
 
 from tensorflow_serving.apis import (
@@ -19,47 +18,30 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from serving.errors import Code, StatusError
+from serving.errors import Code, StatusError, invalid
 from serving.model_server.inference.classify import CLASSIFY
 from serving.model_server.inference.multi_inference import run_multi_inference
 from serving.model_server.inference.predict import run_predict
 from serving.model_server.inference.regress import REGRESS
 from serving.model_server.limits import ConcurrencyLimit
-from serving.model_server.loader import LoadOptions, ModelLoader
+from serving.model_server.loader import ModelLoader
 from serving.model_server.management.config import ModelServerConfig, check_config
 from serving.model_server.management.manager import Manager
 from serving.model_server.management.source import FileSystemSource
 from serving.model_server.models.model import Model
 from serving.model_server.monitoring.metrics import counted_by_signature
 from serving.model_server.monitoring.request_log import check_request_logging
+from serving.model_server.options import ServerOptions
 
 SIGNATURE_DEF = "signature_def"
 
 _logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class CoreOptions:
-    """How models are managed and asked; names and defaults are TensorFlow Serving's flags'."""
-
-    loading: LoadOptions = field(default_factory=LoadOptions)
-    max_num_load_retries: int = 5
-    load_retry_interval_micros: int = 60_000_000
-    num_load_threads: int = 0
-    num_unload_threads: int = 0
-    file_system_poll_wait_seconds: float = 1
-    allow_version_labels_for_unavailable_models: bool = False
-    enable_signature_method_name_check: bool = False
-    enable_serialization_as_tensor_content: bool = False
-    enable_per_signature_metrics: bool = False
-    max_concurrent_requests: int = 0
-    max_image_pixels: int = 0
-
-
 class ServerCore:
     """Serves the models of one configuration, which can be exchanged while it runs."""
 
-    def __init__(self, options: CoreOptions):
+    def __init__(self, options: ServerOptions):
         self._options = options
         self._config: ModelServerConfig | None = None
         self._labels: dict[str, dict[str, int]] = {}
@@ -72,7 +54,7 @@ class ServerCore:
             self.classify = counted_by_signature("Classify", self.classify)  # type: ignore[method-assign]
             self.regress = counted_by_signature("Regress", self.regress)  # type: ignore[method-assign]
         self.manager = Manager(
-            ModelLoader(options.loading),
+            ModelLoader(options),
             options.max_num_load_retries,
             options.load_retry_interval_micros / 1e6,
             options.num_load_threads,
@@ -152,7 +134,7 @@ class ServerCore:
             StatusError: INVALID_ARGUMENT, no name or unknown label; NOT_FOUND.
         """
         if not model_spec.name:
-            raise StatusError(Code.INVALID_ARGUMENT, "ModelSpec has no name specified.")
+            raise invalid("ModelSpec has no name specified.")
         choice = model_spec.WhichOneof("version_choice")
         version = None
         if choice == "version":
@@ -161,9 +143,7 @@ class ServerCore:
             label = model_spec.version_label
             version = self._labels.get(model_spec.name, {}).get(label)
             if version is None:
-                raise StatusError(
-                    Code.INVALID_ARGUMENT, f"Unrecognized servable version label: {label}"
-                )
+                raise invalid(f"Unrecognized servable version label: {label}")
         with self.manager.use(model_spec.name, version) as entry:
             # The manager holds what the loader returned, which is all that it is given.
             yield cast(Model, entry.model), entry.version
@@ -251,13 +231,12 @@ class ServerCore:
         """
         _require_model_spec(request)
         if not request.metadata_field:
-            raise StatusError(
-                Code.INVALID_ARGUMENT,
+            raise invalid(
                 "GetModelMetadataRequest must specify at least one metadata_field",
             )
         for name in request.metadata_field:
             if name != SIGNATURE_DEF:
-                raise StatusError(Code.INVALID_ARGUMENT, f"Metadata field {name} is not supported")
+                raise invalid(f"Metadata field {name} is not supported")
         response = get_model_metadata_pb2.GetModelMetadataResponse()
         signatures = get_model_metadata_pb2.SignatureDefMap()
         with self.use(request.model_spec) as (model, version):
@@ -323,4 +302,4 @@ class ServerCore:
 
 def _require_model_spec(request: Any) -> None:
     if not request.HasField("model_spec"):
-        raise StatusError(Code.INVALID_ARGUMENT, "Missing ModelSpec")
+        raise invalid("Missing ModelSpec")

@@ -100,11 +100,8 @@ class Flags:
         options = [
             Flag(
                 option.name,
-                option.metadata["kind"],
-                defaults.get(option.name, option.default),
-                option.metadata["usage"],
-                option.metadata["extension"],
-                option.metadata["from_text"],
+                default=defaults.get(option.name, option.default),
+                **{key: value for key, value in option.metadata.items() if key != "ignored"},
             )
             for option in fields(ServerOptions)
         ]

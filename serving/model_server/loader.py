@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from serving.model_server.batching.config import (
@@ -17,42 +15,24 @@ from serving.model_server.management.servable import Location
 from serving.model_server.models.memory import use_system_allocator
 from serving.model_server.models.model import Model
 from serving.model_server.models.saved_model import SavedModel
-from serving.model_server.models.session_config import SessionOptions, session_config
+from serving.model_server.models.session_config import session_config
 from serving.model_server.models.storage import fetch
 from serving.model_server.models.tflite import TFLITE_FILE, TFLiteModel
 from serving.model_server.models.warmup import replay_warmup
-
-
-@dataclass(frozen=True)
-class LoadOptions:
-    """How models are loaded; names and defaults are those of TensorFlow Serving's flags.
-
-    Attributes:
-        batching: None runs each request by itself.
-    """
-
-    saved_model_tags: Sequence[str] = ("serve",)
-    session: SessionOptions = field(default_factory=SessionOptions)
-    prefer_tflite_model: bool = False
-    num_tflite_pools: int = 1
-    num_tflite_interpreters_per_pool: int = 1
-    batching: BatchingParameters | None = None
-    enable_per_model_batching_parameters: bool = False
-    enable_model_warmup: bool = True
-    num_request_iterations_for_warmup: int = 1
-    enable_signature_method_name_check: bool = False
+from serving.model_server.options import ServerOptions
 
 
 class ModelLoader:
     """Loads versions; safe to call from several threads.
 
     Raises:
-        StatusError: a session configuration that cannot be read.
+        StatusError: parameters of batching, or a session configuration, that cannot be read.
     """
 
-    def __init__(self, options: LoadOptions):
+    def __init__(self, options: ServerOptions):
         self._options = options
-        self._session_config = session_config(options.session)
+        self._batching = options.batching_parameters()
+        self._session_config = session_config(options)
         use_system_allocator()
 
     def __call__(self, name: str, version: int, location: Location) -> Model:
@@ -94,7 +74,7 @@ class ModelLoader:
             raise
 
     def _batching_parameters(self, folder: Path) -> BatchingParameters | None:
-        common = self._options.batching
+        common = self._batching
         if common is None or not self._options.enable_per_model_batching_parameters:
             return common
         path = folder / BATCHING_FILE

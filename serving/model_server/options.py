@@ -12,7 +12,6 @@ from serving.errors import ServingError, invalid
 
 if TYPE_CHECKING:
     from serving.model_server.batching.config import BatchingParameters
-    from serving.model_server.core import CoreOptions
     from serving.model_server.management.config import ModelServerConfig
     from serving.model_server.monitoring.config import MonitoringConfig
 
@@ -301,47 +300,6 @@ class ServerOptions:
             for option in fields(self)
             if option.metadata["ignored"] and getattr(self, option.name) != option.default
         ]
-
-    def core_options(self) -> CoreOptions:
-        """The part of the options that concerns models."""
-        from serving.model_server.core import CoreOptions
-        from serving.model_server.loader import LoadOptions
-        from serving.model_server.models.session_config import SessionOptions
-
-        return CoreOptions(
-            loading=LoadOptions(
-                saved_model_tags=self.saved_model_tags,
-                session=SessionOptions(
-                    tensorflow_session_parallelism=self.tensorflow_session_parallelism,
-                    tensorflow_intra_op_parallelism=self.tensorflow_intra_op_parallelism,
-                    tensorflow_inter_op_parallelism=self.tensorflow_inter_op_parallelism,
-                    tensorflow_session_config_file=self.tensorflow_session_config_file,
-                    per_process_gpu_memory_fraction=self.per_process_gpu_memory_fraction,
-                    mixed_precision=self.mixed_precision,
-                ),
-                prefer_tflite_model=self.prefer_tflite_model,
-                num_tflite_pools=self.num_tflite_pools,
-                num_tflite_interpreters_per_pool=self.num_tflite_interpreters_per_pool,
-                batching=self.batching_parameters(),
-                enable_per_model_batching_parameters=self.enable_per_model_batching_parameters,
-                enable_model_warmup=self.enable_model_warmup,
-                num_request_iterations_for_warmup=self.num_request_iterations_for_warmup,
-                enable_signature_method_name_check=self.enable_signature_method_name_check,
-            ),
-            max_num_load_retries=self.max_num_load_retries,
-            load_retry_interval_micros=self.load_retry_interval_micros,
-            num_load_threads=self.num_load_threads,
-            num_unload_threads=self.num_unload_threads,
-            file_system_poll_wait_seconds=self.file_system_poll_wait_seconds,
-            allow_version_labels_for_unavailable_models=(
-                self.allow_version_labels_for_unavailable_models
-            ),
-            enable_signature_method_name_check=self.enable_signature_method_name_check,
-            enable_serialization_as_tensor_content=self.enable_serialization_as_tensor_content,
-            enable_per_signature_metrics=self.enable_per_signature_metrics,
-            max_concurrent_requests=self.max_concurrent_requests,
-            max_image_pixels=self.max_image_pixels,
-        )
 
 
 def release_options(root: str | Path, **options: Any) -> ServerOptions:

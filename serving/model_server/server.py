@@ -62,7 +62,7 @@ class ModelServer:
         self._grpc_credentials = server_credentials(self.options)
         config = self.options.read_config()
         self._rest_options = read_rest_options(self.options)
-        self._core = ServerCore(self.options.core_options())
+        self._core = ServerCore(self.options)
         try:
             self._core.reload_config(config)
         except StatusError:

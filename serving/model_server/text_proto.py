@@ -9,7 +9,7 @@ from typing import TypeVar
 from google.protobuf import text_format
 from google.protobuf.message import Message
 
-from serving.errors import Code, StatusError
+from serving.errors import Code, StatusError, invalid
 
 _logger = logging.getLogger(__name__)
 
@@ -55,4 +55,4 @@ def _reason(error: text_format.ParseError, text: str, secret: bool) -> str:
 def _invalid(path: str | Path, message: Message, reason: str) -> StatusError:
     # The line that protobuf prints before TensorFlow Serving sees the failure.
     _logger.error("Error parsing text-format %s: %s", message.DESCRIPTOR.full_name, reason)
-    return StatusError(Code.INVALID_ARGUMENT, f"Invalid protobuf file: '{path}'")
+    return invalid(f"Invalid protobuf file: '{path}'")

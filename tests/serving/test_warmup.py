@@ -6,9 +6,9 @@ import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
 from serving.errors import Code, ServingError, StatusError
-from serving.model_server.core import CoreOptions, ServerCore
-from serving.model_server.loader import LoadOptions
+from serving.model_server.core import ServerCore
 from serving.model_server.management.config import single_model_config
+from serving.model_server.options import ServerOptions
 from serving.warmup import WARMUP_FILE, write_warmup
 
 
@@ -20,7 +20,7 @@ def base(arithmetic, tmp_path):
 
 def _load(base, **options):
     """The error of version 1, or None if it is served."""
-    core = ServerCore(CoreOptions(max_num_load_retries=0, loading=LoadOptions(**options)))
+    core = ServerCore(ServerOptions(max_num_load_retries=0, **options))
     try:
         core.reload_config(single_model_config("m", str(base)))
         core.manager.wait_until_ready(["m"], timeout=60)

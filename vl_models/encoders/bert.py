@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
 from keras import ops
 
 from vl_models.encoders.transformer_encoder import TransformerEncoder
@@ -17,7 +16,6 @@ from vl_models.layers.row_dropout import drop_units
 _EMBEDDING = 1000
 
 
-@keras.saving.register_keras_serializable("vlsearch")
 class BertEncoder(TransformerEncoder):
     """Token embeddings and learned positions, norm, post-norm blocks, pooling.
 
@@ -101,7 +99,3 @@ class BertEncoder(TransformerEncoder):
         if self.pooling == "cls":
             return {**encoded, "pooled": tokens[:, 0]}
         return {**encoded, "pooled": masked_mean(tokens, text_mask)}
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {**super().get_config(), "vocabulary_size": self.vocabulary_size}

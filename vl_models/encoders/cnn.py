@@ -8,6 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from vl_models.layers.configured import ConfiguredLayer
 from vl_models.layers.gelu import get_activation
 from vl_models.layers.layer_norm import LayerNorm
 from vl_models.layers.pixel_norm import PixelNormalization
@@ -35,8 +36,7 @@ def _norm(kind: str, policy: Any, name: str) -> keras.layers.Layer:
     return keras.layers.GroupNormalization(_GROUPS, epsilon=1e-5, dtype=policy, name=name)
 
 
-@keras.saving.register_keras_serializable("vlsearch")
-class ResidualConvolution(keras.layers.Layer):
+class ResidualConvolution(ConfiguredLayer):
     """x + conv3x3(activation(conv3x3(norm(x)))), an identity when it is new.
 
     Source: He et al., "Identity Mappings in Deep Residual Networks", figure 4(e).
@@ -69,13 +69,8 @@ class ResidualConvolution(keras.layers.Layer):
         """The input's shape."""
         return input_shape
 
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {**super().get_config(), "norm": self.norm, "activation": self.activation}
 
-
-@keras.saving.register_keras_serializable("vlsearch")
-class CNNEncoder(keras.layers.Layer):
+class CNNEncoder(ConfiguredLayer):
     """A strided stem, then stages of residual convolutions, each at half the resolution.
 
     No batch normalisation: its statistics would differ between one and several replicas,
@@ -160,16 +155,3 @@ class CNNEncoder(keras.layers.Layer):
         x = ops.reshape(x, (-1, x.shape[1] * x.shape[2], self.widths[-1]))
         pooled = self.norm_after(ops.mean(ops.cast(x, "float32"), axis=1))
         return {"hidden": x, "tokens": self.norm_after(x), "pooled": pooled}
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {
-            **super().get_config(),
-            "widths": list(self.widths),
-            "blocks": list(self.blocks),
-            "stem_stride": self.stem_stride,
-            "norm": self.norm,
-            "activation": self.activation,
-            "mean": list(self.mean),
-            "standard_deviation": list(self.standard_deviation),
-        }

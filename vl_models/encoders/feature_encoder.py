@@ -10,14 +10,14 @@ import numpy as np
 from keras import ops
 
 from vl_models.encoders.config import FeatureActivation
+from vl_models.layers.configured import ConfiguredLayer
 from vl_models.layers.row_dropout import drop_units
 
 # A feature that hardly varies in the train split would be blown up by what little it does.
 _SMALLEST_DEVIATION = 1e-6
 
 
-@keras.saving.register_keras_serializable("vlsearch")
-class FeatureEncoder(keras.layers.Layer):
+class FeatureEncoder(ConfiguredLayer):
     """(x - mean) / deviation, then dense layers, each with its activation.
 
     Mean and deviation are variables that no optimiser sees (0 and 1 until `adapt`): the
@@ -31,6 +31,8 @@ class FeatureEncoder(keras.layers.Layer):
         rows' seeds.
       input_dropout: the same of the standardised features.
     """
+
+    reads_features = True  # not images or tokens, see vl_models.encoders.towers
 
     def __init__(
         self,
@@ -93,17 +95,6 @@ class FeatureEncoder(keras.layers.Layer):
         if self.standardize:
             self.mean.assign(mean)
             self.deviation.assign(np.where(deviation > _SMALLEST_DEVIATION, deviation, 1.0))
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {
-            **super().get_config(),
-            "hidden_widths": self.hidden_widths,
-            "activation": self.activation,
-            "standardize": self.standardize,
-            "dropout": self.dropout,
-            "input_dropout": self.input_dropout,
-        }
 
     def _statistic(self, name: str, width: int, initializer: str) -> Any:
         return self.add_weight(

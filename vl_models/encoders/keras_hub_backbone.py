@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from vl_models.encoders.presets import find_preset
+from vl_models.layers.configured import ConfiguredLayer
 from vl_models.layers.masked_mean import masked_mean
 from vl_models.layers.pixel_norm import PixelNormalization
 
@@ -43,7 +44,7 @@ def _create_backbone(
     return backbone_class(dtype=policy, name="backbone", **arguments)
 
 
-class _KerasHubEncoder(keras.layers.Layer):
+class _KerasHubEncoder(ConfiguredLayer):
     """What image and text encoders share: construction, variables, configuration."""
 
     def __init__(
@@ -69,17 +70,10 @@ class _KerasHubEncoder(keras.layers.Layer):
         """Nothing to do: a backbone is built when it is constructed."""
 
     def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {
-            **super().get_config(),
-            "backbone": self.backbone_name,
-            "arguments": dict(self.arguments),
-            "preset": self.preset,
-            "pooling": self.pooling,
-        }
+        """Constructor arguments; the attribute of this one's name is the layer made of it."""
+        return {**super().get_config(), "backbone": self.backbone_name}
 
 
-@keras.saving.register_keras_serializable("vlsearch")
 class KerasHubImageEncoder(_KerasHubEncoder):
     """An image backbone of KerasHub with pixel normalisation before and pooling after.
 
@@ -127,16 +121,7 @@ class KerasHubImageEncoder(_KerasHubEncoder):
         pooled = features[:, 0] if self.pooling == "cls" else ops.mean(features, axis=1)
         return {"hidden": features, "tokens": features, "pooled": pooled}
 
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {
-            **super().get_config(),
-            "mean": list(self.mean),
-            "standard_deviation": list(self.standard_deviation),
-        }
 
-
-@keras.saving.register_keras_serializable("vlsearch")
 class KerasHubTextEncoder(_KerasHubEncoder):
     """A text backbone of KerasHub (BERT, RoBERTa, …) with pooling after.
 

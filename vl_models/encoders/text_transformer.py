@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
 from keras import ops
 
 from vl_models.encoders.transformer_encoder import TransformerEncoder
 from vl_models.layers import initializers
 
 
-@keras.saving.register_keras_serializable("vlsearch")
 class TextTransformer(TransformerEncoder):
     """Token embeddings and learned positions, pre-norm blocks, norm, pooling.
 
@@ -165,12 +163,3 @@ class TextTransformer(TransformerEncoder):
             return ops.one_hot(last, length, dtype="float32")
         mask = ops.cast(text_mask, "float32")
         return mask / ops.maximum(ops.sum(mask, axis=1, keepdims=True), 1.0)
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {
-            **super().get_config(),
-            "vocabulary_size": self.vocabulary_size,
-            "causal": self.causal,
-            "prefix_length": self.prefix_length,
-        }

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 import keras
 import tensorflow as tf
 
-from vl_models.encoders.feature_encoder import FeatureEncoder
 from vl_models.row_random import stream_seed
 
 # Streams of a row's randomness; a text's is that of its place among its image's.
@@ -19,12 +18,12 @@ _IMAGE, _TEXT = 31, 1000
 
 def image_input(encoder: keras.layers.Layer) -> str:
     """Key of a batch that an image encoder reads."""
-    return "image_features" if isinstance(encoder, FeatureEncoder) else "image"
+    return "image_features" if _reads_features(encoder) else "image"
 
 
 def text_input(encoder: keras.layers.Layer) -> str:
     """Key of a batch that a text encoder reads; tokens have their mask beside them."""
-    return "text_features" if isinstance(encoder, FeatureEncoder) else "token_ids"
+    return "text_features" if _reads_features(encoder) else "token_ids"
 
 
 def run_image_encoder(
@@ -97,6 +96,11 @@ def encode_texts(
     for layer in pooling:
         x = layer(encoded["tokens"], batch["text_mask"])
     return projection(x)
+
+
+def _reads_features(encoder: keras.layers.Layer) -> bool:
+    # An attribute, not the class: only encoders that a configuration names are imported.
+    return getattr(encoder, "reads_features", False)
 
 
 def _text_seeds(batch: Mapping[str, tf.Tensor], texts: int | None) -> tf.Tensor | None:

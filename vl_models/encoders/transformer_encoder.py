@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import keras
-
+from vl_models.layers.configured import ConfiguredLayer
 from vl_models.layers.layer_norm import LayerNorm
 from vl_models.layers.transformer_block import TransformerBlock
 from vl_models.row_random import stream_seed
 
 
-class TransformerEncoder(keras.layers.Layer):
+class TransformerEncoder(ConfiguredLayer):
     """A stack of transformer blocks, with a last norm if they are pre-norm.
 
     A subclass makes the sequence (`embed`, with positions, class token or mask token) apart from
@@ -115,18 +114,3 @@ class TransformerEncoder(keras.layers.Layer):
             own = None if seeds is None else stream_seed(seeds, index)
             x = block(x, key_mask=mask, bias=bias, seeds=own, training=training)
         return {"hidden": x, "tokens": x if self.norm_after is None else self.norm_after(x)}
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {
-            **super().get_config(),
-            "width": self.width,
-            "depth": self.depth,
-            "heads": self.heads,
-            "mlp_ratio": self.mlp_ratio,
-            "activation": self.activation,
-            "pooling": self.pooling,
-            "dropout": self.dropout,
-            "drop_path": self.drop_path,
-            "epsilon": self.epsilon,
-        }

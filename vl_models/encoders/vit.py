@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import keras
 from keras import ops
 
 from vl_models.encoders.transformer_encoder import TransformerEncoder
@@ -14,7 +13,6 @@ from vl_models.layers.patch_embedding import PatchEmbedding
 from vl_models.layers.pixel_norm import PixelNormalization
 
 
-@keras.saving.register_keras_serializable("vlsearch")
 class ViTEncoder(TransformerEncoder):
     """Patches, class token and positions, norm, pre-norm blocks, pooling, norm.
 
@@ -101,12 +99,3 @@ class ViTEncoder(TransformerEncoder):
         pooled = x[:, 0] if self.pooling == "cls" else ops.mean(x, axis=1)
         assert self.norm_after is not None  # the blocks are pre-norm
         return {**encoded, "pooled": self.norm_after(pooled)}
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {
-            **super().get_config(),
-            "patch_size": self.patch_size,
-            "mean": list(self.mean),
-            "standard_deviation": list(self.standard_deviation),
-        }

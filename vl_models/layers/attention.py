@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from vl_models.layers import initializers
+from vl_models.layers.configured import ConfiguredLayer
 
 # Finite: a row whose keys are all masked gets uniform weights instead of NaN.
 _MASKED = -1e9
@@ -51,8 +52,7 @@ def attention_weights(query: Any, key: Any, *, mask: Any = None, bias: Any = Non
     return ops.softmax(logits, axis=-1)
 
 
-@keras.saving.register_keras_serializable("vlsearch")
-class SelfAttention(keras.layers.Layer):
+class SelfAttention(ConfiguredLayer):
     """Multi-head self-attention over the tokens of a sequence.
 
     Args:
@@ -86,18 +86,8 @@ class SelfAttention(keras.layers.Layer):
         """
         width = input_shape[-1]
         _check_heads(width, self.heads)
-        self.qkv = keras.layers.Dense(
-            3 * width,
-            kernel_initializer=initializers.fresh(self.qkv_initializer),
-            dtype=self.dtype_policy,
-            name="qkv",
-        )
-        self.output_projection = keras.layers.Dense(
-            width,
-            kernel_initializer=initializers.fresh(self.output_initializer),
-            dtype=self.dtype_policy,
-            name="output",
-        )
+        self.qkv = _dense(self, 3 * width, self.qkv_initializer, "qkv")
+        self.output_projection = _dense(self, width, self.output_initializer, "output")
         self.qkv.build(input_shape)
         self.output_projection.build(input_shape)
 
@@ -136,19 +126,8 @@ class SelfAttention(keras.layers.Layer):
             mask = visible if mask is None else ops.logical_and(mask, visible)
         return mask
 
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {
-            **super().get_config(),
-            "heads": self.heads,
-            "causal": self.causal,
-            "qkv_initializer": keras.initializers.serialize(self.qkv_initializer),
-            "output_initializer": keras.initializers.serialize(self.output_initializer),
-        }
 
-
-@keras.saving.register_keras_serializable("vlsearch")
-class CrossAttention(keras.layers.Layer):
+class CrossAttention(ConfiguredLayer):
     """Multi-head attention of a sequence over a context of another length, and maybe width.
 
     Source: Vaswani et al., "Attention Is All You Need", section 3.2.3.
@@ -182,16 +161,9 @@ class CrossAttention(keras.layers.Layer):
         """
         width = input_shape[-1]
         _check_heads(width, self.heads)
-
-        def dense(units: int, initializer: Any, name: str) -> keras.layers.Dense:
-            kernel = initializers.fresh(initializer)
-            return keras.layers.Dense(
-                units, kernel_initializer=kernel, dtype=self.dtype_policy, name=name
-            )
-
-        self.query = dense(width, self.qkv_initializer, "query")
-        self.key_value = dense(2 * width, self.qkv_initializer, "key_value")
-        self.output_projection = dense(width, self.output_initializer, "output")
+        self.query = _dense(self, width, self.qkv_initializer, "query")
+        self.key_value = _dense(self, 2 * width, self.qkv_initializer, "key_value")
+        self.output_projection = _dense(self, width, self.output_initializer, "output")
         self.query.build(input_shape)
         self.key_value.build(context_shape or input_shape)
         self.output_projection.build(input_shape)
@@ -212,14 +184,13 @@ class CrossAttention(keras.layers.Layer):
         mask = None if context_mask is None else ops.cast(context_mask, "bool")[:, None, None, :]
         return self.output_projection(_merged(dot_product_attention(query, key, value, mask=mask)))
 
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {
-            **super().get_config(),
-            "heads": self.heads,
-            "qkv_initializer": keras.initializers.serialize(self.qkv_initializer),
-            "output_initializer": keras.initializers.serialize(self.output_initializer),
-        }
+
+def _dense(
+    layer: keras.layers.Layer, units: int, initializer: Any, name: str
+) -> keras.layers.Dense:
+    """A part of ``layer``."""
+    kernel = initializers.fresh(initializer)
+    return keras.layers.Dense(units, kernel_initializer=kernel, dtype=layer.dtype_policy, name=name)
 
 
 def _check_heads(width: int, heads: int) -> None:

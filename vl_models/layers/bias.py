@@ -7,9 +7,10 @@ from typing import Any
 import keras
 from keras import ops
 
+from vl_models.layers.configured import ConfiguredLayer
 
-@keras.saving.register_keras_serializable("vlsearch")
-class Bias(keras.layers.Layer):
+
+class Bias(ConfiguredLayer):
     """Add a learned scalar, in float32.
 
     Args:
@@ -37,7 +38,3 @@ class Bias(keras.layers.Layer):
     def value(self) -> Any:
         """The bias, a float32 scalar with gradient."""
         return ops.convert_to_tensor(self.bias)
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {**super().get_config(), "initial": self.initial}

@@ -9,10 +9,10 @@ import keras
 from keras import ops
 
 from vl_models.layers import initializers
+from vl_models.layers.configured import ConfiguredLayer
 
 
-@keras.saving.register_keras_serializable("vlsearch")
-class Classifier(keras.layers.Layer):
+class Classifier(ConfiguredLayer):
     """Dense layers with an activation, then a linear one to the classes, in float32.
 
     Args:
@@ -59,13 +59,3 @@ class Classifier(keras.layers.Layer):
         for layer in self.dense:
             inputs = layer(inputs)
         return ops.cast(inputs, "float32")
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {
-            **super().get_config(),
-            "classes": self.classes,
-            "hidden_widths": self.hidden_widths,
-            "activation": self.activation,
-            "stddev": self.stddev,
-        }

@@ -7,9 +7,10 @@ from typing import Any
 import keras
 from keras import ops
 
+from vl_models.layers.configured import ConfiguredLayer
 
-@keras.saving.register_keras_serializable("vlsearch")
-class DivisorTemperature(keras.layers.Layer):
+
+class DivisorTemperature(ConfiguredLayer):
     """Divide cosines by a learned σ, not its exponential.
 
     Gradient steps on σ itself may reach 0 or less, so `clamp` bounds it after each update.
@@ -54,7 +55,3 @@ class DivisorTemperature(keras.layers.Layer):
     def clamp(self) -> None:
         """Move σ back above its bound; call after each optimiser update."""
         self.sigma.assign(ops.maximum(self.sigma, self.minimum))
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {**super().get_config(), "initial": self.initial, "minimum": self.minimum}

@@ -12,6 +12,7 @@ from vl_models.choices import WarmUp
 from vl_models.distribution import update_copies
 from vl_models.layers.projection import l2_normalize
 from vl_models.layers.ring_buffer import RingBuffer
+from vl_models.layers.state import add_state
 
 _NO_HASH = -1
 
@@ -21,7 +22,6 @@ def _unit_rows(shape: Any, dtype: Any = None) -> Any:
     return ops.cast(l2_normalize(keras.initializers.RandomNormal(stddev=1.0)(shape)), dtype)
 
 
-@keras.saving.register_keras_serializable("vlsearch")
 class FeatureQueue(RingBuffer):
     """The newest K embeddings, each with the keys of its image and queries; first in, first out.
 
@@ -58,11 +58,11 @@ class FeatureQueue(RingBuffer):
         """Create the state; no optimiser sees it."""
         super().build(input_shape)
         no_hash = keras.initializers.Constant(_NO_HASH)
-        self.features = self.add_state("features", (self.size, self.dim), _unit_rows, "float32")
-        self.image_id_hash = self.add_state("image_id_hash", (self.size,), no_hash)
-        self.query_hash = self.add_state("query_hash", (self.size, self.query_hashes), no_hash)
-        self.enqueued_at = self.add_state("enqueued_at", (self.size,))
-        self.passes = self.add_state("passes", ())
+        self.features = add_state(self, "features", (self.size, self.dim), _unit_rows, "float32")
+        self.image_id_hash = add_state(self, "image_id_hash", (self.size,), no_hash)
+        self.query_hash = add_state(self, "query_hash", (self.size, self.query_hashes), no_hash)
+        self.enqueued_at = add_state(self, "enqueued_at", (self.size,))
+        self.passes = add_state(self, "passes")
 
     def call(self, embeddings: Any) -> Any:
         """Cosines of unit-norm [B, D] with all slots, float32 [B, K]; no gradient to the slots."""
@@ -130,12 +130,3 @@ class FeatureQueue(RingBuffer):
         written = tf.gather(tf.convert_to_tensor(self.enqueued_at), oldest)
         age = tf.convert_to_tensor(self.passes) - written
         return tf.where(filled == 0, tf.zeros_like(age), age)
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {
-            **super().get_config(),
-            "dim": self.dim,
-            "query_hashes": self.query_hashes,
-            "warm_up": self.warm_up,
-        }

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import keras
 import tensorflow as tf
 from keras import ops
 
 from vl_models.distribution import update_copies
+from vl_models.layers.configured import ConfiguredLayer
 from vl_models.layers.reversal_schedule import ReversalSchedule
+from vl_models.layers.state import add_state
 
 
 @ops.custom_gradient
@@ -22,8 +23,7 @@ def _reverse(x: Any, strength: Any) -> tuple[Any, Callable[..., Any]]:
     return x, gradient
 
 
-@keras.saving.register_keras_serializable("vlsearch")
-class GradientReversal(keras.layers.Layer):
+class GradientReversal(ConfiguredLayer):
     """Identity forward, gradient times -λ backward; λ follows a schedule.
 
     What λ depends on is variables, ``seen`` and ``training`` (int64 scalars, in instances): a
@@ -42,8 +42,8 @@ class GradientReversal(keras.layers.Layer):
 
     def build(self, input_shape: Any = None) -> None:
         """Create the counters."""
-        self.seen = self._counter("seen")
-        self.training = self._counter("training")
+        self.seen = add_state(self, "seen")
+        self.training = add_state(self, "training")
 
     def call(self, inputs: Any) -> Any:
         """Return ``inputs``; the gradient that comes back is reversed."""
@@ -67,14 +67,3 @@ class GradientReversal(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments."""
         return {**super().get_config(), "schedule": self.schedule.model_dump()}
-
-    def _counter(self, name: str) -> Any:
-        return self.add_weight(
-            name=name,
-            shape=(),
-            initializer="zeros",
-            trainable=False,
-            dtype="int64",
-            autocast=False,
-            aggregation="only_first_replica",
-        )

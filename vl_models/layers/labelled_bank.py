@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import keras
 import tensorflow as tf
 
 from vl_models.layers.ring_buffer import RingBuffer
+from vl_models.layers.state import add_state
 
 
-@keras.saving.register_keras_serializable("vlsearch")
 class LabelledBank(RingBuffer):
     """A ring of rows; each holds vectors of several kinds and multi-hot labels.
 
@@ -30,14 +29,14 @@ class LabelledBank(RingBuffer):
     def __init__(self, size: int, widths: Mapping[str, int], labels: int, **kwargs: Any) -> None:
         super().__init__(size, **kwargs)
         self.widths = dict(widths)
-        self.num_labels = labels
+        self.labels = labels
 
     def build(self, input_shape: Any = None) -> None:
         """Create the state; no optimiser sees it."""
         super().build(input_shape)
         self.rows = {
-            name: self.add_state(name, (self.size, width), "zeros", "float32")
-            for name, width in {**self.widths, "label": self.num_labels}.items()
+            name: add_state(self, name, (self.size, width), "zeros", "float32")
+            for name, width in {**self.widths, "label": self.labels}.items()
         }
 
     def read(self, name: str) -> tf.Tensor:
@@ -57,11 +56,3 @@ class LabelledBank(RingBuffer):
           values: every kind, and "label": [G, width] each.
         """
         self.write_rows((variable, values[name]) for name, variable in self.rows.items())
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {
-            **super().get_config(),
-            "widths": self.widths,
-            "labels": self.num_labels,
-        }

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
 from keras import ops
 
+from vl_models.layers.configured import ConfiguredLayer
 
-@keras.saving.register_keras_serializable("vlsearch")
-class LayerNorm(keras.layers.Layer):
+
+class LayerNorm(ConfiguredLayer):
     """Normalise the last axis to mean 0 and variance 1, then scale and shift.
 
     Statistics, scale and shift are float32 under mixed precision too, as in CLIP.
@@ -39,7 +39,3 @@ class LayerNorm(keras.layers.Layer):
     def compute_output_shape(self, input_shape: Any) -> Any:
         """The input's shape."""
         return input_shape
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {**super().get_config(), "epsilon": self.epsilon}

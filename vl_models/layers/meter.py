@@ -8,25 +8,19 @@ import keras
 import tensorflow as tf
 
 from vl_models.distribution import update_copies
+from vl_models.layers.configured import ConfiguredLayer
+from vl_models.layers.state import add_state
 
 
-@keras.saving.register_keras_serializable("vlsearch")
-class Meter(keras.layers.Layer):
+class Meter(ConfiguredLayer):
     """One float32 number, NaN before the first record."""
 
     released = False  # state of a training, see vl_models.weights.released
 
     def build(self, input_shape: Any = None) -> None:
         """Create the variable."""
-        self.value = self.add_weight(
-            name="value",
-            shape=(),
-            initializer=keras.initializers.Constant(float("nan")),
-            trainable=False,
-            dtype="float32",
-            autocast=False,
-            aggregation="only_first_replica",
-        )
+        unknown = keras.initializers.Constant(float("nan"))
+        self.value = add_state(self, "value", (), unknown, "float32")
 
     def call(self, inputs: Any) -> Any:
         """Return the inputs; a meter only watches."""

@@ -11,6 +11,7 @@ import numpy as np
 from keras import ops
 
 from vl_models.layers import initializers
+from vl_models.layers.configured import ConfiguredLayer
 
 
 def grid_boxes(grids: Sequence[int]) -> np.ndarray:
@@ -58,8 +59,7 @@ def sampling_matrix(boxes: np.ndarray, side: int, samples: int) -> np.ndarray:
     return matrix.reshape(len(boxes), side * side).astype(np.float32)
 
 
-@keras.saving.register_keras_serializable("vlsearch")
-class MultiScalePatchPooling(keras.layers.Layer):
+class MultiScalePatchPooling(ConfiguredLayer):
     """Regions of a square feature map: bilinear samples, 1x1 convolution, average.
 
     BriVL convolves the 4x4 samples of a box and then averages them. Both are linear, so here
@@ -111,10 +111,6 @@ class MultiScalePatchPooling(keras.layers.Layer):
         """
         matrix = ops.cast(self._matrix, self.compute_dtype)
         return self.convolution(ops.matmul(matrix, tokens[:, self._first :]))
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {**super().get_config(), "grids": list(self.grids), "samples": self.samples}
 
 
 def _square(length: int) -> tuple[int, int]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
 from keras import ops
 
 from vl_models.layers import initializers
+from vl_models.layers.configured import ConfiguredLayer
 
 
-@keras.saving.register_keras_serializable("vlsearch")
-class PatchEmbedding(keras.layers.Layer):
+class PatchEmbedding(ConfiguredLayer):
     """Project non-overlapping patches linearly, prepend a class token, add positions.
 
     The projection has no bias (CLIP). It is one matrix product: a convolution whose stride
@@ -75,12 +74,3 @@ class PatchEmbedding(keras.layers.Layer):
             first = ops.broadcast_to(self.class_vector, (ops.shape(x)[0], 1, self.width))
             x = ops.concatenate([ops.cast(first, x.dtype), x], axis=1)
         return x + ops.cast(self.positions, x.dtype)
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {
-            **super().get_config(),
-            "patch_size": self.patch_size,
-            "width": self.width,
-            "class_token": self.class_token,
-        }

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import keras
 import numpy as np
 from keras import ops
 
+from vl_models.layers.configured import ConfiguredLayer
 
-@keras.saving.register_keras_serializable("vlsearch")
-class PixelNormalization(keras.layers.Layer):
+
+class PixelNormalization(ConfiguredLayer):
     """Map pixels from 0…255 to zero mean and unit variance per channel.
 
     Args:
@@ -33,11 +33,3 @@ class PixelNormalization(keras.layers.Layer):
         scale = (1.0 / (255.0 * deviation)).astype(np.float32)
         shift = (-np.asarray(self.mean, np.float32) / deviation).astype(np.float32)
         return ops.cast(ops.cast(images, "float32") * scale + shift, self.compute_dtype)
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {
-            **super().get_config(),
-            "mean": list(self.mean),
-            "standard_deviation": list(self.standard_deviation),
-        }

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
 from keras import ops
 
 from vl_models.layers import initializers
+from vl_models.layers.configured import ConfiguredLayer
 
 
-@keras.saving.register_keras_serializable("vlsearch")
-class PrefixEmbedding(keras.layers.Layer):
+class PrefixEmbedding(ConfiguredLayer):
     """Look up the vectors that precede a text: P for each source.
 
     Source: Saito et al., "Prefix Conditioning Unifies Language and Label Supervision",
@@ -40,12 +39,3 @@ class PrefixEmbedding(keras.layers.Layer):
     def call(self, source_id: Any) -> Any:
         """Prefixes [B, P, width] of sources int32 [B]."""
         return ops.take(self.table, source_id, axis=0)
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {
-            **super().get_config(),
-            "sources": self.sources,
-            "length": self.length,
-            "width": self.width,
-        }

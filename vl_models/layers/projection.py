@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
 import tensorflow as tf
 from keras import ops
 
 from vl_models.layers import initializers
+from vl_models.layers.configured import ConfiguredLayer
 
 
 def l2_normalize(x: Any) -> Any:
@@ -25,27 +25,25 @@ def l2_normalize(x: Any) -> Any:
     return tf.math.l2_normalize(tf.cast(x, tf.float32), axis=-1)
 
 
-@keras.saving.register_keras_serializable("vlsearch")
-class Projection(keras.layers.Layer):
+class Projection(ConfiguredLayer):
     """Multiply by a bias-free matrix and normalise to unit length, in float32.
 
+    The matrix is drawn from N(0, 1/width) of the input.
     Source: Radford et al., "Learning Transferable Visual Models From Natural Language
     Supervision", figure 3.
 
     Args:
       dim: D, the width of the embedding.
-      kernel_initializer: N(0, 1/width) of the input by default, as in CLIP.
     """
 
-    def __init__(self, dim: int, kernel_initializer: Any = None, **kwargs: Any) -> None:
+    def __init__(self, dim: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.dim = dim
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
 
     def build(self, input_shape: Any) -> None:
         """Create the kernel [width, D]."""
         width = input_shape[-1]
-        initializer = initializers.get(self.kernel_initializer, initializers.normal(width**-0.5))
+        initializer = initializers.normal(width**-0.5)
         self.kernel = self.add_weight(
             name="kernel", shape=(width, self.dim), initializer=initializer
         )
@@ -54,17 +52,8 @@ class Projection(keras.layers.Layer):
         """Project [B, width] to unit-norm float32 [B, D]."""
         return l2_normalize(ops.matmul(inputs, self.kernel))
 
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {
-            **super().get_config(),
-            "dim": self.dim,
-            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
-        }
 
-
-@keras.saving.register_keras_serializable("vlsearch")
-class UnitNorm(keras.layers.Layer):
+class UnitNorm(ConfiguredLayer):
     """Normalise to unit length, in float32, without a projection."""
 
     def call(self, inputs: Any) -> Any:

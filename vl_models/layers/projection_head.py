@@ -7,11 +7,11 @@ from typing import Any
 import keras
 
 from vl_models.layers import initializers
+from vl_models.layers.configured import ConfiguredLayer
 from vl_models.layers.projection import l2_normalize
 
 
-@keras.saving.register_keras_serializable("vlsearch")
-class ProjectionHead(keras.layers.Layer):
+class ProjectionHead(ConfiguredLayer):
     """Linear, or linear-ReLU-linear, with biases; then unit length, in float32.
 
     The hidden layer is as wide as the input.
@@ -40,10 +40,6 @@ class ProjectionHead(keras.layers.Layer):
         for layer in self.dense:
             inputs = layer(inputs)
         return l2_normalize(inputs)
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {**super().get_config(), "dim": self.dim, "hidden_layer": self.hidden_layer}
 
     def _dense(self, units: int, name: str, activation: str | None) -> keras.layers.Dense:
         return keras.layers.Dense(

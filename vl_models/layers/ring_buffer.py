@@ -9,9 +9,11 @@ import keras
 import tensorflow as tf
 
 from vl_models.distribution import update_copies
+from vl_models.layers.configured import ConfiguredLayer
+from vl_models.layers.state import add_state
 
 
-class RingBuffer(keras.layers.Layer):
+class RingBuffer(ConfiguredLayer):
     """State of K slots that no optimiser sees and that checkpoints hold.
 
     Attributes:
@@ -28,8 +30,8 @@ class RingBuffer(keras.layers.Layer):
 
     def build(self, input_shape: Any = None) -> None:
         """Create pointer and counter; a subclass adds what a slot holds."""
-        self.pointer = self.add_state("pointer", ())
-        self.filled = self.add_state("filled", ())
+        self.pointer = add_state(self, "pointer")
+        self.filled = add_state(self, "filled")
 
     def call(self, inputs: Any) -> Any:
         """Return the inputs; a buffer only keeps."""
@@ -58,24 +60,6 @@ class RingBuffer(keras.layers.Layer):
         filled = tf.minimum(tf.convert_to_tensor(self.filled) + count, self.size)
         update_copies(self.pointer.value, _assign, (pointer + count) % self.size)
         update_copies(self.filled.value, _assign, filled)
-
-    def add_state(
-        self, name: str, shape: Any, initializer: Any = "zeros", dtype: str = "int64"
-    ) -> Any:
-        """Create a variable that every replica assigns the same value."""
-        return self.add_weight(
-            name=name,
-            shape=shape,
-            initializer=initializer,
-            trainable=False,
-            dtype=dtype,
-            autocast=False,
-            aggregation="only_first_replica",
-        )
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {**super().get_config(), "size": self.size}
 
 
 def _write(copy: tf.Variable, values: tf.Tensor, slots: tf.Tensor) -> None:

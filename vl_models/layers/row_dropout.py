@@ -7,6 +7,7 @@ more replicas, drops the same.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -33,10 +34,7 @@ def drop_units(x: Any, rate: float, seeds: Any, stream: int) -> Any:
     """
     if not rate:
         return x
-    shape = x.shape[1:]
-    drawn = draw_uniform(_stream(seeds, stream), math.prod(shape))
-    kept = tf.cast(drawn >= rate, x.dtype) / (1.0 - rate)
-    return x * tf.reshape(kept, [-1, *shape])
+    return _drop(x, rate, seeds, stream, x.shape[1:])
 
 
 def drop_path(x: Any, rate: float, seeds: Any, stream: int) -> Any:
@@ -58,12 +56,13 @@ def drop_path(x: Any, rate: float, seeds: Any, stream: int) -> Any:
     """
     if not rate:
         return x
-    drawn = draw_uniform(_stream(seeds, stream), 1)
-    kept = tf.cast(drawn >= rate, x.dtype) / (1.0 - rate)
-    return x * tf.reshape(kept, [-1] + [1] * (len(x.shape) - 1))
+    return _drop(x, rate, seeds, stream, [1] * (len(x.shape) - 1))
 
 
-def _stream(seeds: Any, stream: int) -> Any:
+def _drop(x: Any, rate: float, seeds: Any, stream: int, shape: Sequence[int]) -> Any:
+    """Drop parts of ``shape`` of each row."""
     if seeds is None:
         raise ValueError("Dropout draws by the rows' `seeds`. Received: seeds=None")
-    return stream_seed(seeds, stream)
+    drawn = draw_uniform(stream_seed(seeds, stream), math.prod(shape))
+    kept = tf.cast(drawn >= rate, x.dtype) / (1.0 - rate)
+    return x * tf.reshape(kept, [-1, *shape])

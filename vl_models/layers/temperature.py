@@ -8,9 +8,10 @@ from typing import Any
 import keras
 from keras import ops
 
+from vl_models.layers.configured import ConfiguredLayer
 
-@keras.saving.register_keras_serializable("vlsearch")
-class Temperature(keras.layers.Layer):
+
+class Temperature(ConfiguredLayer):
     """Multiply cosines by exp(a), with a learned log-scale a.
 
     `clamp` bounds a after an optimiser update. Clipping in the forward pass would have no
@@ -66,12 +67,3 @@ class Temperature(keras.layers.Layer):
         self.log_scale.assign(
             ops.clip(self.log_scale, math.log(self.minimum_scale), math.log(self.maximum_scale))
         )
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {
-            **super().get_config(),
-            "initial": self.initial,
-            "minimum_scale": self.minimum_scale,
-            "maximum_scale": self.maximum_scale,
-        }

@@ -8,13 +8,13 @@ import keras
 
 from vl_models.layers import initializers
 from vl_models.layers.attention import CrossAttention, SelfAttention
+from vl_models.layers.configured import ConfiguredLayer
 from vl_models.layers.gelu import get_activation
 from vl_models.layers.layer_norm import LayerNorm
 from vl_models.layers.row_dropout import drop_path, drop_units
 
 
-@keras.saving.register_keras_serializable("vlsearch")
-class TransformerBlock(keras.layers.Layer):
+class TransformerBlock(ConfiguredLayer):
     """Residual self-attention, cross-attention if there is one, then a residual MLP.
 
     Pre-norm (CLIP, ViT): x + f(norm(x)). Post-norm (BERT): norm(x + f(x)).
@@ -152,21 +152,3 @@ class TransformerBlock(keras.layers.Layer):
         """How much each position attends to each: float32 [B, heads, L, L], rows sum to 1."""
         x = self.attention_norm(inputs) if self.pre_norm else inputs
         return self.attention.attention_weights(x, key_mask)
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {
-            **super().get_config(),
-            "heads": self.heads,
-            "mlp_ratio": self.mlp_ratio,
-            "activation": self.activation,
-            "pre_norm": self.pre_norm,
-            "causal": self.causal,
-            "epsilon": self.epsilon,
-            "dropout": self.dropout,
-            "drop_path": self.drop_path,
-            "cross_attention": self.cross_attention,
-            "qkv_initializer": keras.initializers.serialize(self.qkv_initializer),
-            "hidden_initializer": keras.initializers.serialize(self.hidden_initializer),
-            "residual_initializer": keras.initializers.serialize(self.residual_initializer),
-        }

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
 from keras import ops
 
+from vl_models.layers.configured import ConfiguredLayer
 from vl_models.layers.masked_mean import masked_mean
 from vl_models.layers.projection import l2_normalize
 from vl_models.layers.transformer_block import TransformerBlock
 
 
-@keras.saving.register_keras_serializable("vlsearch")
-class TransformerPooling(keras.layers.Layer):
+class TransformerPooling(ConfiguredLayer):
     """Normalise vectors to unit length, post-norm transformer blocks with ReLU, masked mean.
 
     BriVL puts it on image regions and on text tokens; its dropout of 0.1 is left out, since
@@ -65,12 +64,3 @@ class TransformerPooling(keras.layers.Layer):
         for block in self.blocks:
             x = block(x, key_mask=mask)
         return masked_mean(x, mask)
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {
-            **super().get_config(),
-            "depth": self.depth,
-            "heads": self.heads,
-            "mlp_ratio": self.mlp_ratio,
-        }

@@ -7,9 +7,10 @@ from typing import Any
 import keras
 from keras import ops
 
+from vl_models.layers.configured import ConfiguredLayer
 
-@keras.saving.register_keras_serializable("vlsearch")
-class UnnormalizedProjection(keras.layers.Layer):
+
+class UnnormalizedProjection(ConfiguredLayer):
     """A dense layer with an activation, to float32 codes that are not normalised.
 
     Args:
@@ -32,7 +33,3 @@ class UnnormalizedProjection(keras.layers.Layer):
     def call(self, inputs: Any) -> Any:
         """Codes float32 [B, D] of [B, width]."""
         return ops.cast(self.dense(inputs), "float32")
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {**super().get_config(), "dim": self.dim, "activation": self.activation}

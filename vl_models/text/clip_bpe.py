@@ -12,7 +12,7 @@ import tensorflow_text as tf_text
 
 from vl_models.errors import UserError
 from vl_models.text.normalize import normalize_queries
-from vl_models.text.tokenizer import TokenBatch, Tokenizer, frame_rows
+from vl_models.text.tokenizer import TokenBatch, Tokenizer
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 _WORD_END = "</w>"
@@ -109,32 +109,14 @@ class CLIPTokenizer(Tokenizer):
                 f"The vocabulary lacks {len(lacking)} of the {len(made)} tokens that the merges "
                 f"make, for example {lacking[0]!r}: vocabulary and merges are not of one model."
             )
-        self._start_id, self._end_id = ids[START], ids[END]
+        # As in CLIP: the mask, not the id, tells padding, and nothing is ever masked out.
+        self.padding_id, self.mask_id = 0, None
+        self.start_id, self.end_id = ids[START], ids[END]
         self._byte_symbols = [alphabet[byte] for byte in range(256)]
         with tf.init_scope():
             self._ids = _table(list(ids), list(ids.values()), ids[END])
             keys = [f"{left} {right}" for left, right in merges]
             self._ranks = _table(keys, list(range(len(keys))), _NO_MERGE)
-
-    @property
-    def padding_id(self) -> int:
-        """0, as in CLIP: the mask, not the id, tells padding."""
-        return 0
-
-    @property
-    def start_id(self) -> int:
-        """Id of `<|startoftext|>`."""
-        return self._start_id
-
-    @property
-    def end_id(self) -> int:
-        """Id of `<|endoftext|>`; in CLIP's own vocabulary the highest."""
-        return self._end_id
-
-    @property
-    def mask_id(self) -> None:
-        """CLIP has no mask token."""
-        return None
 
     @property
     def resources(self) -> list[tf.lookup.StaticHashTable]:
@@ -157,13 +139,7 @@ class CLIPTokenizer(Tokenizer):
         words = tf.ragged.boolean_mask(words, words != " ")
         pieces = words.with_flat_values(self._merge(words.flat_values)).merge_dims(1, 2)
         ids = tf.ragged.map_flat_values(self._ids.lookup, pieces)
-        return frame_rows(
-            ids,
-            start_id=self.start_id,
-            end_id=self.end_id,
-            padding_id=self.padding_id,
-            max_length=self.max_length,
-        )
+        return self.frame(ids)
 
     def continuation_mask(self, token_ids: tf.Tensor) -> tf.Tensor:
         """True where the token before it does not end a word; bool [B, L]."""

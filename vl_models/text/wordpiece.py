@@ -9,7 +9,7 @@ import tensorflow_text as tf_text
 
 from vl_models.errors import UserError
 from vl_models.text import vocabulary as vocabularies
-from vl_models.text.tokenizer import TokenBatch, Tokenizer, frame_rows
+from vl_models.text.tokenizer import TokenBatch, Tokenizer
 
 
 class WordPieceTokenizer(Tokenizer):
@@ -38,7 +38,10 @@ class WordPieceTokenizer(Tokenizer):
         self.vocabulary = list(vocabulary)
         self.max_length = max_length
         self.strip_accents = strip_accents
-        self._ids = {token: index for index, token in enumerate(self.vocabulary)}
+        self.padding_id, self.start_id, self.end_id, self.mask_id = map(
+            self.vocabulary.index,
+            (vocabularies.PADDING, vocabularies.START, vocabularies.END, vocabularies.MASK),
+        )
         with tf.init_scope():
             # Words arrive split: whatever splits them here splits them for the learner.
             self._pieces = tf_text.FastWordpieceTokenizer(
@@ -47,26 +50,6 @@ class WordPieceTokenizer(Tokenizer):
                 unknown_token=vocabularies.UNKNOWN,
                 no_pretokenization=True,
             )
-
-    @property
-    def padding_id(self) -> int:
-        """Id of `[PAD]`."""
-        return self._ids[vocabularies.PADDING]
-
-    @property
-    def start_id(self) -> int:
-        """Id of `[CLS]`."""
-        return self._ids[vocabularies.START]
-
-    @property
-    def end_id(self) -> int:
-        """Id of `[SEP]`."""
-        return self._ids[vocabularies.END]
-
-    @property
-    def mask_id(self) -> int:
-        """Id of `[MASK]`."""
-        return self._ids[vocabularies.MASK]
 
     def tokenize(self, texts: tf.Tensor) -> TokenBatch:
         """Tokenise raw or normalised queries.
@@ -78,13 +61,7 @@ class WordPieceTokenizer(Tokenizer):
           ``token_ids`` int32 [B, L] and ``text_mask`` bool [B, L].
         """
         words = vocabularies.split_words(texts, self.strip_accents)
-        return frame_rows(
-            self._pieces.tokenize(words).merge_dims(1, 2),
-            start_id=self.start_id,
-            end_id=self.end_id,
-            padding_id=self.padding_id,
-            max_length=self.max_length,
-        )
+        return self.frame(self._pieces.tokenize(words).merge_dims(1, 2))
 
     def continuation_mask(self, token_ids: tf.Tensor) -> tf.Tensor:
         """True for pieces that start with ``##``; bool, shape of ``token_ids``."""

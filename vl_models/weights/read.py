@@ -1,35 +1,18 @@
-"""Tensors of safetensors files, single or sharded, as float32 and without other frameworks.
-
-The format: 8 bytes little-endian header length, a JSON header ``{name: {dtype, shape,
-data_offsets}}``, then the values, row by row, little-endian.
-"""
+"""Tensors of safetensors files, single or sharded, as float32 and without other frameworks."""
 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+import ml_dtypes  # noqa: F401 - makes NumPy know bfloat16
 import numpy as np
+import safetensors
 
 from vl_models.errors import UserError
 
-# How the values of a type lie in the file; BF16 is the upper half of a float32.
-_STORED = {
-    "F64": "<f8",
-    "F32": "<f4",
-    "F16": "<f2",
-    "BF16": "<u2",
-    "I64": "<i8",
-    "I32": "<i4",
-    "I16": "<i2",
-    "I8": "i1",
-    "U8": "u1",
-    "BOOL": "?",
-}
 _PICKLES = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04")
 
 
@@ -40,7 +23,6 @@ class StoredTensor:
     file: Path
     dtype: str
     shape: tuple[int, ...]
-    offset: int
 
 
 class TensorFiles(Mapping[str, StoredTensor]):
@@ -77,18 +59,8 @@ class TensorFiles(Mapping[str, StoredTensor]):
 
     def read(self, name: str) -> np.ndarray:
         """Values of one tensor as float32, whatever type they are stored in."""
-        tensor = self._tensors[name]
-        count = math.prod(tensor.shape)
-        if count == 0:
-            return np.zeros(tensor.shape, np.float32)
-        stored = np.memmap(
-            tensor.file, np.dtype(_STORED[tensor.dtype]), "r", tensor.offset, (count,)
-        )
-        if tensor.dtype == "BF16":
-            values = (stored.astype("<u4") << 16).view(np.float32)
-        else:
-            values = stored.astype(np.float32)
-        return values.reshape(tensor.shape)
+        with safetensors.safe_open(self._tensors[name].file, "numpy") as file:
+            return file.get_tensor(name).astype(np.float32)
 
 
 def _shards(path: Path) -> list[Path]:
@@ -111,46 +83,23 @@ def _shards(path: Path) -> list[Path]:
 
 
 def _read_header(path: Path) -> dict[str, StoredTensor]:
-    """Names, types, shapes and places of a file's tensors, all checked against its size."""
+    """Names, types and shapes of a file's tensors, all checked against its size."""
     try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            start = file.read(8)
-            length = int.from_bytes(start, "little")
-            if start[:4] == _PICKLES[0] or start[:2] in _PICKLES[1:]:
+        with path.open("rb") as start:
+            if start.read(4).startswith(_PICKLES):
                 raise UserError(
                     f"{path} is a PyTorch file, not safetensors. Where PyTorch is installed, "
                     "convert it once: state = torch.load(PATH, map_location='cpu') (torch.jit."
                     "load(PATH, 'cpu').state_dict() for OpenAI's), then safetensors.torch."
                     "save_file({k: v.contiguous() for k, v in state.items()}, 'model.safetensors')."
                 )
-            if len(start) < 8 or length > size - 8:
-                raise UserError(f"{path} is not a whole safetensors file: it ends too early.")
-            header = json.loads(file.read(length))
+        with safetensors.safe_open(path, "numpy") as file:
+            slices = {name: file.get_slice(name) for name in file.offset_keys()}
+            return {
+                name: StoredTensor(path, part.get_dtype(), tuple(part.get_shape()))
+                for name, part in slices.items()
+            }
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}.") from error
-    except ValueError as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(f"{path} is not a safetensors file: its header is no JSON.") from error
-    return {
-        name: _checked(path, name, entry, 8 + length, size)
-        for name, entry in header.items()
-        if name != "__metadata__"
-    }
-
-
-def _checked(path: Path, name: str, entry: Any, data: int, size: int) -> StoredTensor:
-    try:
-        dtype, shape = entry["dtype"], tuple(int(side) for side in entry["shape"])
-        start, end = entry["data_offsets"]
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path} is damaged: its entry for '{name}' is incomplete.") from error
-    if dtype not in _STORED:
-        raise UserError(
-            f"{path}: '{name}' is stored as {dtype}, which cannot be read. Convert it to one of "
-            f"{', '.join(_STORED)}."
-        )
-    if end - start != math.prod(shape) * np.dtype(_STORED[dtype]).itemsize or data + end > size:
-        raise UserError(f"{path} is damaged or incomplete: the values of '{name}' do not fit.")
-    return StoredTensor(path, dtype, shape, data + start)
+    except safetensors.SafetensorError as error:
+        raise UserError(f"{path} is not a whole safetensors file: {error}.") from error

@@ -34,15 +34,6 @@ _message_class = build_messages(
         },
     },
 )
-_WRAPPED = (
-    "max_batch_size",
-    "batch_timeout_micros",
-    "max_enqueued_batches",
-    "num_batch_threads",
-    "thread_pool_name",
-    "enable_large_batch_splitting",
-    "max_execution_batch_size",
-)
 _THREAD_POOL = ("num_batch_threads", "thread_pool_name")
 # Beside a SavedModel: parameters of its own.
 BATCHING_FILE = "batching_params.pbtxt"
@@ -137,11 +128,8 @@ def read_batching_parameters(
         StatusError: no such file, not in that format, or values that cannot be.
     """
     proto = read_text_proto(path, _message_class("BatchingParameters")())
-    given = {name: getattr(proto, name).value for name in _WRAPPED if proto.HasField(name)}
+    given = {field.name: getattr(value, "value", value) for field, value in proto.ListFields()}
+    given["allowed_batch_sizes"] = tuple(proto.allowed_batch_sizes)
     if common is not None:
         given |= {name: getattr(common, name) for name in _THREAD_POOL}
-    return BatchingParameters(
-        allowed_batch_sizes=tuple(proto.allowed_batch_sizes),
-        pad_variable_length_inputs=proto.pad_variable_length_inputs,
-        **given,
-    )
+    return BatchingParameters(**given)

@@ -27,9 +27,7 @@ TIMED_OUT = "Run() timeout exceeded while waiting in batching queue"
 # Columns of a ticket: until when an answer is wanted (Unix time), and a number unlike all others.
 TICKET_COLUMNS = 2
 # One scheduler with its threads for all queues of a session.
-_SCHEDULER = b"vlsearch_batching"
-# Attributes of StatefulPartitionedCall without a default when an operator is made by hand.
-_CALL_STRINGS = ("config", "config_proto", "executor_type")
+_SCHEDULER = "vlsearch_batching"
 
 
 class NotBatchableError(Exception):
@@ -71,18 +69,12 @@ def cut_out(
         now = tf.timestamp()
         in_time = tf.debugging.Assert(tf.reduce_any(tickets[:, 0] > now), [TIMED_OUT])
         with tf.control_dependencies([in_time]):
-            call = graph.create_op(
-                "StatefulPartitionedCall",
-                arguments + handles,
-                [t.dtype for t in outputs],
-                attrs={
-                    "f": _function(inner),
-                    "Tin": _types(t.dtype for t in arguments + handles),
-                    "Tout": _types(t.dtype for t in outputs),
-                    **{name: attr_value_pb2.AttrValue(s=b"") for name in _CALL_STRINGS},
-                },
+            values = tf.raw_ops.StatefulPartitionedCall(
+                args=arguments + handles,
+                Tout=[t.dtype for t in outputs],
+                f=attr_value_pb2.NameAttrList(name=inner),
             )
-        results = [*call.outputs, _company(tickets, now)]
+        results = [*values, _company(tickets, now)]
         parameters = [*arguments, tickets, *handles]
         own = _between(parameters, results)[0]
         _define(graph, name, own, parameters, results)
@@ -102,28 +94,21 @@ def add_queue(
     graph = batched.graph
     with graph.as_default(), tf.device(None):
         feeds = [tf.compat.v1.placeholder(dtype) for dtype in batched.input_types]
-        operator = graph.create_op(
-            "BatchFunction",
-            [*feeds, *batched.captured],
-            list(batched.output_types),
-            attrs={
-                "f": _function(batched.function),
-                "Tin": _types(batched.input_types),
-                "Tcaptured": _types(t.dtype for t in batched.captured),
-                "Tout": _types(batched.output_types),
-                "num_batch_threads": attr_value_pb2.AttrValue(i=parameters.num_batch_threads),
-                "max_batch_size": attr_value_pb2.AttrValue(i=parameters.max_batch_size),
-                "batch_timeout_micros": attr_value_pb2.AttrValue(i=parameters.batch_timeout_micros),
-                "max_enqueued_batches": attr_value_pb2.AttrValue(i=parameters.max_enqueued_batches),
-                "allowed_batch_sizes": _sizes(parameters),
-                "enable_large_batch_splitting": attr_value_pb2.AttrValue(
-                    b=parameters.enable_large_batch_splitting
-                ),
-                "shared_name": attr_value_pb2.AttrValue(s=_SCHEDULER),
-                "batching_queue": attr_value_pb2.AttrValue(s=queue.encode()),
-            },
+        fetches = tf.raw_ops.BatchFunction(
+            in_tensors=feeds,
+            captured_tensors=batched.captured,
+            f=attr_value_pb2.NameAttrList(name=batched.function),
+            Tout=batched.output_types,
+            num_batch_threads=parameters.num_batch_threads,
+            max_batch_size=parameters.max_batch_size,
+            batch_timeout_micros=parameters.batch_timeout_micros,
+            max_enqueued_batches=parameters.max_enqueued_batches,
+            allowed_batch_sizes=_sizes(parameters),
+            enable_large_batch_splitting=parameters.enable_large_batch_splitting,
+            shared_name=_SCHEDULER,
+            batching_queue=queue,
         )
-    return feeds, list(operator.outputs)
+    return feeds, fetches
 
 
 def _company(tickets: tf.Tensor, now: tf.Tensor) -> tf.Tensor:
@@ -225,19 +210,10 @@ def _define(
     return name
 
 
-def _sizes(parameters: BatchingParameters) -> attr_value_pb2.AttrValue:
+def _sizes(parameters: BatchingParameters) -> list[int]:
     sizes = list(parameters.allowed_batch_sizes)
     if parameters.enable_large_batch_splitting and parameters.max_execution_batch_size:
         # The operator knows no such limit but the last allowed size; allowing all sizes up to it
         # sets the limit without any padding.
         sizes = sizes or list(range(1, parameters.max_execution_batch_size + 1))
-    return attr_value_pb2.AttrValue(list=attr_value_pb2.AttrValue.ListValue(i=sizes))
-
-
-def _types(dtypes: Any) -> attr_value_pb2.AttrValue:
-    numbers = [dtype.as_datatype_enum for dtype in dtypes]
-    return attr_value_pb2.AttrValue(list=attr_value_pb2.AttrValue.ListValue(type=numbers))
-
-
-def _function(name: str) -> attr_value_pb2.AttrValue:
-    return attr_value_pb2.AttrValue(func=attr_value_pb2.NameAttrList(name=name))
+    return sizes

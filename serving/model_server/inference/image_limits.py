@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from serving.errors import Code, StatusError
+from serving.errors import invalid
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8\xff"
@@ -45,8 +45,7 @@ def _check(name: str, values: Iterable[object], most: int) -> None:
         if not isinstance(value, bytes) or len(value) < _SMALLEST or value[0] not in _FIRST:
             continue
         if (pixels := image_pixels(value, most)) > most:
-            raise StatusError(
-                Code.INVALID_ARGUMENT,
+            raise invalid(
                 f'Item {i} of input "{name}" is an image of {pixels} pixels or more; this server '
                 f"decodes at most {most} (max_image_pixels).",
             )

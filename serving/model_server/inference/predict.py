@@ -10,7 +10,7 @@ import numpy as np
 from tensorflow_serving.apis import predict_pb2
 
 from serving import tensors
-from serving.errors import Code, ServingError, StatusError
+from serving.errors import Code, ServingError, StatusError, invalid
 from serving.model_server.inference.image_limits import check_images
 from serving.model_server.inference.signatures import (
     CLASSIFY_METHOD,
@@ -89,8 +89,7 @@ def _check_input_count(signature: Any, request: predict_pb2.PredictRequest) -> N
     sent, known = set(request.inputs), set(signature.inputs)
     if len(sent) == len(known) or (len(sent) < len(known) and signature.defaults):
         return
-    raise StatusError(
-        Code.INVALID_ARGUMENT,
+    raise invalid(
         f"input size does not match signature: {len(sent)}!={len(known)} len({braces(sent)}) != "
         f"len({braces(known)}). Sent extra: {braces(sent - known)}. "
         f"Missing but required: {braces(known - sent)}.",
@@ -106,8 +105,7 @@ def _feeds(signature: Any, request: predict_pb2.PredictRequest) -> dict[str, np.
         elif alias in signature.defaults:
             proto = signature.defaults[alias]
         else:
-            raise StatusError(
-                Code.INVALID_ARGUMENT,
+            raise invalid(
                 f"Signature input alias: {alias}(feed name: {info.name}) not found in request and "
                 "no default value provided. Inputs expected to be in the request "
                 f"{braces(request.inputs)}, or default input alias set: "
@@ -116,11 +114,10 @@ def _feeds(signature: Any, request: predict_pb2.PredictRequest) -> dict[str, np.
         try:
             feeds[info.name] = tensors.decode(proto)
         except ServingError as error:
-            raise StatusError(Code.INVALID_ARGUMENT, f"tensor parsing error: {alias}") from error
+            raise invalid(f"tensor parsing error: {alias}") from error
     used = set(request.inputs) & set(signature.inputs)
     if len(used) != len(request.inputs):
-        raise StatusError(
-            Code.INVALID_ARGUMENT,
+        raise invalid(
             f"Inputs contains invalid name. Used request inputs: {','.join(sorted(used))}, "
             f"request input: {','.join(sorted(request.inputs))}",
         )
@@ -131,12 +128,11 @@ def _output_aliases(signature: Any, output_filter: Iterable[str]) -> list[str]:
     aliases: list[str] = []
     for alias in output_filter:
         if alias not in signature.outputs:
-            raise StatusError(
-                Code.INVALID_ARGUMENT,
+            raise invalid(
                 f"output tensor alias not found in signature: {alias} "
                 f"Outputs expected to be in the set {braces(signature.outputs)}.",
             )
         if alias in aliases:
-            raise StatusError(Code.INVALID_ARGUMENT, f"duplicate output tensor alias: {alias}")
+            raise invalid(f"duplicate output tensor alias: {alias}")
         aliases.append(alias)
     return aliases or sorted(signature.outputs)

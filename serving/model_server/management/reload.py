@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tensorflow_serving.apis import model_management_pb2
 
-from serving.errors import Code, StatusError
+from serving.errors import StatusError, invalid
 from serving.model_server.monitoring.metrics import total
 
 if TYPE_CHECKING:
@@ -41,8 +41,7 @@ def handle_reload_config(
     response.status.SetInParent()
     try:
         if request.config.WhichOneof("config") != "model_config_list":
-            raise StatusError(
-                Code.INVALID_ARGUMENT,
+            raise invalid(
                 "ServerModelConfig type not supported by HandleReloadConfigRequest. Only "
                 "ModelConfigList is currently supported",
             )

@@ -24,7 +24,7 @@ from tensorflow.python.client import pywrap_tf_session
 from tensorflow.python.framework import ops
 from tensorflow.python.saved_model import loader_impl
 
-from serving.errors import Code, StatusError
+from serving.errors import Code, StatusError, invalid
 
 
 class SavedModel:
@@ -99,7 +99,7 @@ class SavedModel:
         except tf.errors.OpError as error:
             raise status_of(error) from error
         except (KeyError, TypeError, ValueError) as error:
-            raise StatusError(Code.INVALID_ARGUMENT, str(error)) from error
+            raise invalid(str(error)) from error
 
     @property
     def graph(self) -> tf.Graph:

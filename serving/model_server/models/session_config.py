@@ -9,40 +9,16 @@ numbers hold where the server is the first in its process to run a graph, as it 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from tensorflow.core.protobuf import config_pb2, rewriter_config_pb2
 
-from serving.errors import Code, StatusError
+from serving.errors import invalid
+from serving.model_server.options import ServerOptions
 from serving.model_server.text_proto import read_text_proto
 
 _MIXED_PRECISIONS = ("", "bfloat16")
 
 
-@dataclass(frozen=True)
-class SessionOptions:
-    """TensorFlow Serving's flags about sessions; 0 and "" leave things to TensorFlow.
-
-    Attributes:
-        tensorflow_session_parallelism: threads, both within operators and between them.
-        tensorflow_intra_op_parallelism: threads within an operator.
-        tensorflow_inter_op_parallelism: operators at the same time; below 0 all operators of a
-            request run in the thread of the request.
-        tensorflow_session_config_file: text proto ConfigProto; the other options win over it.
-        per_process_gpu_memory_fraction: share of each GPU's memory to take at the start.
-        mixed_precision: "bfloat16" lets TensorFlow compute in bfloat16 where that is safe, on CPUs
-            that can.
-    """
-
-    tensorflow_session_parallelism: int = 0
-    tensorflow_intra_op_parallelism: int = 0
-    tensorflow_inter_op_parallelism: int = 0
-    tensorflow_session_config_file: str = ""
-    per_process_gpu_memory_fraction: float = 0.0
-    mixed_precision: str = ""
-
-
-def session_config(options: SessionOptions) -> config_pb2.ConfigProto:
+def session_config(options: ServerOptions) -> config_pb2.ConfigProto:
     """The ConfigProto that `options` mean.
 
     Raises:
@@ -59,8 +35,7 @@ def session_config(options: SessionOptions) -> config_pb2.ConfigProto:
     if options.per_process_gpu_memory_fraction:
         config.gpu_options.per_process_gpu_memory_fraction = options.per_process_gpu_memory_fraction
     if options.mixed_precision not in _MIXED_PRECISIONS:
-        raise StatusError(
-            Code.INVALID_ARGUMENT,
+        raise invalid(
             'server_options.mixed_precision must be empty or "bfloat16". '
             f"Received: {options.mixed_precision}",
         )

@@ -16,7 +16,7 @@ from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow.lite.python import schema_py_generated as schema
 from tensorflow.lite.python.interpreter import Interpreter
 
-from serving.errors import Code, StatusError
+from serving.errors import Code, StatusError, invalid
 from serving.model_server.models.model import DEFAULT_SIGNATURE
 
 TFLITE_FILE = "model.tflite"
@@ -65,9 +65,7 @@ class TFLiteModel:
         except OSError as error:
             raise StatusError(Code.NOT_FOUND, f"{path}; {error.strerror}") from error
         if content[4:8] != _IDENTIFIER:
-            raise StatusError(
-                Code.INVALID_ARGUMENT, f"Cannot build FlatBufferModel from buffer: {path}"
-            )
+            raise invalid(f"Cannot build FlatBufferModel from buffer: {path}")
         return cls(content, max(1, num_pools) * max(1, num_interpreters_per_pool))
 
     def run(
@@ -139,7 +137,7 @@ class _Interpreter:
             for name, value in values.items():
                 self._interpreter.set_tensor(self.inputs[name]["index"], value)
         except (RuntimeError, ValueError) as error:
-            raise StatusError(Code.INVALID_ARGUMENT, str(error)) from error
+            raise invalid(str(error)) from error
         try:
             self._interpreter.invoke()
         except (RuntimeError, ValueError) as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from serving.errors import Code, StatusError
+from serving.errors import invalid
 from serving.model_server.management.config import ModelServerConfig
 
 
@@ -13,4 +13,4 @@ def check_request_logging(config: ModelServerConfig) -> None:
         StatusError: INVALID_ARGUMENT, a model has one.
     """
     if any(model.HasField("logging_config") for model in config.model_config_list.config):
-        raise StatusError(Code.INVALID_ARGUMENT, "No request-logger-creator provided.")
+        raise invalid("No request-logger-creator provided.")

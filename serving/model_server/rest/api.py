@@ -22,7 +22,7 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from serving.errors import Code, StatusError
+from serving.errors import Code, StatusError, invalid
 from serving.model_server.core import SIGNATURE_DEF, ServerCore
 from serving.model_server.limits import BodyTooLarge
 from serving.model_server.management.servable import State
@@ -161,7 +161,7 @@ class RestApi:
         if not name:
             if self._list_models and path.lower() == "/v1/models":
                 return self._models()
-            raise StatusError(Code.INVALID_ARGUMENT, "Missing model name in request.")
+            raise invalid("Missing model name in request.")
         if resource is None:
             return self._status(name, version, label)
         if resource == "metadata":
@@ -190,14 +190,12 @@ class RestApi:
         with self._core.use(request.model_spec) as (model, version):
             name = request.model_spec.signature_name or DEFAULT_SIGNATURE
             if name not in model.signatures:
-                raise StatusError(
-                    Code.INVALID_ARGUMENT,
+                raise invalid(
                     f'Serving signature name: "{name}" not found in signature def',
                 )
             infos = model.signatures[name].inputs
             if not infos:
-                raise StatusError(
-                    Code.INVALID_ARGUMENT,
+                raise invalid(
                     "Failed to get input map for signature: "
                     f"{request.model_spec.signature_name or 'DEFAULT'}",
                 )
@@ -243,7 +241,7 @@ def _labels(prediction: re.Match[str] | None, match: re.Match[str] | None) -> tu
 
 
 def _malformed(method: str, path: str) -> StatusError:
-    return StatusError(Code.INVALID_ARGUMENT, f"Malformed request: {method} {path}")
+    return invalid(f"Malformed request: {method} {path}")
 
 
 def _fill_model_spec(spec: Any, name: str, version: str | None, label: str | None) -> None:
@@ -252,9 +250,7 @@ def _fill_model_spec(spec: Any, name: str, version: str | None, label: str | Non
         # Python refuses to read integers of thousands of digits.
         digits = version.lstrip("0") or "0"
         if len(digits) > _INT64_DIGITS or int(digits) > _INT64_MAX:
-            raise StatusError(
-                Code.INVALID_ARGUMENT, f"Failed to convert version: {version} to numeric."
-            )
+            raise invalid(f"Failed to convert version: {version} to numeric.")
         spec.version.value = int(digits)
     if label:
         spec.version_label = unquote(label)

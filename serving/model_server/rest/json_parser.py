@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from serving import tensors
-from serving.errors import Code, StatusError
+from serving.errors import StatusError, invalid
 from serving.model_server.rest.json_writer import echo
 
 _START = re.compile("\ufeff?[ \n\r\t]*")
@@ -84,7 +84,7 @@ def signature_name(document: dict[str, Any]) -> str:
 
 def format_error(value: Any, text: str) -> StatusError:
     """`JSON Value: <echo> <text>`."""
-    return StatusError(Code.INVALID_ARGUMENT, f"JSON Value: {echo(value)} {text}")
+    return invalid(f"JSON Value: {echo(value)} {text}")
 
 
 def _read(body: bytes) -> Any:
@@ -138,7 +138,7 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_int=_integer, parse
 
 
 def _parse_error(text: str) -> StatusError:
-    return StatusError(Code.INVALID_ARGUMENT, f"JSON Parse error: {text}")
+    return invalid(f"JSON Parse error: {text}")
 
 
 def _may_repeat_names(value: Any, body: bytes) -> bool:

@@ -13,11 +13,12 @@ from serving import tensors
 from serving.errors import StatusError, invalid
 from serving.model_server.rest.json_parser import format_error
 from serving.model_server.rest.json_values import (
-    TYPE_NAMES,
+    READABLE,
     elements_array,
     is_object,
     scalar,
     to_array,
+    type_name,
 )
 from serving.model_server.rest.json_writer import dump, echo
 
@@ -26,7 +27,7 @@ INPUTS = "inputs"
 _BYTES_SUFFIX = "_bytes"
 _DT_HALF = 19
 # Types whose elements JSON can show.
-_WRITABLE = frozenset((1, 2, 3, 4, 5, 6, 7, 9, 10, _DT_HALF, 22, 23))
+_WRITABLE = READABLE | {_DT_HALF}
 
 
 def fill_request(document: dict[str, Any], infos: Mapping[str, Any], request: Any) -> str:
@@ -251,10 +252,7 @@ def _values(name: str, proto: Any) -> Any:
     if not array.size:
         return array.tolist()
     if proto.dtype not in _WRITABLE:
-        raise invalid(
-            "Failed to write JSON value for tensor type: "
-            f"{TYPE_NAMES.get(proto.dtype, proto.dtype)}"
-        )
+        raise invalid(f"Failed to write JSON value for tensor type: {type_name(proto.dtype)}")
     if proto.dtype == _DT_HALF:
         array = array.astype(np.float32)
     elif proto.dtype == tensors.DT_STRING:

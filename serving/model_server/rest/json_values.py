@@ -7,30 +7,13 @@ import itertools
 from typing import Any
 
 import numpy as np
+from tensorflow.core.framework import types_pb2
 
 from serving import tensors
 from serving.errors import Code, StatusError, invalid
 from serving.model_server.rest.json_parser import format_error
 from serving.model_server.rest.json_writer import echo
 
-TYPE_NAMES = {
-    1: "float",
-    2: "double",
-    3: "int32",
-    4: "uint8",
-    5: "int16",
-    6: "int8",
-    7: "string",
-    8: "complex64",
-    9: "int64",
-    10: "bool",
-    14: "bfloat16",
-    17: "uint16",
-    18: "complex128",
-    19: "half",
-    22: "uint32",
-    23: "uint64",
-}
 DT_FLOAT, DT_BOOL = 1, 10
 _INT32 = (-(2**31), 2**31 - 1)
 # DataType -> range of JSON integers that it takes; what is smaller than 32 bits is cut to size.
@@ -45,23 +28,17 @@ _DECIMALS = {
     DT_FLOAT: ("float", 2**24 - 1, float(np.finfo(np.float32).max)),
     2: ("double", 2**53 - 1, float(np.finfo(np.float64).max)),
 }
-_ARRAY_TYPES = {
-    DT_FLOAT: np.float32,
-    2: np.float64,
-    3: np.int32,
-    4: np.uint8,
-    5: np.int16,
-    6: np.int8,
-    tensors.DT_STRING: object,
-    9: np.int64,
-    DT_BOOL: np.bool_,
-    22: np.uint32,
-    23: np.uint64,
-}
+# DataTypes that JSON can express; half can be written, but not read.
+READABLE = frozenset((DT_FLOAT, 2, 3, 4, 5, 6, tensors.DT_STRING, 9, DT_BOOL, 22, 23))
 _KINDS: dict[type, str] = {dict: "Object", list: "Array", str: "String", type(None): "Null"}
 _WHITE_SPACE = b" \t\n\v\f\r"
 # Characters of base64 beyond a multiple of four -> how much padding belongs to them.
 _PADDING = {0: 0, 2: 2, 3: 1}
+
+
+def type_name(dtype: int) -> str:
+    """What TensorFlow's DataTypeString calls a DataType: `float`, `half`, `int32`."""
+    return types_pb2.DataType.Name(dtype).removeprefix("DT_").lower()  # type: ignore[arg-type]
 
 
 def to_array(value: Any, dtype: int) -> np.ndarray | None:
@@ -77,7 +54,7 @@ def to_array(value: Any, dtype: int) -> np.ndarray | None:
             return None
         shape.append(sizes.pop())
         items = list(itertools.chain.from_iterable(items))
-    if dtype not in _ARRAY_TYPES or not _are_of_type(items, dtype):
+    if dtype not in READABLE or not _are_of_type(items, dtype):
         return None
     if len(shape) > tensors.MAX_RANK:
         return None
@@ -92,7 +69,8 @@ def elements_array(items: list[Any], dtype: int) -> np.ndarray:
         return array
     # Through 64 bits, because an int8 takes any int32 and keeps its lowest bits.
     wide = {DT_FLOAT: np.float64, **dict.fromkeys((4, 5, 6), np.int64)}.get(dtype)
-    return np.array(items, dtype=wide or _ARRAY_TYPES[dtype]).astype(_ARRAY_TYPES[dtype])
+    own, _ = tensors.TYPES[dtype]
+    return np.array(items, dtype=wide or own).astype(own)
 
 
 def to_bytes(text: str) -> bytes:
@@ -111,10 +89,10 @@ def scalar(value: Any, dtype: int) -> Any:
         if dtype != tensors.DT_STRING:
             raise _type_error(value, dtype)
         return decode_base64(value)
-    if dtype not in _ARRAY_TYPES:
+    if dtype not in READABLE:
         raise StatusError(
             Code.UNIMPLEMENTED,
-            f"Conversion of JSON Value: {echo(value)} to type: {TYPE_NAMES.get(dtype, dtype)}",
+            f"Conversion of JSON Value: {echo(value)} to type: {type_name(dtype)}",
         )
     if dtype in _DECIMALS and type(value) in (int, float):
         return lossless(value, dtype)
@@ -203,6 +181,4 @@ def _are_lossless(items: list[Any], types: set[type], dtype: int) -> bool:
 
 
 def _type_error(value: Any, dtype: int) -> StatusError:
-    return format_error(
-        value, f"Type: {kind(value)} is not of expected type: {TYPE_NAMES.get(dtype, dtype)}"
-    )
+    return format_error(value, f"Type: {kind(value)} is not of expected type: {type_name(dtype)}")

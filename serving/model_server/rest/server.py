@@ -53,19 +53,20 @@ class RestServer:
     """
 
     def __init__(self, core: ServerCore, options: RestOptions):
-        self._options = options
+        self._options, self._flags = options, options.flags
         self._concurrency = core.concurrency
-        self._api = RestApi(core, options.list_models)
-        self._timeout = options.timeout_in_ms / 1000 or None
-        listener = _listen(options.host, options.port)
+        self._api = RestApi(core, self._flags.rest_api_list_models)
+        self._timeout = self._flags.rest_api_timeout_in_ms / 1000 or None
+        listener = _listen(self._flags.host, self._flags.rest_api_port or 0)
         self.port: int = listener.getsockname()[1]
-        self._workers = Workers(options.threads, "rest")
+        self._workers = Workers(self._flags.rest_api_num_threads, "rest")
         config = uvicorn.Config(
             self._app,
             interface="asgi3",
             # A partial is called like the class.
             http=functools.partial(  # type: ignore[arg-type]
-                BoundedHttpProtocol, read_timeout=options.read_timeout_in_ms / 1000
+                BoundedHttpProtocol,
+                read_timeout=self._flags.rest_api_read_timeout_in_ms / 1000,
             ),
             # The same with and without uvloop, which is no faster here.
             loop="asyncio",
@@ -100,19 +101,18 @@ class RestServer:
 
     async def _app(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         start = time.perf_counter()
-        options = self._options
+        flags, monitoring = self._flags, self._options.monitoring
         method, path = scope["method"], scope["raw_path"].decode("latin-1")
         headers = dict(scope["headers"])
-        monitoring = options.monitoring
         if monitoring.enable and path == monitoring.path:
             await self._send_metrics(headers, send)
-        elif options.health_path and path == options.health_path:
+        elif flags.rest_api_health_path and path == flags.rest_api_health_path:
             answer = self._api.health()
             await _send(send, answer.http_status, answer.text.encode(), [_JSON])
         elif not _API.fullmatch(path):
             await _send(send, 404, _NOT_FOUND_PAGE, [_HTML])
         else:
-            response_headers = [_JSON, *_CORS] if options.cors else [_JSON]
+            response_headers = [_JSON, *_CORS] if flags.rest_api_enable_cors_support else [_JSON]
             if method == "OPTIONS":
                 status = 200 if _ORIGIN.search(headers.get(b"origin", b"")) else 400
                 await _send(send, status, b"", response_headers)
@@ -130,10 +130,9 @@ class RestServer:
     async def _answer(
         self, method: str, path: str, headers: dict[bytes, bytes], receive: Any
     ) -> Answer:
-        options = self._options
-        if options.secret is not None:
-            options.secret.check(headers.get(_SECRET_HEADER))
-        body = await _read_body(receive, headers, options.max_request_bytes)
+        if self._options.secret is not None:
+            self._options.secret.check(headers.get(_SECRET_HEADER))
+        body = await _read_body(receive, headers, self._flags.rest_api_max_request_bytes)
         is_zipped = b"gzip" in headers.get(b"content-encoding", b"")
         is_prediction = method == "POST"
         if is_prediction:
@@ -161,7 +160,7 @@ class RestServer:
             if deadline is not None and time.monotonic() >= deadline:
                 raise _timed_out()
             if is_zipped:
-                body = unzip(body, self._options.max_request_bytes)
+                body = unzip(body, self._flags.rest_api_max_request_bytes)
         except StatusError as error:
             return self._api.refuse(method, path, error)
         return self._api.answer(method, path, body, deadline)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from serving.errors import Code, StatusError
+from serving.errors import invalid
 
 _INT32 = range(-(2**31), 2**31)
 
@@ -17,8 +17,7 @@ def parse_channel_arguments(text: str) -> dict[str, int | str]:
     for part in filter(None, text.split(",")):
         name, equals, value = part.partition("=")
         if not name or not equals:
-            raise StatusError(
-                Code.INVALID_ARGUMENT,
+            raise invalid(
                 f"server_options.grpc_channel_arguments must be name=value pairs; got {part}",
             )
         arguments[name] = _value(value)

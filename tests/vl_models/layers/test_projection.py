@@ -10,7 +10,7 @@ INPUTS = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
 def test_layer_contract(tmp_path):
     run_layer_test(
         Projection,
-        {"dim": 5, "kernel_initializer": "glorot_uniform"},
+        {"dim": 5},
         [INPUTS],
         folder=tmp_path,
         output_shape=(3, 5),

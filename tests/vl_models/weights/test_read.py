@@ -72,24 +72,27 @@ def _with_header(data, length, header):
     return len(text).to_bytes(8, "little") + text + data[8 + length :]
 
 
+_NOT_WHOLE = r"model\.safetensors is not a whole safetensors file: "
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda d, n, h: d[:-4], "the values of 'a' do not fit"),
-        (lambda d, n, h: d[:20], "it ends too early"),
-        (lambda d, n, h: b"", "it ends too early"),
-        (lambda d, n, h: d[:8] + b"x" * n + d[8 + n :], "its header is no JSON"),
+        (lambda d, n, h: d[:-4], _NOT_WHOLE),
+        (lambda d, n, h: d[:20], _NOT_WHOLE),
+        (lambda d, n, h: b"", _NOT_WHOLE),
+        (lambda d, n, h: d[:8] + b"x" * n + d[8 + n :], _NOT_WHOLE),
         (lambda d, n, h: b"PK\x03\x04" + d, "is a PyTorch file, not safetensors"),
         (lambda d, n, h: b"\x80\x02" + d, "is a PyTorch file, not safetensors"),
         (
             lambda d, n, h: _with_header(d, n, {"a": {**h["a"], "dtype": "F8_E4M3"}}),
-            "'a' is stored as F8_E4M3, which cannot be read",
+            _NOT_WHOLE,
         ),
         (
             lambda d, n, h: _with_header(d, n, {"a": {**h["a"], "shape": [5]}}),
-            "the values of 'a' do not fit",
+            _NOT_WHOLE,
         ),
-        (lambda d, n, h: _with_header(d, n, {"a": {}}), "its entry for 'a' is incomplete"),
+        (lambda d, n, h: _with_header(d, n, {"a": {}}), _NOT_WHOLE),
     ],
 )
 def test_a_damaged_file_is_recognised(change, message, tmp_path):

@@ -13,13 +13,13 @@ from vl_models.weights.layouts.clip_names import (
     TEMPERATURE,
     VISUAL_REFUSALS,
     clip_facts,
+    fused,
     huggingface_vision,
     linear,
     norm,
     visual,
 )
-from vl_models.weights.layouts.configuration import read_configuration, section
-from vl_models.weights.layouts.huggingface_clip import transformer_facts
+from vl_models.weights.layouts.huggingface_clip import configured_facts
 from vl_models.weights.rules import Refusal, Rule, WeightLayout, first_row, transpose
 
 _BERT = r"(?:bert|text_model)\."
@@ -28,11 +28,7 @@ _BERT = r"(?:bert|text_model)\."
 def _bert() -> tuple[Rule, ...]:
     text, layer = "text_encoder", rf"{_BERT}encoder\.layer\.(\d+)\."
     block = rf"{text}/block_\1"
-    qkv = tuple(
-        rule
-        for part, name in enumerate(("query", "key", "value"))
-        for rule in linear(rf"{layer}attention\.self\.{name}", f"{block}/attention/qkv", part, 3)
-    )
+    names = [rf"{layer}attention\.self\.{name}" for name in ("query", "key", "value")]
     embeddings = rf"{_BERT}embeddings\."
     positions = f"{text}/positions"
     return (
@@ -41,7 +37,7 @@ def _bert() -> tuple[Rule, ...]:
         Rule(rf"{embeddings}position_embeddings\.weight", positions, parts=2, join="add"),
         Rule(rf"{embeddings}token_type_embeddings\.weight", positions, first_row, 1, 2, "add"),
         *norm(rf"{embeddings}LayerNorm", f"{text}/embedding_norm"),
-        *qkv,
+        *fused(names, f"{block}/attention/qkv"),
         *linear(rf"{layer}attention\.output\.dense", f"{block}/attention/output"),
         *norm(rf"{layer}attention\.output\.LayerNorm", f"{block}/attention_norm"),
         *linear(rf"{layer}intermediate\.dense", f"{block}/mlp_hidden"),
@@ -53,10 +49,7 @@ def _bert() -> tuple[Rule, ...]:
 def _facts(folder: Path) -> dict[Any, dict[str, Any]]:
     facts = clip_facts("quick_gelu")
     facts["text"] = {"activation": "gelu", "epsilon": 1e-12, "head_width": 64, "pooling": "cls"}
-    values = read_configuration(folder / "config.json")
-    for tower, name in (("image", "vision_config"), ("text", "text_config")):
-        facts[tower] |= transformer_facts(section(values, name))
-    return facts
+    return configured_facts(folder, facts)
 
 
 CHINESE_CLIP = WeightLayout(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from vl_models.weights.rules import Refusal, Rule, patches, scalar, transpose
+from vl_models.weights.rules import Refusal, Rule, keep, patches, scalar, transpose
 
 # Radford et al. 2021, the statistics of their training images (the published preprocessing).
 PIXELS = {
@@ -25,12 +26,19 @@ def norm(pattern: str, target: str) -> tuple[Rule, Rule]:
     )
 
 
-def linear(pattern: str, target: str, part: int = 0, parts: int = 1) -> tuple[Rule, Rule]:
-    """A linear layer, or one of several that are fused side by side."""
-    return (
-        Rule(rf"{pattern}\.weight", f"{target}/kernel", transpose, part, parts),
-        Rule(rf"{pattern}\.bias", f"{target}/bias", part=part, parts=parts),
-    )
+def linear(pattern: str, target: str) -> tuple[Rule, ...]:
+    """A linear layer."""
+    return fused([pattern], target)
+
+
+def fused(patterns: Sequence[str], target: str) -> tuple[Rule, ...]:
+    """Linear layers that are one here, side by side."""
+    rules: list[Rule] = []
+    for part, pattern in enumerate(patterns):
+        place = (part, len(patterns))
+        rules.append(Rule(rf"{pattern}\.weight", f"{target}/kernel", transpose, *place))
+        rules.append(Rule(rf"{pattern}\.bias", f"{target}/bias", keep, *place))
+    return tuple(rules)
 
 
 def resblocks(prefix: str, encoder: str) -> tuple[Rule, ...]:
@@ -87,13 +95,9 @@ def huggingface_blocks(model: str, encoder: str) -> tuple[Rule, ...]:
     """Pre-norm blocks with separate query, key and value layers."""
     block = rf"{model}encoder\.layers\.(\d+)\."
     target = rf"{encoder}/block_\1"
-    qkv = tuple(
-        rule
-        for part, letter in enumerate("qkv")
-        for rule in linear(rf"{block}self_attn\.{letter}_proj", f"{target}/attention/qkv", part, 3)
-    )
+    names = [rf"{block}self_attn\.{letter}_proj" for letter in "qkv"]
     return (
-        *qkv,
+        *fused(names, f"{target}/attention/qkv"),
         *linear(rf"{block}self_attn\.out_proj", f"{target}/attention/output"),
         *norm(rf"{block}layer_norm1", f"{target}/attention_norm"),
         *norm(rf"{block}layer_norm2", f"{target}/mlp_norm"),

@@ -20,14 +20,18 @@ _TEXT = r"text_model\."
 
 
 def _facts(folder: Path) -> dict[Any, dict[str, Any]]:
-    facts = clip_facts("quick_gelu")
+    return configured_facts(folder, clip_facts("quick_gelu"))
+
+
+def configured_facts(folder: Path, facts: dict[Any, dict[str, Any]]) -> dict[Any, dict[str, Any]]:
+    """The facts of both towers, as far as a configuration beside the weights says otherwise."""
     values = read_configuration(folder / "config.json")
     for tower, name in (("image", "vision_config"), ("text", "text_config")):
-        facts[tower] |= transformer_facts(section(values, name))
+        facts[tower] |= _transformer_facts(section(values, name))
     return facts
 
 
-def transformer_facts(values: dict[str, Any]) -> dict[str, Any]:
+def _transformer_facts(values: dict[str, Any]) -> dict[str, Any]:
     """Activation, epsilon and head width, as far as a configuration tells them."""
     facts = {}
     if "hidden_act" in values:

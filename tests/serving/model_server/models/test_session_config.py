@@ -8,11 +8,12 @@ from tensorflow.core.protobuf import rewriter_config_pb2
 
 from serving.errors import StatusError
 from serving.model_server.models.saved_model import SavedModel
-from serving.model_server.models.session_config import SessionOptions, session_config
+from serving.model_server.models.session_config import session_config
+from serving.model_server.options import ServerOptions
 
 
 def test_nothing_is_set_by_default():
-    assert session_config(SessionOptions()) == tf.compat.v1.ConfigProto()
+    assert session_config(ServerOptions()) == tf.compat.v1.ConfigProto()
 
 
 @pytest.mark.parametrize(
@@ -25,7 +26,7 @@ def test_nothing_is_set_by_default():
     ],
 )
 def test_threads(options, intra, inter):
-    config = session_config(SessionOptions(**options))
+    config = session_config(ServerOptions(**options))
     assert config.intra_op_parallelism_threads == intra
     assert config.inter_op_parallelism_threads == inter
 
@@ -37,7 +38,7 @@ def test_flags_win_over_the_file(tmp_path):
         "use_per_session_threads: true gpu_options { allow_growth: true }"
     )
     config = session_config(
-        SessionOptions(
+        ServerOptions(
             tensorflow_session_config_file=str(path),
             tensorflow_inter_op_parallelism=2,
             per_process_gpu_memory_fraction=0.25,
@@ -57,16 +58,16 @@ def test_broken_file(tmp_path):
     path = tmp_path / "session.config"
     path.write_text("threads: many")
     with pytest.raises(StatusError) as caught:
-        session_config(SessionOptions(tensorflow_session_config_file=str(path)))
+        session_config(ServerOptions(tensorflow_session_config_file=str(path)))
     assert caught.value.text == f"INVALID_ARGUMENT: Invalid protobuf file: '{path}'"
 
 
 def test_mixed_precision():
-    config = session_config(SessionOptions(mixed_precision="bfloat16"))
+    config = session_config(ServerOptions(mixed_precision="bfloat16"))
     rewriter = config.graph_options.rewrite_options
     assert rewriter.auto_mixed_precision_onednn_bfloat16 == rewriter_config_pb2.RewriterConfig.ON
     with pytest.raises(StatusError) as caught:
-        session_config(SessionOptions(mixed_precision="float16"))
+        session_config(ServerOptions(mixed_precision="float16"))
     assert caught.value.text == (
         'INVALID_ARGUMENT: server_options.mixed_precision must be empty or "bfloat16". '
         "Received: float16"
@@ -77,7 +78,7 @@ def test_mixed_precision():
     "options", [{"mixed_precision": "bfloat16"}, {"tensorflow_inter_op_parallelism": -1}]
 )
 def test_models_run_with_it(arithmetic, options):
-    model = SavedModel.load(arithmetic / "1", config=session_config(SessionOptions(**options)))
+    model = SavedModel.load(arithmetic / "1", config=session_config(ServerOptions(**options)))
     signature = model.signatures["serving_default"]
     (y,) = model.run(
         {signature.inputs["x"].name: np.float32([2, 4])}, [signature.outputs["y"].name]
@@ -90,9 +91,10 @@ PROGRAM = """
 import os, sys
 import numpy as np
 from serving.model_server.models.saved_model import SavedModel
-from serving.model_server.models.session_config import SessionOptions, session_config
+from serving.model_server.models.session_config import session_config
+from serving.model_server.options import ServerOptions
 
-config = session_config(SessionOptions(tensorflow_session_parallelism=int(sys.argv[2])))
+config = session_config(ServerOptions(tensorflow_session_parallelism=int(sys.argv[2])))
 before = len(os.listdir("/proc/self/task"))
 for _ in range(2):
     model = SavedModel.load(sys.argv[1], config=config)

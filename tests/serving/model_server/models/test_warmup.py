@@ -7,8 +7,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from serving.client import PredictClient
 from serving.errors import Code, StatusError
-from serving.model_server.core import CoreOptions, ServerCore
-from serving.model_server.loader import LoadOptions
+from serving.model_server.core import ServerCore
 from serving.model_server.management.config import single_model_config
 from serving.model_server.server import ModelServer, ServerOptions
 from serving.warmup import WARMUP_FILE
@@ -31,7 +30,7 @@ def _write(folder, *records):
 
 def _load(folder, **options):
     """The error of version 1, or how many session runs have parsed examples."""
-    core = ServerCore(CoreOptions(max_num_load_retries=0, loading=LoadOptions(**options)))
+    core = ServerCore(ServerOptions(max_num_load_retries=0, **options))
     try:
         core.reload_config(single_model_config("m", str(folder.parent)))
         core.manager.wait_until_ready(["m"], timeout=60)

@@ -260,11 +260,11 @@ def test_fewer_threads_than_requests_and_cors(arithmetic):
 
 
 def test_port_in_use(server):
-    from serving.model_server.core import CoreOptions, ServerCore
+    from serving.model_server.core import ServerCore
     from serving.model_server.rest.options import read_rest_options
     from serving.model_server.rest.server import RestServer
 
-    core = ServerCore(CoreOptions())
+    core = ServerCore(ServerOptions())
     try:
         options = read_rest_options(ServerOptions(rest_api_port=server.rest_port))
         with pytest.raises(ServingError, match=rf"REST cannot listen on .*:{server.rest_port}: "):

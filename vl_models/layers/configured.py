@@ -1,0 +1,36 @@
+"""The configuration of a layer, read from its constructor's signature, and its registration."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import keras
+
+
+class ConfiguredLayer(keras.layers.Layer):
+    """A layer that Keras can save: it keeps each constructor argument in an attribute of its name.
+
+    Keras can collect the arguments of a layer by itself, but not those of a layer that was given
+    an initializer or a dtype policy, as most here are.
+    """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        keras.saving.register_keras_serializable("vlsearch")(cls)
+
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments."""
+        parameters = inspect.signature(self.__init__).parameters.values()  # type: ignore[misc]
+        arguments = {
+            parameter.name: _serialized(getattr(self, parameter.name))
+            for parameter in parameters
+            if parameter.kind is not parameter.VAR_KEYWORD
+        }
+        return {**super().get_config(), **arguments}
+
+
+def _serialized(value: Any) -> Any:
+    if isinstance(value, keras.initializers.Initializer):
+        return keras.initializers.serialize(value)
+    return list(value) if isinstance(value, tuple) else value
