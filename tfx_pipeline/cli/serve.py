@@ -5,11 +5,12 @@ from __future__ import annotations
 import enum
 import os
 import shutil
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tfx_pipeline.cli.places import release_root
+from tfx_pipeline.cli.places import RootArgument, release_root
 
 if TYPE_CHECKING:
     from serving.model_server.options import ServerOptions
@@ -27,10 +28,7 @@ class Engine(enum.StrEnum):
 
 
 def serve(
-    root: Annotated[
-        str,
-        typer.Argument(help="Release root, the folder with release.json: a path, s3:// or gs://."),
-    ],
+    root: RootArgument,
     host: Annotated[
         str | None,
         typer.Option(help="Address to listen on.", show_default="127.0.0.1"),
@@ -90,11 +88,6 @@ def _serve_embedded(root: str, options: ServerOptions) -> None:
     import contextlib
     import logging
 
-    from rich.console import Console
-
-    from tfx_pipeline.cli.logs import hide_native_messages
-
-    hide_native_messages()
     logging.basicConfig(format="%(asctime)s %(levelname).1s %(name)s: %(message)s")
     for room in ("serving", "tfx_pipeline"):
         logging.getLogger(room).setLevel(logging.INFO)
@@ -112,11 +105,7 @@ def _serve_embedded(root: str, options: ServerOptions) -> None:
             )
             if address
         ]
-        Console().print(
-            f"Serving {root}: {', '.join(addresses)}. Ctrl-C stops.",
-            highlight=False,
-            soft_wrap=True,
-        )
+        typer.echo(f"Serving {root}: {', '.join(addresses)}. Ctrl-C stops.")
 
     with following(root) if is_uri(root) else contextlib.nullcontext():
         ModelServer(options).serve_forever(on_ready=on_ready)
@@ -143,4 +132,5 @@ def _become_tf_serving(options: ServerOptions, host: str | None) -> None:
             f"{_TF_SERVING} listens on all addresses and cannot be told otherwise. "
             f"Received: --host {host}. Leave --host out, or keep others away by a firewall."
         )
+    os.dup2(sys.stderr.fileno(), 2)  # its own messages are to be seen
     os.execv(program, [_TF_SERVING, *to_arguments(options)])
