@@ -22,7 +22,8 @@ def run_component(tmp_path_factory):
     from tfx.orchestration import metadata, pipeline
     from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 
-    from tfx_pipeline.components.click_example_gen.component import ClickExampleGen
+    from tfx_pipeline.components.click_example_gen import ClickExampleGen
+    from tfx_pipeline.data.beam_options import default_beam_args
     from tfx_pipeline.data.options import DataConfig
     from tfx_pipeline.data.resolved import ResolvedData
 
@@ -43,6 +44,7 @@ def run_component(tmp_path_factory):
                 components=[component],
                 enable_cache=True,
                 metadata_connection_config=connection,
+                beam_pipeline_args=default_beam_args(),
             )
         )
         with metadata.Metadata(connection) as handle:
