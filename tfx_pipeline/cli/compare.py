@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -73,9 +72,7 @@ def compare(
     from tfx_pipeline.comparison.table import Comparison, write_tables
     from tfx_pipeline.trials.process import leave_gpus_alone
 
-    # Quoted: a folder may have a name that YAML takes for a date or a number.
-    given = [*(overrides or []), f"data.folder={json.dumps(data)}"]
-    experiments = load_experiments(configs, given)
+    experiments = load_experiments(configs, overrides or (), data)
     first = next(iter(experiments.values()))
     if steps is not None:
         samples = budget_of(with_steps(first, steps)).samples

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import enum
 import os
 import shutil
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -20,13 +19,6 @@ _TF_SERVING = "tensorflow_model_server"
 _EVERYWHERE = "0.0.0.0"
 
 
-class Engine(enum.StrEnum):
-    """Which model server runs."""
-
-    EMBEDDED = "embedded"
-    TF_SERVING = "tf-serving"
-
-
 def serve(
     root: RootArgument,
     host: Annotated[
@@ -38,9 +30,9 @@ def serve(
         int, typer.Option(min=0, max=65535, help="REST port; 0 turns REST off.")
     ] = 8501,
     engine: Annotated[
-        Engine,
+        Literal["embedded", "tf-serving"],
         typer.Option(help="The server in this package, or tensorflow_model_server on the PATH."),
-    ] = Engine.EMBEDDED,
+    ] = "embedded",
     socket_path: Annotated[
         str, typer.Option("--grpc-socket-path", help="UNIX socket that also answers gRPC.")
     ] = "",
@@ -79,7 +71,7 @@ def serve(
         ssl_config_file=ssl_config_file,
     )
     options.validate()
-    if engine is Engine.TF_SERVING:
+    if engine == "tf-serving":
         _become_tf_serving(options, host)
     _serve_embedded(root, options)
 

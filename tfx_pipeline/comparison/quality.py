@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -51,7 +52,8 @@ class Measured:
 def chosen_metrics(contestants: Sequence[Contestant], extra: Sequence[str]) -> list[str]:
     """Keys to show: the usual ones that were measured, by language, then those asked for."""
     measured = [key for c in contestants for run in c.runs for key in run.result.metrics]
-    languages = sorted({k for k in measured if _is_language_slice(k)})
+    by_language = re.compile(rf"language=[^/]*/{_BY_LANGUAGE}")
+    languages = sorted({key for key in measured if by_language.fullmatch(key)})
     usual = [key for key in (*DEFAULT_METRICS, *languages) if key in measured]
     return list(dict.fromkeys([*usual, *extra]))
 
@@ -82,8 +84,8 @@ def measure(
         (i, one) for i, one in known if all(t["key"].equals(reference["key"]) for t in one)
     ]
     draws = ratio_draws(
-        np.stack([sum(_column(t, "total") for t in one) for _, one in comparable], axis=1),
-        np.stack([sum(_column(t, "count") for t in one) for _, one in comparable], axis=1),
+        np.stack([sum(t["total"].to_numpy() for t in one) for _, one in comparable], axis=1),
+        np.stack([sum(t["count"].to_numpy() for t in one) for _, one in comparable], axis=1),
         bootstrap.samples,
         bootstrap.seed,
     )
@@ -136,18 +138,9 @@ def _per_query(run: Path, key: str) -> pa.Table | None:
     return pa.table({"key": table["key"], "total": totals, "count": counts})
 
 
-def _column(table: pa.Table, name: str) -> np.ndarray:
-    return table[name].to_numpy()
-
-
 def _verdict(key: str, interval: Interval) -> str:
     if math.isnan(interval.low):
         return ""
     if interval.low <= 0 <= interval.high:
         return "within"
     return "better" if (interval.low > 0) != lower_is_better(key) else "worse"
-
-
-def _is_language_slice(key: str) -> bool:
-    slice_name, _, rest = key.partition("/")
-    return slice_name.startswith("language=") and rest == _BY_LANGUAGE

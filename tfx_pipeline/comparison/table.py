@@ -10,6 +10,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from serving.files import write_atomically
 from tfx_pipeline.comparison.quality import Measured
 from tfx_pipeline.comparison.run import Contestant
 from tfx_pipeline.report.templates import load_template
@@ -154,10 +155,8 @@ def html_text(comparison: Comparison) -> str:
 def write_tables(comparison: Comparison, output: Path) -> None:
     """Write comparison.csv and comparison.html, each renamed into place."""
     output.mkdir(parents=True, exist_ok=True)
-    for name, text in ((CSV_FILE, csv_text(comparison)), (HTML_FILE, html_text(comparison))):
-        temporary = output / f".{name}.tmp"
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(output / name)
+    write_atomically(output / CSV_FILE, csv_text(comparison))
+    write_atomically(output / HTML_FILE, html_text(comparison))
 
 
 _PARAMETERS = ("image_tower", "text_tower", "trainable", "total")
