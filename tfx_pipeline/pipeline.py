@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shutil
 from collections.abc import Sequence
+from pathlib import Path
 
 import tensorflow_data_validation as tfdv
 from tfx.components import ExampleValidator, SchemaGen, StatisticsGen, Tuner
@@ -17,7 +17,8 @@ from tfx.dsl.components.base.base_node import BaseNode
 from tfx.orchestration.data_types import RuntimeParameter
 from tfx.proto import trainer_pb2
 
-from tfx_pipeline.components.click_example_gen.component import ClickExampleGen
+from serving.files import write_atomically
+from tfx_pipeline.components.click_example_gen import ClickExampleGen
 from tfx_pipeline.components.index_builder import IndexBuilder
 from tfx_pipeline.components.release_pusher import ReleasePusher
 from tfx_pipeline.components.retrieval_evaluator import RetrievalEvaluator
@@ -256,7 +257,5 @@ def _pinned_schema(path: str, submission: Submission) -> str:
     folder = submission.pipeline_root / "schema" / submission.schema_fingerprint
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / "schema.pbtxt"
-    temporary = folder / ".schema.pbtxt"
-    shutil.copyfile(path, temporary)
-    temporary.replace(target)
+    write_atomically(target, Path(path).read_text(encoding="utf-8"))
     return str(target)

@@ -6,7 +6,7 @@ from serving.client.model_config import ServedModelConfig
 from serving.client.results import (
     ClassScore,
     ModelMetadata,
-    Signature,
+    SignatureInfo,
     TensorInfo,
     VersionStatus,
 )
@@ -20,7 +20,7 @@ __all__ = [
     "PredictClient",
     "RetryPolicy",
     "ServedModelConfig",
-    "Signature",
+    "SignatureInfo",
     "TensorInfo",
     "TlsConfig",
     "VersionStatus",

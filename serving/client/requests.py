@@ -14,7 +14,7 @@ from serving.client.model_config import ServedModelConfig, fill_model_server_con
 from serving.client.results import (
     ClassScore,
     ModelMetadata,
-    Signature,
+    SignatureInfo,
     TensorInfo,
     VersionStatus,
 )
@@ -206,7 +206,7 @@ def _read_metadata(response: Any) -> ModelMetadata:
         name=response.model_spec.name,
         version=response.model_spec.version.value,
         signatures={
-            name: Signature(
+            name: SignatureInfo(
                 inputs=_tensor_infos(signature.inputs),
                 outputs=_tensor_infos(signature.outputs),
                 method_name=signature.method_name,

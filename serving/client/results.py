@@ -37,7 +37,7 @@ class TensorInfo:
 
 
 @dataclass(frozen=True)
-class Signature:
+class SignatureInfo:
     """Inputs and outputs of a signature by name."""
 
     inputs: Mapping[str, TensorInfo]
@@ -51,4 +51,4 @@ class ModelMetadata:
 
     name: str
     version: int
-    signatures: Mapping[str, Signature]
+    signatures: Mapping[str, SignatureInfo]

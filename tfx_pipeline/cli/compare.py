@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -60,13 +59,12 @@ def compare(
     """
     from rich.console import Console
 
-    from tfx_pipeline.cli.logs import hide_native_messages, log_to_file
+    from tfx_pipeline.cli.logs import log_to_file
     from vl_models.errors import UserError
 
     if steps is not None and samples is not None:
         raise UserError("--steps and --samples exclude each other: give one of them.")
     numbers = None if seeds is None else _parse_seeds(seeds)
-    hide_native_messages()
     from tfx_pipeline.comparison.budget import budget_of, with_steps
     from tfx_pipeline.comparison.quality import chosen_metrics, measure
     from tfx_pipeline.comparison.run import compare as run_comparison
@@ -74,22 +72,15 @@ def compare(
     from tfx_pipeline.comparison.table import Comparison, write_tables
     from tfx_pipeline.trials.process import leave_gpus_alone
 
-    # Quoted: a folder may have a name that YAML takes for a date or a number.
-    given = [*(overrides or []), f"data.folder={json.dumps(data)}"]
-    experiments = load_experiments(configs, given)
+    experiments = load_experiments(configs, overrides or (), data)
     first = next(iter(experiments.values()))
     if steps is not None:
         samples = budget_of(with_steps(first, steps)).samples
     log_to_file(output / "compare.log")
     leave_gpus_alone()
 
-    console = Console()
-
-    def report(line: str) -> None:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
-
     contestants = run_comparison(
-        experiments, output, samples=samples, seeds=numbers, fresh=fresh, report=report
+        experiments, output, samples=samples, seeds=numbers, fresh=fresh, report=typer.echo
     )
     bootstrap = first.evaluate.bootstrap
     keys = chosen_metrics(contestants, metrics or [])
@@ -102,8 +93,8 @@ def compare(
     )
     write_tables(comparison, output)
     for table in _tables(comparison):
-        console.print(table)
-    report(f"Table: {output / 'comparison.html'}, {output / 'comparison.csv'}")
+        Console().print(table)
+    typer.echo(f"Table: {output / 'comparison.html'}, {output / 'comparison.csv'}")
     if any(contestant.error for contestant in contestants):
         raise typer.Exit(1)
 

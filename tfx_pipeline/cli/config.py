@@ -6,15 +6,12 @@ from typing import Annotated
 
 import typer
 
-from tfx_pipeline.cli.places import ConfigArgument
+from tfx_pipeline.cli.places import ConfigArgument, override_option
 
 
 def config(
     file: ConfigArgument,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Override, e.g. train.steps=100."),
-    ] = None,
+    overrides: Annotated[list[str] | None, override_option("train.steps=100")] = None,
 ) -> None:
     """Check an experiment and print the whole of it as YAML: base, overrides, defaults."""
     from tfx_pipeline.config import ExperimentConfig

@@ -167,9 +167,6 @@ def extract_features(
     seed: Annotated[int, typer.Option(help="With --split-by-image.")] = 1,
 ) -> None:
     """Features by exported towers, so that a common space is trained on top of frozen ones."""
-    from tfx_pipeline.cli.logs import hide_native_messages
-
-    hide_native_messages()
     from tfx_pipeline.data.extracted_set import extract_feature_set
     from tfx_pipeline.data.feature_extraction import find_towers
     from tfx_pipeline.data.feature_set import FILE_NAME

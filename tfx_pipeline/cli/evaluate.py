@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tfx_pipeline.cli.places import on_disk, release_root
+from tfx_pipeline.cli.places import on_disk, override_option, release_root
 
 
 def evaluate(
@@ -15,10 +15,7 @@ def evaluate(
         Path | None, typer.Argument(metavar="RUN", help="Run folder of `vlsearch train`.")
     ] = None,
     run: Annotated[Path | None, typer.Option("--run", help="The same, as an option.")] = None,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Override, e.g. evaluate.splits=[val]."),
-    ] = None,
+    overrides: Annotated[list[str] | None, override_option("evaluate.splits=[val]")] = None,
     release: Annotated[
         str | None,
         typer.Option(
@@ -46,13 +43,9 @@ def evaluate(
 ) -> None:
     """Evaluate towers: metrics.json, report.html and the per-query results."""
     import math
-    import shutil
 
-    from rich.console import Console
-
-    from tfx_pipeline.cli.logs import hide_native_messages, log_to_file
-
-    hide_native_messages()
+    from serving.files import write_atomically
+    from tfx_pipeline.cli.logs import log_to_file
     from tfx_pipeline.training_run import TrainingRun
     from vl_models.errors import UserError
 
@@ -70,11 +63,8 @@ def evaluate(
     result = training.evaluate(experiment, out, root, data)
     if json_file is not None:
         json_file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = json_file.with_name(f".{json_file.name}")
-        shutil.copyfile(out / "metrics.json", temporary)
-        temporary.replace(json_file)
-    console = Console()
+        write_atomically(json_file, (out / "metrics.json").read_text(encoding="utf-8"))
     for key in result.headline:
         if math.isfinite(result.metrics[key]):
-            console.print(f"{key:<28} {result.metrics[key]:.4f}", highlight=False)
-    console.print(f"Report: {out / 'report.html'}", highlight=False)
+            typer.echo(f"{key:<28} {result.metrics[key]:.4f}")
+    typer.echo(f"Report: {out / 'report.html'}")

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from tfx_pipeline.cli.places import ConfigOption
+from tfx_pipeline.cli.places import ConfigOption, override_option
 
 app = typer.Typer(no_args_is_help=True, help="Run the pipeline on Kubeflow Pipelines v2.")
 
@@ -29,29 +29,21 @@ def compile_(
     output: Annotated[Path, typer.Option("--output", "-o", help="The spec.")] = Path(
         "pipeline.yaml"
     ),
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Override, e.g. kubeflow.image=NAME."),
-    ] = None,
+    overrides: Annotated[list[str] | None, override_option("kubeflow.image=NAME")] = None,
 ) -> None:
     """Compile an experiment to a spec (YAML) for Kubeflow Pipelines.
 
     Images, resources, volume and retries are the experiment's section `kubeflow`.
     """
-    from rich.console import Console
 
-    from tfx_pipeline.cli.logs import hide_native_messages
-
-    hide_native_messages()
     from tfx_pipeline.config import ExperimentConfig
     from tfx_pipeline.runners.kubeflow import compile_pipeline
 
     submission = compile_pipeline(ExperimentConfig.load(config, overrides or []), output)
-    console = Console(highlight=False, soft_wrap=True)
     folder = submission.config.data.folder
-    console.print(f"{output}: the pipeline of {submission.config.name}, data {folder}.")
+    typer.echo(f"{output}: the pipeline of {submission.config.name}, data {folder}.")
     if submission.data is None:
-        console.print("The data cannot be seen from here: the first step will look at them.")
+        typer.echo("The data cannot be seen from here: the first step will look at them.")
 
 
 @app.command()
@@ -92,9 +84,6 @@ def submit(
     """Start a run and follow it. Exits with code 1 if it fails."""
     from rich.console import Console
 
-    from tfx_pipeline.cli.logs import hide_native_messages
-
-    hide_native_messages()
     from tfx_pipeline.runners.kubeflow_submit import (
         Endpoint,
         RunFailed,
@@ -154,10 +143,8 @@ def local(
     steps are reused when it is run again. For a spec compiled with `--set kubeflow.volume=null`.
     """
     from rich.console import Console
+    from rich.markup import escape
 
-    from tfx_pipeline.cli.logs import hide_native_messages
-
-    hide_native_messages()
     from tfx_pipeline.runners.kubeflow_local import StepFailed, run_spec
     from tfx_pipeline.runners.kubeflow_submit import settle_parameters
     from tfx_pipeline.runners.progress import StepReport
@@ -172,16 +159,13 @@ def local(
     try:
         outputs = run_spec(spec, root.resolve(), parameters, progress)
     except StepFailed as error:
-        console.print("Failed:", style="bold red", end=" ")
-        console.print(str(error), markup=False)
+        console.print(f"[bold red]Failed:[/] {escape(str(error))}")
         raise typer.Exit(1) from None
-    console.print(
-        f"Report: {Path(outputs['retrieval-evaluator/evaluation']['uri'], 'report.html')}"
-    )
+    evaluation = outputs["retrieval-evaluator/evaluation"]["uri"]
+    typer.echo(f"Report: {Path(evaluation, 'report.html')}")
     release = outputs["release-pusher/release"]["metadata"]
     if not release["released"]:
-        console.print("Not released:", style="bold red", end=" ")
-        console.print(release["reasons"], markup=False)
+        console.print(f"[bold red]Not released:[/] {escape(release['reasons'])}")
         raise typer.Exit(1)
     console.print(f"[bold green]Released[/] version {release['version']:.0f}")
 

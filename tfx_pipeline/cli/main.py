@@ -24,7 +24,7 @@ from tfx_pipeline.cli import (
     tune,
     weights,
 )
-from tfx_pipeline.cli.logs import debugging
+from tfx_pipeline.cli.logs import debugging, hide_native_messages
 
 app = typer.Typer(
     name="vlsearch",
@@ -61,6 +61,7 @@ def options(
     else:
         # Before TensorFlow is imported; its C++ side reads the variable then.
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    hide_native_messages()
 
 
 @app.command()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -29,6 +29,10 @@ ConfigArgument = Annotated[
     Path,
     typer.Argument(help="Experiment, a YAML file.", metavar="FILE", callback=_is_an_experiment),
 ]
+RootArgument = Annotated[
+    str,
+    typer.Argument(help="Release root, the folder with release.json: a path, s3:// or gs://."),
+]
 DataOption = Annotated[
     str | None, typer.Option(help="Data folder (data.folder): a path, s3:// or gs://.")
 ]
@@ -36,6 +40,11 @@ BeamOption = Annotated[
     Path | None,
     typer.Option(help="Beam options, e.g. configs/beam/flink.yaml (beam_pipeline_args)."),
 ]
+
+
+def override_option(example: str) -> Any:
+    """The option `--set`, which is told with an example."""
+    return typer.Option("--set", metavar="KEY=VALUE", help=f"Override, e.g. {example}.")
 
 
 def on_disk(option: typer.CallbackParam, value: Path | None) -> Path | None:
@@ -59,9 +68,6 @@ def release_root(place: str) -> Path:
     """
     if not is_uri(place):
         return Path(place)
-    from tfx_pipeline.cli.logs import hide_native_messages
-
-    hide_native_messages()
     from tfx_pipeline.storage.releases import stage_to_cache
 
     return stage_to_cache(place)[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +12,6 @@ import typer
 from tfx_pipeline.cli.places import release_root
 
 if TYPE_CHECKING:
-    from serving.index import Hit
     from serving.search import SearchService
 
 
@@ -63,7 +62,10 @@ def query(
         table.add_row(str(rank), f"{hit.score:.4f}", hit.id, hit.uri)
     Console().print(table)
     if html is not None:
-        _write_contact_sheet(html, text, hits)
+        from serving.files import write_atomically
+        from tfx_pipeline.report.contact_sheet import render_contact_sheet
+
+        write_atomically(html, render_contact_sheet(text, hits))
         Console().print(f"Contact sheet: {html}")
 
 
@@ -84,9 +86,6 @@ def _search_service(server: str | None, release: Path) -> Iterator[SearchService
     from serving.search import SearchService, embedded_server
 
     if server is None:
-        from tfx_pipeline.cli.logs import hide_native_messages
-
-        hide_native_messages()
         with embedded_server(release) as client:
             yield SearchService(release, client)
         return
@@ -94,12 +93,3 @@ def _search_service(server: str | None, release: Path) -> Iterator[SearchService
 
     with PredictClient(server) as client:
         yield SearchService(release, client)
-
-
-def _write_contact_sheet(path: Path, text: str, hits: Sequence[Hit]) -> None:
-    """One self-contained page with the images that were found."""
-    from tfx_pipeline.report.contact_sheet import render_contact_sheet
-
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(render_contact_sheet(text, hits), encoding="utf-8")
-    temporary.replace(path)

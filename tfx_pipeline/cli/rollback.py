@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
+from tfx_pipeline.cli.places import RootArgument
 
-def rollback(
-    root: Annotated[
-        str,
-        typer.Argument(help="Release root, the folder with release.json: a path, s3:// or gs://."),
-    ],
-) -> None:
+
+def rollback(root: RootArgument) -> None:
     """Go back to the release before the current one; running servers follow."""
     from tfx_pipeline.storage.uris import is_uri
 
     if is_uri(root):
-        from tfx_pipeline.cli.logs import hide_native_messages
-
-        hide_native_messages()
         from tfx_pipeline.storage.releases import roll_back_bucket
 
         release = roll_back_bucket(root)

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from tfx_pipeline.cli.places import BeamOption, ConfigOption, DataOption, on_disk
+from tfx_pipeline.cli.places import (
+    BeamOption,
+    ConfigOption,
+    DataOption,
+    on_disk,
+    override_option,
+)
 
 
 def run(
     config: ConfigOption,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Override, e.g. train.steps=100."),
-    ] = None,
+    overrides: Annotated[list[str] | None, override_option("train.steps=100")] = None,
     data: DataOption = None,
     beam: BeamOption = None,
     output: Annotated[
@@ -34,19 +36,15 @@ def run(
     from rich.console import Console
     from rich.markup import escape
 
-    from tfx_pipeline.cli.logs import hide_native_messages, log_to_file
-
-    hide_native_messages()
-    from tfx_pipeline.data.beam_options import load_option_set
+    from tfx_pipeline.cli.logs import log_to_file
     from tfx_pipeline.runners.experiment import load_experiment
 
-    given = list(overrides or [])
-    if beam is not None:
-        given.append(f"beam_pipeline_args={json.dumps(load_option_set(beam))}")
-    experiment = load_experiment(config, given, data=data, output=output, smoke=smoke)
+    experiment = load_experiment(
+        config, overrides or (), data=data, beam=beam, output=output, smoke=smoke
+    )
     experiment.load_data_folder()  # what is wrong there is said before anything is imported
 
-    console = Console()
+    console = Console(highlight=False, soft_wrap=True)
     log_file = Path(experiment.output, "pipeline", "run.log")
     log_to_file(log_file)
 
@@ -58,37 +56,26 @@ def run(
     assert submission.data is not None
     console.print(
         f"[bold]{experiment.name}[/]: {len(submission.data.files)} log files of "
-        f"{experiment.data.folder}; messages go to {log_file}",
-        highlight=False,
-        soft_wrap=True,
+        f"{experiment.data.folder}; messages go to {log_file}"
     )
     from tfx_pipeline.runners.local import run_local
     from tfx_pipeline.runners.progress import StepReport
 
     def progress(step: StepReport) -> None:
-        if step.seconds is None:
-            if console.is_terminal:
-                console.print(step.place, end="\r", markup=False, highlight=False)
-            return
-        console.print(f"{step.place} {step.outcome}", markup=False, highlight=False)
+        if step.seconds is not None:
+            console.print(f"{step.place} {step.outcome}", markup=False)
+        elif console.is_terminal:
+            console.print(step.place, end="\r", markup=False)
 
     result = run_local(submission, progress)
     if result.rejected:
-        console.print(result.rejected, markup=False, highlight=False, soft_wrap=True)
-    console.print(
-        f"Report:  {result.report_file}\nMetrics: {result.metrics_file}",
-        highlight=False,
-        soft_wrap=True,
-    )
+        typer.echo(result.rejected)
+    typer.echo(f"Report:  {result.report_file}\nMetrics: {result.metrics_file}")
     if result.released_version is None:
-        console.print(
-            f"[bold red]Not released[/]: {escape(result.reasons)}", highlight=False, soft_wrap=True
-        )
+        console.print(f"[bold red]Not released[/]: {escape(result.reasons)}")
         raise typer.Exit(1)
     bucket = experiment.release.publish_to
     console.print(
         f"[bold green]Released[/] version {result.released_version} to {submission.serving_root}"
-        + (f" and {bucket}" if bucket else ""),
-        highlight=False,
-        soft_wrap=True,
+        + (f" and {bucket}" if bucket else "")
     )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import enum
 import os
 import shutil
-from typing import TYPE_CHECKING, Annotated
+import sys
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from tfx_pipeline.cli.places import release_root
+from tfx_pipeline.cli.places import RootArgument, release_root
 
 if TYPE_CHECKING:
     from serving.model_server.options import ServerOptions
@@ -19,18 +19,8 @@ _TF_SERVING = "tensorflow_model_server"
 _EVERYWHERE = "0.0.0.0"
 
 
-class Engine(enum.StrEnum):
-    """Which model server runs."""
-
-    EMBEDDED = "embedded"
-    TF_SERVING = "tf-serving"
-
-
 def serve(
-    root: Annotated[
-        str,
-        typer.Argument(help="Release root, the folder with release.json: a path, s3:// or gs://."),
-    ],
+    root: RootArgument,
     host: Annotated[
         str | None,
         typer.Option(help="Address to listen on.", show_default="127.0.0.1"),
@@ -40,9 +30,9 @@ def serve(
         int, typer.Option(min=0, max=65535, help="REST port; 0 turns REST off.")
     ] = 8501,
     engine: Annotated[
-        Engine,
+        Literal["embedded", "tf-serving"],
         typer.Option(help="The server in this package, or tensorflow_model_server on the PATH."),
-    ] = Engine.EMBEDDED,
+    ] = "embedded",
     socket_path: Annotated[
         str, typer.Option("--grpc-socket-path", help="UNIX socket that also answers gRPC.")
     ] = "",
@@ -81,7 +71,7 @@ def serve(
         ssl_config_file=ssl_config_file,
     )
     options.validate()
-    if engine is Engine.TF_SERVING:
+    if engine == "tf-serving":
         _become_tf_serving(options, host)
     _serve_embedded(root, options)
 
@@ -90,11 +80,6 @@ def _serve_embedded(root: str, options: ServerOptions) -> None:
     import contextlib
     import logging
 
-    from rich.console import Console
-
-    from tfx_pipeline.cli.logs import hide_native_messages
-
-    hide_native_messages()
     logging.basicConfig(format="%(asctime)s %(levelname).1s %(name)s: %(message)s")
     for room in ("serving", "tfx_pipeline"):
         logging.getLogger(room).setLevel(logging.INFO)
@@ -112,11 +97,7 @@ def _serve_embedded(root: str, options: ServerOptions) -> None:
             )
             if address
         ]
-        Console().print(
-            f"Serving {root}: {', '.join(addresses)}. Ctrl-C stops.",
-            highlight=False,
-            soft_wrap=True,
-        )
+        typer.echo(f"Serving {root}: {', '.join(addresses)}. Ctrl-C stops.")
 
     with following(root) if is_uri(root) else contextlib.nullcontext():
         ModelServer(options).serve_forever(on_ready=on_ready)
@@ -143,4 +124,5 @@ def _become_tf_serving(options: ServerOptions, host: str | None) -> None:
             f"{_TF_SERVING} listens on all addresses and cannot be told otherwise. "
             f"Received: --host {host}. Leave --host out, or keep others away by a firewall."
         )
+    os.dup2(sys.stderr.fileno(), 2)  # its own messages are to be seen
     os.execv(program, [_TF_SERVING, *to_arguments(options)])

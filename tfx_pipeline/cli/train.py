@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from tfx_pipeline.cli.places import BeamOption, ConfigOption, DataOption, on_disk
+from tfx_pipeline.cli.places import (
+    BeamOption,
+    ConfigOption,
+    DataOption,
+    on_disk,
+    override_option,
+)
 
 
 def train(
@@ -16,16 +21,10 @@ def train(
     run: Annotated[
         Path,
         typer.Option(
-            "--run",
-            "--output",
-            help="Run folder; an interrupted run goes on.",
-            callback=on_disk,
+            "--run", "--output", help="Run folder; an interrupted run goes on.", callback=on_disk
         ),
     ],
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Override, e.g. train.steps=100."),
-    ] = None,
+    overrides: Annotated[list[str] | None, override_option("train.steps=100")] = None,
     data: DataOption = None,
     beam: BeamOption = None,
     fresh: Annotated[
@@ -44,17 +43,10 @@ def train(
     With several workers in TF_CONFIG, start the same command on each, with the same, shared run
     folder: the chief prepares the data and writes everything, all of them train.
     """
-    from tfx_pipeline.cli.logs import hide_native_messages, log_to_file
+    from tfx_pipeline.cli.logs import log_to_file
+    from tfx_pipeline.runners.experiment import load_experiment
 
-    hide_native_messages()
-    from tfx_pipeline.config import ExperimentConfig
-    from tfx_pipeline.data.beam_options import load_option_set
-
-    given = list(overrides or [])
-    given += [f"data.folder={json.dumps(data)}"] if data is not None else []
-    if beam is not None:
-        given.append(f"beam_pipeline_args={json.dumps(load_option_set(beam))}")
-    experiment = ExperimentConfig.load(config, given)
+    experiment = load_experiment(config, overrides or (), data=data, beam=beam)
     experiment.load_data_folder()
 
     # Slow to import; what is wrong in the experiment is said before.

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tfx_pipeline.cli.places import ConfigOption, on_disk
+from tfx_pipeline.cli.places import ConfigOption, on_disk, override_option
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -23,10 +22,7 @@ def tune(
     output: Annotated[
         Path, typer.Option(help="Output folder; a search in it goes on.", callback=on_disk)
     ],
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Override, e.g. tune.trials=30."),
-    ] = None,
+    overrides: Annotated[list[str] | None, override_option("tune.trials=30")] = None,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Forget an earlier search in the output folder.")
     ] = False,
@@ -40,39 +36,27 @@ def tune(
     """
     from rich.console import Console
 
-    from tfx_pipeline.cli.logs import hide_native_messages, log_to_file
-
-    hide_native_messages()
-    from tfx_pipeline.config import ExperimentConfig
+    from tfx_pipeline.cli.logs import log_to_file
+    from tfx_pipeline.runners.experiment import load_experiment
     from tfx_pipeline.trials.process import leave_gpus_alone
 
-    # Quoted: a folder may have a name that YAML takes for a date or a number.
-    given = [*(overrides or []), f"data.folder={json.dumps(data)}"]
-    experiment = ExperimentConfig.load(config, given)
+    experiment = load_experiment(config, overrides or (), data=data)
     log_to_file(output / "tune.log")
     leave_gpus_alone()
     from tfx_pipeline.tuning.search import BEST_FILE, TABLE_FILE, search
 
-    console = Console()
-
     def report(row: TrialRow) -> None:
         values = ", ".join(f"{key}={_short(value)}" for key, value in row.values.items())
         outcome = f"failed: {row.message}" if row.score is None else f"{row.score:.4f}"
-        line = f"trial {row.id}: {outcome} ({values})"
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        typer.echo(f"trial {row.id}: {outcome} ({values})")
 
     rows = search(experiment, output, fresh=fresh, on_trial=report)
     assert experiment.tune is not None, "`search` refuses an experiment without"
-    console.print(_table(rows, experiment.tune))
+    Console().print(_table(rows, experiment.tune))
     if all(row.score is None for row in rows):
-        console.print("No trial succeeded.")
+        typer.echo("No trial succeeded.")
         raise typer.Exit(1)
-    console.print(
-        f"Trials: {output / TABLE_FILE}\nBest: {output / BEST_FILE}",
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
-    )
+    typer.echo(f"Trials: {output / TABLE_FILE}\nBest: {output / BEST_FILE}")
 
 
 def _table(rows: list[TrialRow], tune: TuneConfig) -> Table:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tfx_pipeline.cli.places import ConfigOption
+from tfx_pipeline.cli.places import ConfigOption, override_option
 
 app = typer.Typer(no_args_is_help=True, help="Weights of CLIP and its descendants.")
 
@@ -25,10 +25,7 @@ def import_(
     config: ConfigOption,
     output: Annotated[Path, typer.Option("--output", help="File to write, .safetensors.")],
     layout: Annotated[str, _LAYOUT] = "auto",
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Override, e.g. model.image_size=224."),
-    ] = None,
+    overrides: Annotated[list[str] | None, override_option("model.image_size=224")] = None,
     allow_missing: Annotated[
         list[str] | None,
         typer.Option(metavar="PATTERN", help="Variables that may stay without a value."),
@@ -40,9 +37,6 @@ def import_(
     """
     from rich.console import Console
 
-    from tfx_pipeline.cli.logs import hide_native_messages
-
-    hide_native_messages()
     from tfx_pipeline.config import ExperimentConfig
     from vl_models.text.factory import pretrained_tokenizer
     from vl_models.weights.importer import import_weights, write_weights
@@ -66,9 +60,9 @@ def import_(
     console.print(import_table(result))
     for warning in result.warnings:
         console.print("[bold yellow]Check:[/]", end=" ")
-        console.print(warning, markup=False, highlight=False, soft_wrap=True)
-    console.print(f"{output}: {len(result.values)} variables. To start from them:", highlight=False)
-    console.print(result.warm_start(str(output)), markup=False, highlight=False, soft_wrap=True)
+        typer.echo(warning)
+    typer.echo(f"{output}: {len(result.values)} variables. To start from them:")
+    typer.echo(result.warm_start(str(output)))
 
 
 @app.command()
@@ -77,12 +71,8 @@ def inspect(
     layout: Annotated[str, _LAYOUT] = "auto",
 ) -> None:
     """List names, shapes and types of a checkpoint, its layout, and the model that fits."""
-    from rich.console import Console
-
-    from tfx_pipeline.cli.logs import hide_native_messages
-
-    hide_native_messages()
     import yaml
+    from rich.console import Console
 
     from vl_models.errors import UserError
     from vl_models.weights.describe import experiment_sections
@@ -91,13 +81,11 @@ def inspect(
     from vl_models.weights.report import tensor_table
 
     tensors = TensorFiles(files)
-    console = Console()
-    console.print(tensor_table(tensors))
+    Console().print(tensor_table(tensors))
     try:
         found = find_layout(layout, tensors).name
     except UserError as error:
-        console.print(str(error), markup=False, highlight=False, soft_wrap=True)
+        typer.echo(str(error))
         return
     sections = yaml.safe_dump(experiment_sections(tensors, found), sort_keys=False)
-    console.print(f"WeightLayout: {found}. An experiment that fits has:", highlight=False)
-    console.print(sections, markup=False, highlight=False, soft_wrap=True)
+    typer.echo(f"WeightLayout: {found}. An experiment that fits has:\n{sections}")

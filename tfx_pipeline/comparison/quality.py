@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,7 +29,7 @@ _BY_LANGUAGE = "recall@10"
 
 
 @dataclasses.dataclass(frozen=True)
-class Measured:
+class ComparedValue:
     """One metric of one contestant.
 
     Attributes:
@@ -51,14 +52,15 @@ class Measured:
 def chosen_metrics(contestants: Sequence[Contestant], extra: Sequence[str]) -> list[str]:
     """Keys to show: the usual ones that were measured, by language, then those asked for."""
     measured = [key for c in contestants for run in c.runs for key in run.result.metrics]
-    languages = sorted({k for k in measured if _is_language_slice(k)})
+    by_language = re.compile(rf"language=[^/]*/{_BY_LANGUAGE}")
+    languages = sorted({key for key in measured if by_language.fullmatch(key)})
     usual = [key for key in (*DEFAULT_METRICS, *languages) if key in measured]
     return list(dict.fromkeys([*usual, *extra]))
 
 
 def measure(
     contestants: Sequence[Contestant], key: str, bootstrap: BootstrapConfig
-) -> list[Measured]:
+) -> list[ComparedValue]:
     """One metric of every contestant, against the first.
 
     Args:
@@ -82,8 +84,8 @@ def measure(
         (i, one) for i, one in known if all(t["key"].equals(reference["key"]) for t in one)
     ]
     draws = ratio_draws(
-        np.stack([sum(_column(t, "total") for t in one) for _, one in comparable], axis=1),
-        np.stack([sum(_column(t, "count") for t in one) for _, one in comparable], axis=1),
+        np.stack([sum(t["total"].to_numpy() for t in one) for _, one in comparable], axis=1),
+        np.stack([sum(t["count"].to_numpy() for t in one) for _, one in comparable], axis=1),
         bootstrap.samples,
         bootstrap.seed,
     )
@@ -100,18 +102,20 @@ def measure(
     return found
 
 
-def _without_queries(contestant: Contestant, key: str, values: Sequence[float | None]) -> Measured:
+def _without_queries(
+    contestant: Contestant, key: str, values: Sequence[float | None]
+) -> ComparedValue:
     """Value, and of a single seed the interval that its evaluation gave."""
     numbers = [value for value in values if value is not None]
     if contestant.error or not numbers or len(numbers) < len(values):
-        return Measured()
+        return ComparedValue()
     interval = None
     if len(numbers) == 1:
         stored = read_json(contestant.runs[0].run / EVALUATION_DIR / "intervals.json")
         low, high = stored["intervals"].get(key, (None, None))
         interval = None if low is None or high is None else Interval(low, high)
     spread = float(np.std(numbers, ddof=1)) if len(numbers) > 1 else None
-    return Measured(float(np.mean(numbers)), interval, spread)
+    return ComparedValue(float(np.mean(numbers)), interval, spread)
 
 
 def _per_query(run: Path, key: str) -> pa.Table | None:
@@ -136,18 +140,9 @@ def _per_query(run: Path, key: str) -> pa.Table | None:
     return pa.table({"key": table["key"], "total": totals, "count": counts})
 
 
-def _column(table: pa.Table, name: str) -> np.ndarray:
-    return table[name].to_numpy()
-
-
 def _verdict(key: str, interval: Interval) -> str:
     if math.isnan(interval.low):
         return ""
     if interval.low <= 0 <= interval.high:
         return "within"
     return "better" if (interval.low > 0) != lower_is_better(key) else "worse"
-
-
-def _is_language_slice(key: str) -> bool:
-    slice_name, _, rest = key.partition("/")
-    return slice_name.startswith("language=") and rest == _BY_LANGUAGE

@@ -9,9 +9,8 @@ from pathlib import Path
 
 from tfx_pipeline.comparison.budget import Budget, budget_of, with_samples
 from tfx_pipeline.config import ExperimentConfig
-from tfx_pipeline.fingerprint import fingerprint_text
-from tfx_pipeline.training_run import TrainingRun
-from tfx_pipeline.trials.process import TrialFailed, data_folder, run_trial
+from tfx_pipeline.runners.experiment import load_experiment
+from tfx_pipeline.trials.process import TrialFailed, data_folder, run_trial, trial_key
 from tfx_pipeline.trials.result import TrialResult
 from vl_models.errors import UserError
 
@@ -56,14 +55,19 @@ Report = Callable[[str], None]
 
 
 def load_experiments(
-    paths: Sequence[Path], overrides: Sequence[str]
+    paths: Sequence[Path], overrides: Sequence[str], data: str | None = None
 ) -> dict[str, ExperimentConfig]:
     """The experiments by their names, or by their files' names if two share one.
+
+    Args:
+      paths: YAML files.
+      overrides: ``key.sub=value``, the same in all.
+      data: data folder instead of those that the files name.
 
     Raises:
       UserError: wrong files or overrides, or names that cannot be told apart.
     """
-    loaded = [(path, ExperimentConfig.load(path, overrides)) for path in paths]
+    loaded = [(path, load_experiment(path, overrides, data=data)) for path in paths]
     for names in ([config.name for _, config in loaded], [path.stem for path in paths]):
         if len(set(names)) == len(names):
             return dict(zip(names, (config for _, config in loaded)))
@@ -139,6 +143,4 @@ def _train(
 
 def _key(config: ExperimentConfig, data: Path) -> str:
     """Of everything that a training's outcome depends on, the data's content included."""
-    examples = TrainingRun(data, data).make_examples(config)
-    settings = config.model_dump_json(exclude=_WITHOUT_INFLUENCE)  # type: ignore[arg-type]
-    return fingerprint_text(examples, settings)[:8]
+    return trial_key(config, data, without=_WITHOUT_INFLUENCE)[:8]

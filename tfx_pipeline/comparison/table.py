@@ -10,7 +10,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from tfx_pipeline.comparison.quality import Measured
+from serving.files import write_atomically
+from tfx_pipeline.comparison.quality import ComparedValue
 from tfx_pipeline.comparison.run import Contestant
 from tfx_pipeline.report.templates import load_template
 
@@ -32,7 +33,7 @@ class Comparison:
     """
 
     contestants: Sequence[Contestant]
-    metrics: Mapping[str, Sequence[Measured]]
+    metrics: Mapping[str, Sequence[ComparedValue]]
     confidence: float
     splits: Sequence[str]
     data: str
@@ -154,10 +155,8 @@ def html_text(comparison: Comparison) -> str:
 def write_tables(comparison: Comparison, output: Path) -> None:
     """Write comparison.csv and comparison.html, each renamed into place."""
     output.mkdir(parents=True, exist_ok=True)
-    for name, text in ((CSV_FILE, csv_text(comparison)), (HTML_FILE, html_text(comparison))):
-        temporary = output / f".{name}.tmp"
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(output / name)
+    write_atomically(output / CSV_FILE, csv_text(comparison))
+    write_atomically(output / HTML_FILE, html_text(comparison))
 
 
 _PARAMETERS = ("image_tower", "text_tower", "trainable", "total")
@@ -190,7 +189,7 @@ def _cost(contestant: Contestant) -> dict[str, Any]:
     }
 
 
-def _cell(measured: Measured) -> str:
+def _cell(measured: ComparedValue) -> str:
     if measured.value is None:
         return "–"
     value = f"{measured.value:.3f}"

@@ -15,10 +15,10 @@ class Gallery(Artifact):
     TYPE_NAME = "vlsearch.Gallery"
 
 
-class Relevance(Artifact):
+class RelevanceTable(Artifact):
     """Known positives of every query with their split (`relevance.parquet`)."""
 
-    TYPE_NAME = "vlsearch.Relevance"
+    TYPE_NAME = "vlsearch.RelevanceTable"
 
 
 class RejectedRows(Artifact):
@@ -53,7 +53,7 @@ class PushedRelease(Artifact):
 
 TYPES: tuple[type[Artifact], ...] = (
     Gallery,
-    Relevance,
+    RelevanceTable,
     RejectedRows,
     Vocabulary,
     Evaluation,

@@ -11,7 +11,7 @@ from tfx.dsl.component.experimental.decorators import component
 from tfx.types import standard_artifacts
 from tfx.utils import path_utils
 
-from tfx_pipeline.components.artifacts import Evaluation, Gallery, RejectedRows, Relevance
+from tfx_pipeline.components.artifacts import Evaluation, Gallery, RejectedRows, RelevanceTable
 
 
 @component
@@ -19,7 +19,7 @@ def RetrievalEvaluator(
     model: InputArtifact[standard_artifacts.Model],
     model_run: InputArtifact[standard_artifacts.ModelRun],
     gallery: InputArtifact[Gallery],
-    relevance: InputArtifact[Relevance],
+    relevance: InputArtifact[RelevanceTable],
     rejected: InputArtifact[RejectedRows],
     evaluation: OutputArtifact[Evaluation],
     blessing: OutputArtifact[standard_artifacts.ModelBlessing],

@@ -10,7 +10,7 @@ from tfx.dsl.component.experimental.decorators import component
 from tfx.types import standard_artifacts
 from tfx.utils import path_utils
 
-from tfx_pipeline.components.artifacts import Gallery, Relevance, VectorIndex
+from tfx_pipeline.components.artifacts import Gallery, RelevanceTable, VectorIndex
 
 
 @component
@@ -18,7 +18,7 @@ def ServingValidator(
     model: InputArtifact[standard_artifacts.Model],
     index: InputArtifact[VectorIndex],
     gallery: InputArtifact[Gallery],
-    relevance: InputArtifact[Relevance],
+    relevance: InputArtifact[RelevanceTable],
     infra_blessing: OutputArtifact[standard_artifacts.InfraBlessing],
     queries: Parameter[int] = 32,
     code_fingerprint: Parameter[str] = "",

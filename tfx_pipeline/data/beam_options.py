@@ -18,21 +18,17 @@ _KEY = "beam_pipeline_args"
 _IMPORT = "--beam_plugins=tfx_pipeline"
 
 
-def default_beam_args(workers: int = 1) -> list[str]:
+def default_beam_args() -> list[str]:
     """Arguments that run a Beam pipeline on this machine.
 
     The runner is named outright: `DirectRunner` first looks for the Prism binary, which is
     not in the Beam wheel, and falls back to this very runner. One in-process worker is the
-    fastest on small data; more than one start worker processes.
-
-    Args:
-      workers: worker processes; 1 stays in this process.
+    fastest on small data.
     """
-    mode = "in_memory" if workers == 1 else "multi_processing"
     return [
         "--runner=FnApiRunner",
-        f"--direct_running_mode={mode}",
-        f"--direct_num_workers={workers}",
+        "--direct_running_mode=in_memory",
+        "--direct_num_workers=1",
         # The runner starts no container; but without an image TFX would build a package of itself
         # before every step, for workers elsewhere to install.
         "--sdk_container_image=none",

@@ -30,7 +30,8 @@ def read_annotations(language: str, root: Path = CLDR) -> dict[str, Annotation]:
     """
     names: dict[str, str] = {}
     keywords: dict[str, tuple[str, ...]] = {}
-    for element in ElementTree.parse(_file(root, f"annotations/{language}.xml")).iter("annotation"):
+    file = installed(root / f"annotations/{language}.xml", PACKAGE)
+    for element in ElementTree.parse(file).iter("annotation"):
         character, text = element.get("cp", ""), (element.text or "").strip()
         if element.get("type") == "tts":
             names[character] = text
@@ -43,14 +44,15 @@ def read_annotations(language: str, root: Path = CLDR) -> dict[str, Annotation]:
     }
 
 
-def read_groups(root: Path = CLDR) -> dict[str, str]:
+def read_groups() -> dict[str, str]:
     """Group of each character, as `Food & Drink/food-fruit`; a character's first one.
 
     Raises:
       UserError: the file is not there; names the package to install.
     """
     groups: dict[str, str] = {}
-    for line in _file(root, "properties/labels.txt").read_text("utf-8").splitlines():
+    file = installed(CLDR / "properties/labels.txt", PACKAGE)
+    for line in file.read_text("utf-8").splitlines():
         if not line.startswith("["):
             continue
         # The set itself may hold a semicolon; the two labels are the last fields.
@@ -74,11 +76,15 @@ def _unicode_set(text: str) -> list[str]:
     return members
 
 
-def _file(root: Path, name: str) -> Path:
-    path = root / name
+def installed(path: Path, package: str) -> Path:
+    """The path of a file of a Debian package.
+
+    Raises:
+      UserError: it is not there; names the package to install.
+    """
     if not path.is_file():
         raise UserError(
-            f"{path}: no such file. Install the Debian package {PACKAGE} "
-            f"(apt-get install {PACKAGE})."
+            f"{path}: no such file. Install the Debian package {package} "
+            f"(apt-get install {package})."
         )
     return path

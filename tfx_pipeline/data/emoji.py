@@ -12,14 +12,14 @@ import datetime
 import hashlib
 import shutil
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tfx_pipeline.data.cldr import Annotation, read_annotations, read_groups
+from tfx_pipeline.data.cldr import Annotation, installed, read_annotations, read_groups
 from tfx_pipeline.data.click_model import PAGE, ClickModel, Simulator
 from tfx_pipeline.data.config import PropensityConfig, SplitConfig
 from tfx_pipeline.data.folder import DataFolder
@@ -30,7 +30,8 @@ FONT_PACKAGE = "fonts-noto-color-emoji"
 _GLYPH_SIZE = 109  # the font's one bitmap size
 _CANVAS = (136, 128)
 LANGUAGES = ("en", "zh")
-FIRST_DAY = datetime.date(2026, 1, 1)
+FIRST_DAY = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+_START = int(FIRST_DAY.timestamp())
 _TEST_SHARE, _VAL_SHARE = 0.10, 0.05
 
 ABOUT = """\
@@ -158,12 +159,7 @@ def _write_images(
     """Draw the emoji that the font has; returns them in order."""
     from PIL import Image, ImageDraw, ImageFont
 
-    if not FONT.is_file():
-        raise UserError(
-            f"{FONT}: no such file. Install the Debian package {FONT_PACKAGE} "
-            f"(apt-get install {FONT_PACKAGE})."
-        )
-    font = ImageFont.truetype(str(FONT), _GLYPH_SIZE)
+    font = ImageFont.truetype(str(installed(FONT, FONT_PACKAGE)), _GLYPH_SIZE)
     width = font.getlength("\U0001f600")
     folder.mkdir(parents=True, exist_ok=True)
     shape = (round(size * _CANVAS[0] / _CANVAS[1]), size)
@@ -257,7 +253,6 @@ def _log(
     groups = read_groups()
     labels = [groups.get(character) or groups.get(character[0]) for character in emoji]
     label_ids = {name: number for number, name in enumerate(sorted({x for x in labels if x}))}
-    start = int(datetime.datetime.combine(FIRST_DAY, datetime.time(), datetime.UTC).timestamp())
     clicked = np.concatenate([shown.clicked, np.ones(count, np.int64)])[order]
     splits = np.concatenate([split, np.full(count, 2)])[order]
     return pa.table(
@@ -267,7 +262,7 @@ def _log(
             "clicked": pa.array(clicked, pa.int8()),
             "position": pa.array(position, pa.int32(), mask=position == 0),
             "session_id": pa.array([f"s{number:07d}" for number in session[order]]),
-            "timestamp": pa.array((start + seconds[order]) * 1_000_000, pa.timestamp("us", "UTC")),
+            "timestamp": pa.array((_START + seconds[order]) * 1_000_000, pa.timestamp("us", "UTC")),
             "language": pa.array(pairs.languages).take(pa.array(query)),
             "label": pa.array([label_ids.get(x or "") for x in labels]).take(pa.array(image)),
             "label_text": pa.array(labels, pa.string()).take(pa.array(image)),
@@ -293,19 +288,14 @@ def _split_of_shown(
 
 
 def _write_log(table: pa.Table, folder: Path, days: int) -> None:
-    for day, part in _by_day(table, days):
+    """One file a day; the log is ordered by time."""
+    seconds = table["timestamp"].cast(pa.int64()).to_numpy() // 1_000_000
+    edges = np.searchsorted(seconds, _START + 86_400 * np.arange(days + 1))
+    for number in range(days):
+        day = FIRST_DAY + datetime.timedelta(days=number)
         path = folder / f"span-{day:%Y%m%d}" / "clicks.parquet"
         path.parent.mkdir(parents=True)
         temporary = path.with_name(f".{path.name}")
+        part = table.slice(int(edges[number]), int(edges[number + 1] - edges[number]))
         pq.write_table(part, temporary, row_group_size=100_000)
         temporary.replace(path)
-
-
-def _by_day(table: pa.Table, days: int) -> Iterable[tuple[datetime.date, pa.Table]]:
-    start = datetime.datetime.combine(FIRST_DAY, datetime.time(), datetime.UTC)
-    micros = table["timestamp"].cast(pa.int64()).to_numpy()
-    numbers = (micros // 1_000_000 - int(start.timestamp())) // 86_400
-    edges = np.searchsorted(numbers, np.arange(days + 1))
-    for number in range(days):
-        part = table.slice(int(edges[number]), int(edges[number + 1] - edges[number]))
-        yield FIRST_DAY + datetime.timedelta(days=number), part

@@ -12,8 +12,6 @@ ClickExampleGen runs the graph inside TFX; `materialize_examples` runs it alone.
 from __future__ import annotations
 
 import dataclasses
-import functools
-import hashlib
 import json
 import logging
 import shutil
@@ -28,8 +26,8 @@ from tfx_pipeline.data.beam_options import default_beam_args
 from tfx_pipeline.data.config import ExampleGenConfig
 from tfx_pipeline.data.folder import DataFolder
 from tfx_pipeline.data.log_branch import FINAL_SCHEMA, FinishPairs, ReadLog
-from tfx_pipeline.data.tables import from_bytes, to_bytes
-from tfx_pipeline.fingerprint import fingerprint_code
+from tfx_pipeline.data.tables import from_bytes, shard_of, to_bytes
+from tfx_pipeline.fingerprint import fingerprint_code, fingerprint_text
 
 RELEVANCE_FILE = "relevance.parquet"
 
@@ -70,18 +68,17 @@ def build_examples(
       files: resolved log files.
       dirs: output folders, reachable from every worker.
     """
-    shards = config.shards
+    shards, folder = config.shards, dirs.rejected
     read = (
         pipeline
         | "Files" >> beam.Create(list(files))
         | "SpreadFiles" >> beam.Reshuffle()
-        | "ReadLog" >> _tagged(ReadLog(config, spill_dir(dirs)), ReadLog, beam.ParDo)
+        | "ReadLog" >> _tagged(ReadLog(config, spill_dir(dirs)))
     )
     listed = (
         pipeline
         | "Root" >> beam.Create([None])
-        | "ListFolder"
-        >> _tagged(image_branch.ListFolder(config), image_branch.ListFolder, beam.ParDo)
+        | "ListFolder" >> _tagged(image_branch.ListFolder(config))
     )
     log_stats = beam.pvalue.AsSingleton(
         (read[ReadLog.STATS], listed[image_branch.ListFolder.STATS])
@@ -97,11 +94,7 @@ def build_examples(
         {"refs": refs, "files": listed[image_branch.ListFolder.FILES]}
         | "ByImageShard" >> beam.CoGroupByKey()
         | "WriteGallery"
-        >> _tagged(
-            image_branch.WriteGallery(config, dirs.gallery),
-            image_branch.WriteGallery,
-            functools.partial(beam.ParDo, log_stats=log_stats),
-        )
+        >> _tagged(image_branch.WriteGallery(config, dirs.gallery), log_stats=log_stats)
     )
     consolidated = (
         read[ReadLog.PAIRS]
@@ -110,13 +103,9 @@ def build_examples(
     )
     finished = consolidated | "FinishPairs" >> _tagged(
         FinishPairs(config),
-        FinishPairs,
-        functools.partial(
-            beam.ParDo,
-            bad_images=beam.pvalue.AsList(gallery[image_branch.WriteGallery.BAD]),
-            propensities=_propensities(consolidated, config),
-            log_stats=log_stats,
-        ),
+        bad_images=beam.pvalue.AsList(gallery[image_branch.WriteGallery.BAD]),
+        propensities=_propensities(consolidated, config),
+        log_stats=log_stats,
     )
     example_stats = (
         {
@@ -136,8 +125,9 @@ def build_examples(
     _ = (
         (read[ReadLog.REJECTED], gallery[image_branch.WriteGallery.REJECTED])
         | "Rejected" >> beam.Flatten()
-        | "BySource" >> beam.GroupBy(functools.partial(_source_shard, shards=shards))
-        | "WriteRejected" >> beam.Map(_write_rejected, folder=dirs.rejected, shards=shards)
+        | "BySource" >> beam.GroupBy(lambda rejected: shard_of(rejected.source, shards))
+        | "WriteRejected"
+        >> beam.MapTuple(lambda shard, rows: writers.write_rejected(folder, shard, shards, rows))
     )
     _ = (
         (
@@ -149,7 +139,7 @@ def build_examples(
         )
         | "AllStats" >> beam.Flatten()
         | "MergeAllStats" >> beam.CombineGlobally(stats.merge_stats)
-        | "WriteSummary" >> beam.Map(lambda total: writers.write_summary(dirs.rejected, total))
+        | "WriteSummary" >> beam.Map(lambda total: writers.write_summary(folder, total))
     )
 
 
@@ -201,8 +191,7 @@ def materialize_examples(
     dirs = OutputDirs(*(str(out / f.name) for f in dataclasses.fields(OutputDirs)))
     # The code counts, too: Examples of an older version are not those of this one.
     code = fingerprint_code("tfx_pipeline/data", "vl_models/text")
-    parts = (config.model_dump_json(), resolved.fingerprint, code)
-    key = hashlib.sha256("\n".join(parts).encode()).hexdigest()
+    key = fingerprint_text(config.model_dump_json(), resolved.fingerprint, code)
     done = out / "built.json"
     if not (done.is_file() and json.loads(done.read_text("utf-8"))["key"] == key):
         done.unlink(missing_ok=True)
@@ -225,10 +214,10 @@ def spill_dir(dirs: OutputDirs) -> str:
     return f"{dirs.rejected}/.spilled"
 
 
-def _tagged(dofn: beam.DoFn, kind: Any, pardo: Any) -> beam.PTransform:
+def _tagged(dofn: beam.DoFn, **side_inputs: Any) -> beam.PTransform:
     """A ParDo with all outputs that its DoFn names in capitals."""
-    tags = [value for name, value in vars(kind).items() if name.isupper()]
-    return pardo(dofn).with_outputs(*tags)
+    tags = [value for name, value in vars(type(dofn)).items() if name.isupper()]
+    return beam.ParDo(dofn, **side_inputs).with_outputs(*tags)
 
 
 def _propensities(consolidated: beam.PCollection, config: ExampleGenConfig) -> Any:
@@ -248,13 +237,3 @@ def _propensities(consolidated: beam.PCollection, config: ExampleGenConfig) -> A
 def _write_relevance(element: tuple[None, Any], path: str) -> None:
     parts = sorted(element[1])  # by shard: the content does not depend on the order of bundles
     writers.write_relevance(path, (from_bytes([piece], FINAL_SCHEMA) for _, piece in parts))
-
-
-def _source_shard(rejected: Any, shards: int) -> int:
-    from tfx_pipeline.data.tables import shard_of
-
-    return shard_of(rejected.source, shards)
-
-
-def _write_rejected(element: tuple[int, Any], folder: str, shards: int) -> None:
-    writers.write_rejected(folder, element[0], shards, element[1])

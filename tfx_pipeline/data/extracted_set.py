@@ -10,15 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from tfx_pipeline.data.feature_extraction import encode_texts
+from tfx_pipeline.data.feature_extraction import encode_batches
 from tfx_pipeline.data.feature_set import SPLITS, FeatureSet, draw_splits
 from tfx_pipeline.data.folder import DataFolder
 from tfx_pipeline.data.writers import read_records
 from vl_models import features as f
 from vl_models.errors import UserError
 from vl_models.members import IMAGE_TOWER, TEXT_TOWER
-
-_BATCH = 64
 
 
 @dataclasses.dataclass
@@ -64,22 +62,16 @@ def extract_feature_set(
         for item, split in zip(items, drawn):
             item.split = str(split)
     image_tower = Tower(towers[IMAGE_TOWER], "encode_image")
-    starts = range(0, len(items), _BATCH)
-    images = np.concatenate(
-        [image_tower.encode([i.encoded for i in items[at : at + _BATCH]]) for at in starts]
-    )
+    images = encode_batches(image_tower, [item.encoded for item in items])
     kept = [_heaviest(item.texts, texts_per_image) for item in items]
     texts = [text for own in kept for text in own]
     place = np.repeat(np.arange(len(items)), [len(own) for own in kept])
     names = tuple(sorted({label for item in items for label in item.labels}))
-    column = {name: index for index, name in enumerate(names)}
-    label = np.zeros((len(items), len(names)), bool)
-    for row, item in enumerate(items):
-        label[row, [column[name] for name in item.labels]] = True
+    label = np.array([np.isin(names, item.labels) for item in items])
     present = np.ones(len(texts), bool)
     return FeatureSet(
         image=images[place],
-        text=encode_texts(Tower(towers[TEXT_TOWER], "encode_text"), texts),
+        text=encode_batches(Tower(towers[TEXT_TOWER], "encode_text"), texts),
         has_image=present,
         has_text=present,
         label=label[place],

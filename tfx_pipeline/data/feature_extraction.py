@@ -111,7 +111,7 @@ def _extracted(shard: Path, image_tower: Tower, text_tower: Tower) -> Iterator[b
         parsed = [tf.train.Example.FromString(record) for record in batch]
         images = image_tower.encode([_image(example.features.feature) for example in parsed])
         texts = [list(e.features.feature[f.QUERY_TEXT].bytes_list.value) for e in parsed]
-        encoded = encode_texts(text_tower, [text for own in texts for text in own])
+        encoded = encode_batches(text_tower, [text for own in texts for text in own])
         ends = np.cumsum([len(own) for own in texts])[:-1]
         for example, image, vectors in zip(parsed, images, np.split(encoded, ends)):
             values = example.features.feature
@@ -121,10 +121,10 @@ def _extracted(shard: Path, image_tower: Tower, text_tower: Tower) -> Iterator[b
             yield example.SerializeToString(deterministic=True)
 
 
-def encode_texts(tower: Tower, texts: Sequence[str] | Sequence[bytes]) -> np.ndarray:
-    """Embeddings float32 [N, D], in batches; [0, 0] of nothing."""
-    starts = range(0, len(texts), _BATCH)
-    blocks = [tower.encode(texts[start : start + _BATCH]) for start in starts]
+def encode_batches(tower: Tower, raw: Sequence[str] | Sequence[bytes]) -> np.ndarray:
+    """Embeddings float32 [N, D] of texts or images, in batches; [0, 0] of nothing."""
+    starts = range(0, len(raw), _BATCH)
+    blocks = [tower.encode(raw[start : start + _BATCH]) for start in starts]
     return np.concatenate(blocks) if blocks else np.zeros((0, 0), np.float32)
 
 

@@ -47,18 +47,7 @@ class FeatureSet:
         """Write one .npz, renamed into place."""
         temporary = path.with_name(f".{path.name}")
         with temporary.open("wb") as stream:
-            np.savez(
-                stream,
-                image=self.image,
-                text=self.text,
-                has_image=self.has_image,
-                has_text=self.has_text,
-                label=self.label,
-                label_names=np.array(self.label_names, str),
-                split=self.split.astype(str),
-                text_label=self.text_label,
-                text_label_names=np.array(self.text_label_names, str),
-            )
+            np.savez(stream, **vars(self))
         temporary.replace(path)
 
     @classmethod

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, PrivateAttr, ValidationError
 
+from serving.files import write_atomically
 from tfx_pipeline.data.config import (
     CorrelationConfig,
     ExampleGenConfig,
@@ -16,7 +17,8 @@ from tfx_pipeline.data.config import (
     PropensityConfig,
     SplitConfig,
 )
-from tfx_pipeline.data.spans import ResolvedInput, fingerprint, resolve_spans
+from tfx_pipeline.data.spans import ResolvedInput, resolve_spans
+from tfx_pipeline.fingerprint import fingerprint_text
 from tfx_pipeline.storage.uris import check_place, is_uri, join
 from vl_models.errors import UserError
 from vl_models.strict_config import explain_validation_error
@@ -104,9 +106,7 @@ class DataFolder(BaseModel):
         values = self.model_dump(mode="json", exclude_defaults=True)
         values = {"version": self.version, **values}
         text = yaml.safe_dump(values, allow_unicode=True, sort_keys=False)
-        temporary = Path(folder) / f".{FILE_NAME}"
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(Path(folder) / FILE_NAME)
+        write_atomically(Path(folder) / FILE_NAME, text)
 
     @property
     def log_pattern(self) -> str:
@@ -143,10 +143,9 @@ class DataFolder(BaseModel):
         for place in (self.log_pattern, self.image_root or ""):
             check_place(place, self._file)
         log = resolve_spans(self.log_pattern, window)
-        stamps: list[tuple[object, ...]] = [(log.fingerprint,)]
-        if self.image_root is not None:
-            stamps += _image_stamps(self.image_root)
-        return ResolvedInput(log.files, fingerprint(stamps), log.spans)
+        images = _image_stamps(self.image_root) if self.image_root is not None else []
+        key = fingerprint_text(log.fingerprint, *map(repr, images))
+        return ResolvedInput(log.files, key, log.spans)
 
     def example_config(self, **changes: Any) -> ExampleGenConfig:
         """The configuration of Example building for this data, with changes by field name.

@@ -13,6 +13,7 @@ from typing import Any
 import apache_beam as beam
 import pyarrow as pa
 import pyarrow.compute as pc
+from apache_beam.pvalue import TaggedOutput
 
 from tfx_pipeline.data import contract, images, writers
 from tfx_pipeline.data.config import ExampleGenConfig
@@ -33,7 +34,7 @@ class ListFolder(beam.DoFn):
     def __init__(self, config: ExampleGenConfig):
         self.config = config
 
-    def process(self, _: None) -> Iterator[beam.pvalue.TaggedOutput]:
+    def process(self, _: None) -> Iterator[TaggedOutput]:
         """List the folder, if there is one."""
         stats = new_stats()
         by_shard: dict[int, list[tuple[str, str]]] = {}
@@ -45,8 +46,8 @@ class ListFolder(beam.DoFn):
         except UserError as error:
             stats["fatal"].append(str(error))
         for item in sorted(by_shard.items()):
-            yield beam.pvalue.TaggedOutput(self.FILES, item)
-        yield beam.pvalue.TaggedOutput(self.STATS, stats)
+            yield TaggedOutput(self.FILES, item)
+        yield TaggedOutput(self.STATS, stats)
 
 
 class WriteGallery(beam.DoFn):
@@ -60,14 +61,11 @@ class WriteGallery(beam.DoFn):
 
     def process(
         self, element: tuple[int, dict[str, Iterable[Any]]], log_stats: dict[str, Any]
-    ) -> Iterator[beam.pvalue.TaggedOutput]:
+    ) -> Iterator[TaggedOutput]:
         """Write the shard's images in the order of their ids."""
-        if not log_stats["fatal"]:  # else the run fails anyway: spend no time on images
-            yield from self._write(*element)
-
-    def _write(
-        self, shard: int, groups: dict[str, Iterable[Any]]
-    ) -> Iterator[beam.pvalue.TaggedOutput]:
+        if log_stats["fatal"]:  # the run fails anyway: spend no time on images
+            return
+        shard, groups = element
         refs = _by_image(from_bytes(groups["refs"], REF_SCHEMA))
         files = {image_id: path for part in groups["files"] for image_id, path in part}
         stats = new_stats()
@@ -82,10 +80,10 @@ class WriteGallery(beam.DoFn):
                     rejected = _rejected(image_id, rows, files.get(image_id), problem)
                     reject(stats, rejected)
                     count(stats, "images_rejected", 1)
-                    yield beam.pvalue.TaggedOutput(self.REJECTED, rejected)
-                    yield beam.pvalue.TaggedOutput(self.BAD, image_id)
-        yield beam.pvalue.TaggedOutput(self.STATS, stats)
-        yield beam.pvalue.TaggedOutput(self.PATHS, (shard, path))
+                    yield TaggedOutput(self.REJECTED, rejected)
+                    yield TaggedOutput(self.BAD, image_id)
+        yield TaggedOutput(self.STATS, stats)
+        yield TaggedOutput(self.PATHS, (shard, path))
 
     def _example(self, image_id: str, rows: list[dict[str, Any]], file: str | None) -> bytes:
         config = self.config.images

@@ -173,13 +173,9 @@ def _shrink(image: Image.Image, shorter_side: int) -> Image.Image:
         flat = upright.convert("RGB")
     if scale >= 1:
         return flat
-    width, height = (height, width) if _turned(image, upright) else (width, height)
+    width, height = (width, height) if upright.size == image.size else (height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     return flat if flat.size == size else flat.resize(size, Image.Resampling.BICUBIC)
-
-
-def _turned(image: Image.Image, upright: Image.Image) -> bool:
-    return upright.size != image.size
 
 
 def _encode(image: Image.Image, kind: str, **options: int) -> bytes:

@@ -9,7 +9,6 @@ import re
 _HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003134f]")
 _KANA_OR_HANGUL = re.compile(r"[\u3040-\u30ff\uac00-\ud7af]")
 _LETTER = re.compile(r"[^\W\d_]")
-_LATIN = re.compile(r"[A-Za-z]")
 
 
 def detect_language(text: str) -> str:
@@ -22,4 +21,4 @@ def detect_language(text: str) -> str:
     if _HAN.search(text):
         return "zh"
     letters = _LETTER.findall(text)
-    return "en" if letters and all(_LATIN.match(letter) for letter in letters) else "und"
+    return "en" if letters and all(letter.isascii() for letter in letters) else "und"

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from apache_beam.pvalue import TaggedOutput
 
 from tfx_pipeline.data import contract, propensity, splits, writers
 from tfx_pipeline.data.config import ExampleGenConfig
@@ -114,7 +114,7 @@ class ReadLog(beam.DoFn):
         """Start with an empty query cache in each worker."""
         self.queries = QueryCache()
 
-    def process(self, file: str) -> Iterator[beam.pvalue.TaggedOutput]:
+    def process(self, file: str) -> Iterator[TaggedOutput]:
         """Read one file to its end."""
         stats = new_stats()
         pairs = GroupedRows(PAIR_KEYS, PAIR_AGGREGATES)
@@ -129,15 +129,17 @@ class ReadLog(beam.DoFn):
                     stats["unknown_columns"].setdefault(name, file)
                 for row in rejected:
                     reject(stats, row)
-                    yield self._tagged(self.REJECTED, row)
-                yield from self._pairs(pairs.add(self._pair_rows(clean, stats)))
-                yield from self._refs(refs.add(self._ref_rows(clean, batch, spilled)))
+                    yield TaggedOutput(self.REJECTED, row)
+                added = pairs.add(self._pair_rows(clean, stats))
+                yield from self._shards(added, self.PAIRS, "query")
+                added = refs.add(self._ref_rows(clean, batch, spilled))
+                yield from self._shards(added, self.REFS, "image_id")
         except UserError as error:
             # As data, not as an exception: runners do not hand exceptions through unharmed.
             stats["fatal"].append(str(error))
-        yield from self._pairs(pairs.rest())
-        yield from self._refs(refs.rest())
-        yield self._tagged(self.STATS, stats)
+        yield from self._shards(pairs.rest(), self.PAIRS, "query")
+        yield from self._shards(refs.rest(), self.REFS, "image_id")
+        yield TaggedOutput(self.STATS, stats)
 
     def _clean(self, batch: RawBatch) -> tuple[pa.Table, list[Rejected]]:
         policy = self.config.splits.policy
@@ -223,22 +225,10 @@ class ReadLog(beam.DoFn):
             places.append(spill(self.spill_dir, data))
         return pa.array(places, pa.string())
 
-    def _pairs(self, tables: Iterable[pa.Table]) -> Iterator[beam.pvalue.TaggedOutput]:
-        return self._shards(tables, self.PAIRS, "query")
-
-    def _refs(self, tables: Iterable[pa.Table]) -> Iterator[beam.pvalue.TaggedOutput]:
-        return self._shards(tables, self.REFS, "image_id")
-
-    def _shards(
-        self, tables: Iterable[pa.Table], tag: str, key: str
-    ) -> Iterator[beam.pvalue.TaggedOutput]:
+    def _shards(self, tables: Iterable[pa.Table], tag: str, key: str) -> Iterator[TaggedOutput]:
         for table in tables:
             for shard, part in split_by_shard(table, key, self.config.shards):
-                yield self._tagged(tag, (shard, to_bytes(part)))
-
-    @staticmethod
-    def _tagged(tag: str, value: Any) -> beam.pvalue.TaggedOutput:
-        return beam.pvalue.TaggedOutput(tag, value)
+                yield TaggedOutput(tag, (shard, to_bytes(part)))
 
 
 def spill(folder: str, data: bytes) -> str:
@@ -294,7 +284,7 @@ class FinishPairs(beam.DoFn):
         bad_images: list[str],
         propensities: np.ndarray | None,
         log_stats: Stats,
-    ) -> Iterator[beam.pvalue.TaggedOutput]:
+    ) -> Iterator[TaggedOutput]:
         """Drop pairs of rejected images, split, weigh, sum; score the queries."""
         shard, piece = element
         stats = new_stats()
@@ -312,10 +302,10 @@ class FinishPairs(beam.DoFn):
         count(stats, "pairs_dropped_seen_in_earlier_split", seen_earlier)
         if propensities is not None:
             stats["propensities"] = [round(float(value), 6) for value in propensities]
-        yield beam.pvalue.TaggedOutput(self.STATS, stats)
-        yield beam.pvalue.TaggedOutput(self.RELEVANCE, (None, (shard, to_bytes(final))))
+        yield TaggedOutput(self.STATS, stats)
+        yield TaggedOutput(self.RELEVANCE, (None, (shard, to_bytes(final))))
         for image_shard, part in split_by_shard(final, "image_id", self.config.shards):
-            yield beam.pvalue.TaggedOutput(self.EXAMPLES, (image_shard, to_bytes(part)))
+            yield TaggedOutput(self.EXAMPLES, (image_shard, to_bytes(part)))
 
 
 def assign_splits(
@@ -370,17 +360,16 @@ def finish(table: pa.Table, propensities: np.ndarray | None, clip: float) -> tup
         ("query", "image_id", "rank"),
         (("clicks", "sum"), ("weight", "sum"), ("language", "first"), ("image_label", "min")),
     )
-    earliest = pairs.group_by(["query", "image_id"], use_threads=False).aggregate(
-        [
+    earliest = group(
+        pairs,
+        ("query", "image_id"),
+        (
             ("rank", "min"),
             ("clicks", "first"),
             ("weight", "first"),
             ("language", "first"),
             ("image_label", "min"),
-        ]
-    )
-    earliest = earliest.rename_columns(
-        [name.removesuffix("_min").removesuffix("_first") for name in earliest.column_names]
+        ),
     )
     names = pa.array(SPLITS).take(earliest["rank"].combine_chunks())
     final = earliest.append_column("split", names)

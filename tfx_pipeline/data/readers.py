@@ -177,10 +177,10 @@ def _read_csv(path: str) -> Iterator[RawBatch]:
             header = next((record for record in reader if not _is_blank(record)), None)
             if header is None:
                 return  # an empty file holds no rows; a wholly empty log is reported as such
-            unknown = check_columns(path, header)
+            check_columns(path, header)
             number = 1
             while records := list(itertools.islice(reader, BATCH_ROWS)):
-                yield _csv_batch(path, header, records, number, unknown)
+                yield _csv_batch(path, header, records, number)
                 number += len(records)
         except (csv.Error, OSError, EOFError, zlib.error) as error:
             raise _broken(path, "CSV", error) from error
@@ -190,30 +190,19 @@ def _is_blank(record: list[str]) -> bool:
     return len(record) <= 1 and not "".join(record).strip()
 
 
-def _csv_batch(
-    path: str, header: list[str], records: list[list[str]], first: int, unknown: tuple[str, ...]
-) -> RawBatch:
+def _csv_batch(path: str, header: list[str], records: list[list[str]], first: int) -> RawBatch:
+    kept: list[dict[str, Any]] = []
+    rows: list[int] = []
     rejected: list[Rejected] = []
-    filled = [index for index, record in enumerate(records) if not _is_blank(record)]
-    rows = np.array(filled, np.int64) + first
-    kept = records = [records[index] for index in filled]
-    if any(len(record) != len(header) for record in records):
-        good = np.array([len(record) == len(header) for record in records])
-        for index in np.flatnonzero(~good):
-            message = f"{len(records[index])} fields where the header has {len(header)}"
-            content = contract.content_json({"fields": ",".join(records[index])})
-            rejected.append(
-                Rejected(path, int(rows[index]), Reason.MALFORMED_ROW, message, 1, content)
-            )
-        kept = [record for record, keep in zip(records, good, strict=True) if keep]
-        rows = rows[good]
-    values = list(zip(*kept, strict=True)) if kept else [() for _ in header]
-    columns = {
-        name: _array([value if value else None for value in column], name)
-        for name, column in zip(header, values, strict=True)
-        if name in contract.COLUMNS
-    }
-    return RawBatch(path, rows, columns, tuple(rejected), unknown)
+    for number, record in enumerate(records, first):
+        if len(record) == len(header):
+            kept.append({name: value or None for name, value in zip(header, record)})
+            rows.append(number)
+        elif not _is_blank(record):
+            message = f"{len(record)} fields where the header has {len(header)}"
+            content = contract.content_json({"fields": ",".join(record)})
+            rejected.append(Rejected(path, number, Reason.MALFORMED_ROW, message, 1, content))
+    return _record_batch(path, kept, rows, rejected)
 
 
 def _read_jsonl(path: str) -> Iterator[RawBatch]:

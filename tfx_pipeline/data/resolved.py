@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from pydantic import BaseModel, ConfigDict
 
 from tfx_pipeline.data.config import ExampleGenConfig
@@ -40,9 +42,7 @@ class ResolvedData(BaseModel):
         return cls(
             folder=folder,
             config=options.example_config(found),
-            files=files.files,
-            fingerprint=files.fingerprint,
-            spans=files.spans,
+            **dataclasses.asdict(files),
         )
 
 

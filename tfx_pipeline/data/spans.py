@@ -7,10 +7,10 @@ right under every orchestrator and no custom driver is needed.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import re
 from collections.abc import Iterable
 
+from tfx_pipeline.fingerprint import fingerprint_text
 from tfx_pipeline.storage.uris import is_uri
 from vl_models.errors import UserError
 
@@ -61,8 +61,8 @@ def resolve_spans(pattern: str, window: int | tuple[int, int] | None = None) -> 
             + (f" in the span window {window!r}" if window is not None else "")
             + ". Check the path and the pattern of the log."
         )
-    stamps = ((path, *found[path]) for path in files)
-    return ResolvedInput(tuple(files), fingerprint(stamps), tuple(spans))
+    stamps = (repr((path, *found[path])) for path in files)
+    return ResolvedInput(tuple(files), fingerprint_text(*stamps), tuple(spans))
 
 
 def _match(pattern: str) -> Iterable[tuple[str, int, float]]:
@@ -76,14 +76,6 @@ def _match(pattern: str) -> Iterable[tuple[str, int, float]]:
 
     [match] = FileSystems.match([pattern])
     return [(m.path, m.size_in_bytes, m.last_updated_in_seconds) for m in match.metadata_list]
-
-
-def fingerprint(stamps: Iterable[tuple[object, ...]]) -> str:
-    """Hex digest of file stamps (name, size, modification time)."""
-    digest = hashlib.sha256()
-    for stamp in stamps:
-        digest.update(repr(stamp).encode())
-    return digest.hexdigest()
 
 
 def _by_span(pattern: str, paths: Iterable[str]) -> dict[int, list[str]]:

@@ -6,7 +6,7 @@ import html
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tfx_pipeline.report.pictures import Picture
+from tfx_pipeline.report.pictures import PictureRow
 
 if TYPE_CHECKING:
     from serving.index import Hit
@@ -15,12 +15,9 @@ _PAGE = """\
 <!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>
 body {{ font-family: system-ui, sans-serif; margin: 2rem; color-scheme: light dark; }}
-main {{ display: flex; flex-wrap: wrap; gap: 1rem; }}
-figure {{ margin: 0; width: 10rem; }}
-figcaption {{ font-size: .8rem; overflow-wrap: anywhere; }}
-</style></head><body><h1>{title}</h1><main>
-{figures}
-</main></body></html>
+</style></head><body><h1>{title}</h1>
+{row}
+</body></html>
 """
 
 
@@ -31,9 +28,5 @@ def render_contact_sheet(query: str, hits: Sequence[Hit]) -> str:
       query: shown as the title.
       hits: best first; their addresses are read as local files.
     """
-    pictures = [Picture.of_hit(rank, hit) for rank, hit in enumerate(hits, start=1)]
-    figures = "\n".join(
-        f"<figure>{picture.html()}<figcaption>{html.escape(picture.caption)}</figcaption></figure>"
-        for picture in pictures
-    )
-    return _PAGE.format(title=html.escape(query), figures=figures)
+    row = PictureRow.of_hits("", hits)._repr_html_()
+    return _PAGE.format(title=html.escape(query), row=row)

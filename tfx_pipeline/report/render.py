@@ -9,6 +9,7 @@ from pathlib import Path
 import markupsafe
 import numpy as np
 
+from serving.files import write_atomically
 from tfx_pipeline.evaluation.result import EmbeddingSample, EvaluationResult
 from tfx_pipeline.report.facts import ReportFacts
 from tfx_pipeline.report.history import read_history
@@ -59,7 +60,4 @@ def render_report(
         unreadable_history=history.unreadable,
         config_yaml=config_yaml,
     )
-    out = Path(out_path)
-    temporary = out.with_name(f".{out.name}.tmp")
-    temporary.write_text(html, encoding="utf-8")
-    temporary.replace(out)
+    write_atomically(Path(out_path), html)

@@ -39,30 +39,19 @@ def cell(evaluation: EvaluationResult, key: str) -> Cell:
     value = evaluation.metrics.get(key, math.nan)
     if math.isnan(value):
         return Cell(key, "–")
-    interval = evaluation.intervals.get(key)
-    has_interval = interval is not None and not math.isnan(interval.low)
+    interval, low_high = evaluation.intervals.get(key), ""
+    if interval is not None and not math.isnan(interval.low):
+        low_high = f"{_number(key, interval.low)} – {_number(key, interval.high)}"
     before = (evaluation.baseline or {}).get(key)
-    change = None if before is None else value - before
-    return Cell(
-        key=key,
-        value=_number(key, value),
-        interval=_range(key, *interval) if has_interval and interval else "",
-        change="" if change is None else _signed(key, change),
-        trend="" if change is None else _trend(key, change),
-    )
+    if before is None:
+        return Cell(key, _number(key, value), low_high)
+    change = value - before
+    signed = f"{'−' if change < 0 else '+'}{_number(key, abs(change))}"
+    return Cell(key, _number(key, value), low_high, signed, _trend(key, change))
 
 
 def _number(key: str, value: float) -> str:
     return f"{value:,.1f}" if MEDIAN_RANK in key else f"{value:.3f}"
-
-
-def _range(key: str, low: float, high: float) -> str:
-    return f"{_number(key, low)} – {_number(key, high)}"
-
-
-def _signed(key: str, change: float) -> str:
-    sign = "−" if change < 0 else "+"
-    return f"{sign}{_number(key, abs(change))}"
 
 
 def _trend(key: str, change: float) -> str:

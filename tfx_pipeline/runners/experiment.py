@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tfx_pipeline.config import ExperimentConfig
+from tfx_pipeline.data.beam_options import load_option_set
 
 # Enough to pass through every step; what comes out is not good, so nothing is demanded of it.
 SMOKE = (
@@ -29,6 +30,7 @@ def load_experiment(
     overrides: Sequence[str] = (),
     *,
     data: str | Path | None = None,
+    beam: str | Path | None = None,
     output: str | Path | None = None,
     smoke: bool = False,
 ) -> ExperimentConfig:
@@ -38,6 +40,7 @@ def load_experiment(
       config: a YAML file.
       overrides: ``key.sub=value``, as with `--set`; they win over ``smoke``.
       data: data folder instead of the one that the file names.
+      beam: file of Beam's arguments instead of those that the file names.
       output: output folder instead of the one that the file names.
       smoke: shrink the training to seconds.
 
@@ -47,5 +50,6 @@ def load_experiment(
     given = [*(SMOKE if smoke else ()), *overrides]
     # Quoted: a folder may have a name that YAML takes for a date or a number.
     given += [f"data.folder={json.dumps(str(data))}"] if data is not None else []
+    given += [f"beam_pipeline_args={json.dumps(load_option_set(beam))}"] if beam is not None else []
     given += [f"output={json.dumps(str(output))}"] if output is not None else []
     return ExperimentConfig.load(config, given)

@@ -8,7 +8,6 @@ whose command and inputs are those of an earlier, finished one takes over its ou
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +18,7 @@ from kfp import components, local
 from kfp.local import logging_utils, status, subprocess_task_handler, task_dispatcher
 
 from serving.files import write_atomically
+from tfx_pipeline.fingerprint import fingerprint_text
 from tfx_pipeline.runners.kubeflow_spec import (
     ENTRYPOINT,
     INVOCATION,
@@ -100,8 +100,7 @@ class _Run:
         self.progress(StepReport(name, self.number, self.total))
         inputs = json.dumps(invocation.get("inputs", {}), sort_keys=True)
         rest = [argument for place, argument in enumerate(arguments) if place != at]
-        key = hashlib.sha256(json.dumps([inputs, rest]).encode()).hexdigest()
-        remembered = self.finished / f"{name}-{key}.json"
+        remembered = self.finished / f"{name}-{fingerprint_text(inputs, *rest)}.json"
         cached = remembered.is_file()
         seconds = 0.0
         report.parent.mkdir(parents=True, exist_ok=True)

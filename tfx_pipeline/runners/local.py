@@ -57,7 +57,13 @@ def run_local(submission: Submission, progress: Callable[[StepReport], None]) ->
     )
     runner = _ReportingRunner(connection, submission.config, progress)
     runner.run(pipeline)
-    return _collect(submission, connection, runner.run_id)
+    artifacts = _run_artifacts(open_store(connection), runner.run_id)
+    return steps.collect(
+        submission,
+        evaluation=artifacts[Evaluation.TYPE_NAME].uri,
+        rejected=artifacts[RejectedRows.TYPE_NAME].uri,
+        release=artifacts[PushedRelease.TYPE_NAME],
+    )
 
 
 class _ReportingRunner(LocalDagRunner):
@@ -111,16 +117,3 @@ def _run_artifacts(store: metadata_store.MetadataStore, run_id: str) -> dict[str
     """The artifacts of a run so far by the name of their type; the pipeline has one of each."""
     run = store.get_context_by_type_and_name(constants.PIPELINE_RUN_CONTEXT_TYPE_NAME, run_id)
     return {artifact.type: artifact for artifact in store.get_artifacts_by_context(run.id)}
-
-
-def _collect(
-    submission: Submission, connection: metadata_store_pb2.ConnectionConfig, run_id: str
-) -> RunResult:
-    """The outcome, from the artifacts that this run made or took from earlier ones."""
-    artifacts = _run_artifacts(open_store(connection), run_id)
-    return steps.collect(
-        submission,
-        evaluation=artifacts[Evaluation.TYPE_NAME].uri,
-        rejected=artifacts[RejectedRows.TYPE_NAME].uri,
-        release=artifacts[PushedRelease.TYPE_NAME],
-    )

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 from pathlib import Path
 
 from ml_metadata.proto import metadata_store_pb2
 
+from serving.files import write_atomically
 from tfx_pipeline.components.artifacts import METRICS_FILE, REPORT_FILE
 from tfx_pipeline.config import ExperimentConfig
 from tfx_pipeline.data.rejected import describe, read_summary
@@ -57,9 +57,7 @@ def collect(
     """
     output = Path(submission.config.output)
     for name in (METRICS_FILE, REPORT_FILE):
-        temporary = output / f".{name}.tmp"
-        shutil.copyfile(Path(evaluation, name), temporary)
-        temporary.replace(output / name)
+        write_atomically(output / name, Path(evaluation, name).read_text(encoding="utf-8"))
     released = release.custom_properties["released"].int_value == 1
     return RunResult(
         released_version=release.custom_properties["version"].int_value if released else None,

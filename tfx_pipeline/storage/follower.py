@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 
 from serving.errors import ServingError
-from tfx_pipeline.storage.releases import current_release, stage_to_cache
+from tfx_pipeline.storage.releases import read_release, stage_to_cache
 from vl_models.errors import UserError
 
 POLL_SECONDS = 5.0
@@ -35,7 +35,7 @@ def _follow(uri: str, seconds: float, stop: threading.Event) -> None:
     seen = None
     while not stop.wait(seconds):
         try:
-            release = current_release(uri)
+            release = read_release(uri)
             if release is None or release == seen:
                 continue
             root, staged = stage_to_cache(uri)

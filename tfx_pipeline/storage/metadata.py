@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
+from serving.files import write_atomically
 from vl_models.errors import UserError
 
 if TYPE_CHECKING:
@@ -110,9 +111,7 @@ def pipeline_name(experiment: str, pipeline_root: Path, shared: bool) -> str:
         return name
     file = pipeline_root / _ID_FILE
     if not file.is_file():
-        temporary = pipeline_root / f".{_ID_FILE}"
-        temporary.write_text(uuid.uuid4().hex[:12], encoding="utf-8")
-        temporary.replace(file)
+        write_atomically(file, uuid.uuid4().hex[:12])
     return f"{name}-{file.read_text(encoding='utf-8')}"
 
 

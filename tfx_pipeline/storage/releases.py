@@ -67,7 +67,7 @@ def stage(uri: str, root: Path, replace: bool = False, weights: bool = True) -> 
       UserError: there is no release, it is damaged, or ``root`` holds another of the same number.
     """
     uri = check_place(uri)
-    release = current_release(uri)
+    release = read_release(uri)
     if release is None:
         raise UserError(
             f"{uri} is not a release root: it has no {RELEASE_FILE}. Publish one by `vlsearch run` "
@@ -156,7 +156,7 @@ def follow(root: Path, uri: str) -> int:
       UserError: the root holds another release of the same number.
     """
     objects.check_access(uri)
-    release = current_release(uri)
+    release = read_release(uri)
     if release is None:
         return 0
     stage(uri, root)
@@ -175,7 +175,7 @@ def roll_back_bucket(uri: str) -> Release:
     """
     uri = check_place(uri)
     objects.check_access(uri)
-    current = current_release(uri)
+    current = read_release(uri)
     if current is None:
         raise UserError(f"{uri} is not a release root: it has no {RELEASE_FILE}.")
     release = None if current.previous is None else read_release(uri, current.previous)
@@ -192,12 +192,7 @@ def roll_back_bucket(uri: str) -> Release:
     return release
 
 
-def current_release(uri: str) -> Release | None:
-    """The manifest of the current release of a bucket, or None."""
-    return read_release(uri, None)
-
-
-def read_release(uri: str, version: int | None) -> Release | None:
+def read_release(uri: str, version: int | None = None) -> Release | None:
     """The manifest of one release of a bucket, or of the current one; None if it has none."""
     name = (RELEASE_FILE,) if version is None else (_HISTORY, f"{version}.json")
     place = join(uri, *name)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from tfx_pipeline.config import ExperimentConfig
 from tfx_pipeline.fingerprint import fingerprint_text
@@ -59,6 +61,13 @@ def data_folder(config: ExperimentConfig, root: Path) -> Path:
     folder = config.load_data_folder()
     settings = config.data.example_config(folder).model_dump_json()
     return root / fingerprint_text(folder.root, settings, str(config.data.span_window))
+
+
+def trial_key(config: ExperimentConfig, data: Path, without: Mapping[str, Any]) -> str:
+    """A key of settings, less those of no influence, and of the Examples, which are made."""
+    examples = TrainingRun(data, data).make_examples(config)
+    settings = config.model_dump_json(exclude=without)  # type: ignore[arg-type]
+    return fingerprint_text(examples, settings)
 
 
 def leave_gpus_alone() -> None:

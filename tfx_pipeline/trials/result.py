@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from serving.files import write_atomically
 from tfx_pipeline.fingerprint import fingerprint_code, fingerprint_text
 
 if TYPE_CHECKING:
@@ -72,9 +73,7 @@ def evaluation_key(config: ExperimentConfig) -> str:
 
 def write_json(path: Path, content: Any) -> None:
     """Write a JSON file and rename it into place."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    write_atomically(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
 def read_json(path: Path) -> Any:

@@ -11,10 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from serving.files import write_atomically
 from tfx_pipeline.config import ExperimentConfig
-from tfx_pipeline.fingerprint import fingerprint_text
-from tfx_pipeline.training_run import TrainingRun
-from tfx_pipeline.trials.process import data_folder, run_trial
+from tfx_pipeline.trials.process import data_folder, run_trial, trial_key
 from tfx_pipeline.trials.result import read_json
 from tfx_pipeline.tuning.space import from_values
 from tfx_pipeline.tuning.tuner import ExperimentTuner
@@ -73,9 +72,9 @@ def search(
 
     def finished(trial: Any) -> None:
         rows = _rows(tuner, output)
-        _write(output / TABLE_FILE, _csv_text(rows, config))
+        write_atomically(output / TABLE_FILE, _csv_text(rows, config))
         if rows[0].score is not None:
-            _write(output / BEST_FILE, _best_yaml(rows, config))
+            write_atomically(output / BEST_FILE, _best_yaml(rows, config))
         on_trial(next(row for row in rows if row.id == trial.trial_id))
 
     with contextlib.redirect_stdout(io.StringIO()):  # KerasTuner tells that it reloads
@@ -92,17 +91,16 @@ def _claim(config: ExperimentConfig, output: Path, fresh: bool) -> None:
         for name in (_KEY_FILE, BEST_FILE, TABLE_FILE):
             (output / name).unlink(missing_ok=True)
     data = data_folder(config, output / "data")
-    examples = TrainingRun(data, data).make_examples(config)
     free = {"name": True, "output": True, "data": True, "tune": {"trials", "enabled"}}
-    settings = config.model_dump_json(exclude=free)  # type: ignore[arg-type]
-    key = fingerprint_text(examples, settings)
+    key = trial_key(config, data, without=free)
     known = output / _KEY_FILE
     if known.is_file() and known.read_text(encoding="utf-8") != key:
         raise UserError(
             f"{output} holds a search over other data or settings, whose trials cannot be "
             "compared with these. Name another folder with --output, or give --fresh to forget it."
         )
-    _write(known, key)
+    output.mkdir(parents=True, exist_ok=True)
+    write_atomically(known, key)
 
 
 def _rows(tuner: ExperimentTuner, output: Path) -> list[TrialRow]:
@@ -158,10 +156,3 @@ def _best_yaml(rows: list[TrialRow], config: ExperimentConfig) -> str:
         + "".join(f"#   {key}: {value}\n" for key, value in best.values.items())
         + config.with_values(best.values).to_yaml()
     )
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)

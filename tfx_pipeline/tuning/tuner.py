@@ -69,11 +69,9 @@ class ExperimentTuner(base_tuner.BaseTuner):
         if self.tune.steps is not None or self.tune.oracle == "hyperband":
             full = self.tune.steps or budget_of(config).steps
             config = with_steps(config, trial_steps(full, dict(values)))
-        changes = {"splits": [self.tune.split], "thresholds": {}}
         report = config.evaluate.report.model_copy(update={"projection": "pca"})
-        evaluate: EvaluationConfig = config.evaluate.model_copy(
-            update={**changes, "report": report}
-        )
+        changes = {"splits": [self.tune.split], "thresholds": {}, "report": report}
+        evaluate: EvaluationConfig = config.evaluate.model_copy(update=changes)
         # Validation on the way would cost time and say nothing that the end does not.
         train = config.train.model_copy(update={"hooks": ()})
         return config.model_copy(update={"evaluate": evaluate, "train": train})

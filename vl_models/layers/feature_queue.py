@@ -40,8 +40,6 @@ class FeatureQueue(RingBuffer):
         random unit vector that it was initialised with (the published "random").
     """
 
-    released = False  # state of a training, see vl_models.weights.released
-
     def __init__(
         self, size: int, dim: int, query_hashes: int = 1, warm_up: WarmUp = "masked", **kwargs: Any
     ) -> None:

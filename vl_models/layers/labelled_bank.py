@@ -24,8 +24,6 @@ class LabelledBank(RingBuffer):
       labels: C.
     """
 
-    released = False  # state of a training, see vl_models.weights.released
-
     def __init__(self, size: int, widths: Mapping[str, int], labels: int, **kwargs: Any) -> None:
         super().__init__(size, **kwargs)
         self.widths = dict(widths)

@@ -24,6 +24,8 @@ class RingBuffer(ConfiguredLayer):
       size: K, number of slots; need be no multiple of what is written at once.
     """
 
+    released = False  # state of a training, see vl_models.weights.released
+
     def __init__(self, size: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.size = size

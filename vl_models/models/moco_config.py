@@ -23,6 +23,7 @@ class MoCoConfig(MomentumContrastConfig):
     """
 
     OWN_LOSSES: ClassVar[tuple[str, ...]] = ("contrastive",)
+    LEARNS_UNPAIRED: ClassVar[bool] = True
 
     system: Literal["moco"] = "moco"
     embedding_dim: PositiveInt = 128

@@ -15,7 +15,7 @@ from serving.client import (
     PredictClient,
     RetryPolicy,
     ServedModelConfig,
-    Signature,
+    SignatureInfo,
     TensorInfo,
 )
 from serving.errors import Code, ServingError, StatusError
@@ -151,7 +151,7 @@ def test_deadline(client):
 def test_metadata(client):
     metadata = client.model_metadata("arithmetic")
     assert (metadata.name, metadata.version) == ("arithmetic", 2)
-    assert metadata.signatures["typed"] == Signature(
+    assert metadata.signatures["typed"] == SignatureInfo(
         inputs={"flag": TensorInfo("bool", (None,)), "i": TensorInfo("int64", (None,))},
         outputs={
             "flag": TensorInfo("bool", (None,)),

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tfx_pipeline.comparison.quality import Measured, chosen_metrics, measure
+from tfx_pipeline.comparison.quality import ComparedValue, chosen_metrics, measure
 from tfx_pipeline.evaluation.config import BootstrapConfig
 from vl_models.metrics.bootstrap import percentile_interval, ratio_draws
 
@@ -72,9 +72,9 @@ def test_seeds_are_averaged_per_query(contestant):
 def test_what_is_no_mean_over_queries_has_no_verdict(contestant):
     both = [contestant("a", [0, 1]), contestant("b", [1, 1])]
 
-    assert measure(both, "modality_gap", BOOTSTRAP) == [Measured(value=0.5)] * 2
+    assert measure(both, "modality_gap", BOOTSTRAP) == [ComparedValue(value=0.5)] * 2
     [zero_shot, _] = measure(both, "zero_shot/accuracy@1", BOOTSTRAP)
-    assert zero_shot == Measured(value=0.2, interval=(0.1, 0.3))
+    assert zero_shot == ComparedValue(value=0.2, interval=(0.1, 0.3))
 
 
 def test_other_queries_are_not_compared(contestant):
@@ -82,7 +82,7 @@ def test_other_queries_are_not_compared(contestant):
 
     _, measured = measure([contestant("a", [0, 0]), other], "recall@10", BOOTSTRAP)
 
-    assert measured == Measured(value=1.0)
+    assert measured == ComparedValue(value=1.0)
 
 
 def test_a_failed_contestant_has_no_value_and_is_no_reference(contestant):
@@ -90,7 +90,7 @@ def test_a_failed_contestant_has_no_value_and_is_no_reference(contestant):
 
     measured = measure([failed, contestant("b", [0, 1])], "recall@10", BOOTSTRAP)
 
-    assert measured[0] == Measured()
+    assert measured[0] == ComparedValue()
     assert measured[1].value == 0.5
     assert measured[1].interval is not None
     assert measured[1].difference is None

@@ -22,7 +22,8 @@ def run_component(tmp_path_factory):
     from tfx.orchestration import metadata, pipeline
     from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 
-    from tfx_pipeline.components.click_example_gen.component import ClickExampleGen
+    from tfx_pipeline.components.click_example_gen import ClickExampleGen
+    from tfx_pipeline.data.beam_options import default_beam_args
     from tfx_pipeline.data.options import DataConfig
     from tfx_pipeline.data.resolved import ResolvedData
 
@@ -43,6 +44,7 @@ def run_component(tmp_path_factory):
                 components=[component],
                 enable_cache=True,
                 metadata_connection_config=connection,
+                beam_pipeline_args=default_beam_args(),
             )
         )
         with metadata.Metadata(connection) as handle:
@@ -94,7 +96,7 @@ def test_outputs_caching_and_failure(run_component, folder):
         for record in read_records(str(file))
     ]
     assert sorted(ids) == sorted(path.stem for path in Path(folder.root, "images").iterdir())
-    relevance = pq.read_table(Path(found["vlsearch.Relevance"].uri, "relevance.parquet"))
+    relevance = pq.read_table(Path(found["vlsearch.RelevanceTable"].uri, "relevance.parquet"))
     for split, total in clicks.items():
         rows = [r for r in relevance.to_pylist() if r["split"] == split]
         assert sum(row["clicks"] for row in rows) == total > 0

@@ -1,1 +1,0 @@
-"""ClickExampleGen: from a click log and an image store to tf.Examples."""
