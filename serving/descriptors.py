@@ -32,7 +32,7 @@ def build_messages(
     messages: Mapping[str, Fields],
     one_of: Mapping[str, tuple[str, tuple[str, ...]]] | None = None,
 ) -> Callable[[str], Any]:
-    """Returns a function that gives the class of a message by its name.
+    """Return a function that gives the class of a message by its name.
 
     Args:
         package: of the messages; errors of the text format name it.

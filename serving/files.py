@@ -19,12 +19,12 @@ TEMPORARY_PREFIX = ".tmp-"
 
 
 def temporary_name(target: Path) -> Path:
-    """A fresh name beside `target`, so that the rename stays within one file system."""
+    """Return a fresh name beside `target`, so that the rename stays within one file system."""
     return target.parent / f"{TEMPORARY_PREFIX}{target.name}-{uuid.uuid4().hex[:12]}"
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Deletes what writers that were killed left in `folder`; the caller holds the lock."""
+    """Delete what writers that were killed left in `folder`; the caller holds the lock."""
     for path in folder.glob(f"{TEMPORARY_PREFIX}*"):
         if path.is_dir():
             shutil.rmtree(path)
@@ -33,7 +33,7 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Replaces the file `path` by `text` (UTF-8); a reader sees the old or the new one."""
+    """Replace the file `path` by `text` (UTF-8); a reader sees the old or the new one."""
     temporary = temporary_name(path)
     temporary.write_text(text, encoding="utf-8")
     _sync(temporary)
@@ -42,7 +42,7 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def move_tree_into_place(temporary: Path, target: Path) -> None:
-    """Renames the complete folder `temporary` to `target`, replacing a folder of that name."""
+    """Rename the complete folder `temporary` to `target`, replacing a folder of that name."""
     for path in temporary.rglob("*"):
         _sync(path)
     _sync(temporary)
@@ -70,7 +70,7 @@ def checksums(folder: Path) -> dict[str, str]:
 
 @contextlib.contextmanager
 def exclusive_lock(path: Path, timeout: float) -> Iterator[None]:
-    """Holds an advisory lock on `path`; the system frees it when the holder dies.
+    """Hold an advisory lock on `path`; the system frees it when the holder dies.
 
     Raises:
         ServingError: another process still holds it after `timeout` seconds.

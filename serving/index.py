@@ -74,7 +74,7 @@ def build_index(
     kind: str = "flat",
     source_prefix: str | None = None,
 ) -> None:
-    """Writes the index of a gallery into `out_dir`, which appears complete or not at all.
+    """Write the index of a gallery into `out_dir`, which appears complete or not at all.
 
     Args:
         embeddings: float32 [N, D], unit-norm rows.
@@ -162,7 +162,7 @@ class SearchIndex:
 
     @classmethod
     def load(cls, folder: str | Path, ef_search: int = 64) -> SearchIndex:
-        """Reads what `build_index` wrote.
+        """Read what `build_index` wrote.
 
         Raises:
             ServingError: a file that is missing or broken, or files that disagree.

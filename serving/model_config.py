@@ -28,7 +28,7 @@ def model_config_text(base: str, release: Release, previous: Release | None) -> 
 
 
 def pinned_versions(release: Release, previous: Release | None) -> dict[str, list[int]]:
-    """The versions of each model that are to be served, by model."""
+    """Return the versions of each model that are to be served, by model."""
     pinned = {name: {version} for name, version in release.models.items()}
     for name, version in (previous.models if previous else {}).items():
         pinned[name] = pinned.get(name, set()) | {version}

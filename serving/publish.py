@@ -44,7 +44,7 @@ def publish_release(
     weights: str | Path | None = None,
     lock_timeout: float = 600.0,
 ) -> Release:
-    """Copies models and index into `root` under one version number and makes them the current ones.
+    """Copy models and index into `root` under one version number and makes them the current ones.
 
     Killed at any moment, the release before stays current and complete, and publishing again
     finishes the work. Publishing what is already current changes nothing. Old versions stay. A
@@ -128,7 +128,7 @@ def stage_release(
 
 
 def roll_back(root: str | Path, lock_timeout: float = 600.0) -> Release:
-    """Makes the release before the current one current again, and returns it.
+    """Make the release before the current one current again, and returns it.
 
     The order is that of publishing, reversed: the older version is still loaded, so searchers move
     first and the server follows. The current release may be damaged.
@@ -153,7 +153,7 @@ def roll_back(root: str | Path, lock_timeout: float = 600.0) -> Release:
 
 
 def adopt_release(root: str | Path, release: Release, lock_timeout: float = 600.0) -> Release:
-    """Makes a release current whose folders were copied into `root` from another root.
+    """Make a release current whose folders were copied into `root` from another root.
 
     Its previous release stays named only if that is here, too.
 

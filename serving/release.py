@@ -66,7 +66,7 @@ class Release:
 
     @classmethod
     def load(cls, root: str | Path, version: int | None = None) -> Release:
-        """Reads the current release of `root`, or the one numbered `version`.
+        """Read the current release of `root`, or the one numbered `version`.
 
         Raises:
             ServingError: no such release, a broken file, or a folder it names that is missing.
@@ -77,7 +77,7 @@ class Release:
 
     @classmethod
     def read(cls, root: Path, version: int | None = None) -> Release:
-        """The manifest alone; a folder it names may be missing.
+        """Return the manifest alone; a folder it names may be missing.
 
         Raises:
             ServingError: no such release, or a broken file.
@@ -94,7 +94,7 @@ class Release:
 
     @classmethod
     def newest(cls, root: str | Path) -> Release | None:
-        """The release with the highest version that was ever made public in `root`, or None.
+        """Return the release with the highest version that was ever made public in `root`, or None.
 
         It may not be current: after a roll-back, or if its publication was killed just before
         the end.
@@ -107,7 +107,7 @@ class Release:
 
     @classmethod
     def parse(cls, text: str, path: str | Path) -> Release:
-        """A manifest from its text; `path` is what errors call it.
+        """Return a manifest from its text; `path` is what errors call it.
 
         Raises:
             ServingError: it is broken.
@@ -131,7 +131,7 @@ class Release:
         return cls(**{k.name: content[k.name] for k in fields(cls) if k.name in content})
 
     def check_folders(self, root: Path) -> None:
-        """Raises ServingError if a model or the index named by the release is not there.
+        """Raise ServingError if a model or the index named by the release is not there.
 
         Weights may be missing: nobody serves them.
         """
@@ -165,17 +165,17 @@ def next_version(root: str | Path) -> int:
 
 
 def model_folders(folder: str | Path) -> dict[str, Path]:
-    """The SavedModels right below a folder, by name."""
+    """Return the SavedModels right below a folder, by name."""
     return {path.parent.name: path.parent for path in sorted(Path(folder).glob("*/saved_model.pb"))}
 
 
 def manifest_text(release: Release) -> str:
-    """A manifest as it is written: what `Release.parse` reads."""
+    """Return a manifest as it is written: what `Release.parse` reads."""
     return json.dumps(asdict(release), indent=2, sort_keys=True) + "\n"
 
 
 def previous_release(root: str | Path, release: Release) -> Release | None:
-    """The release before this one that is still served; None if there is none.
+    """Return the release before this one that is still served; None if there is none.
 
     Raises:
         ServingError: it is damaged.

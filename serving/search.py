@@ -95,7 +95,7 @@ class SearchService:
         return outputs[_EMBEDDING]
 
     def _other_than(self, active: _Active) -> _Active | None:
-        """What to use instead of a release that the server which answered does not have."""
+        """Return what to use instead of a release that the server which answered does not have."""
         with self._lock:
             self._seen = None
         current = self._current()
@@ -108,7 +108,7 @@ class SearchService:
             return self._before
 
     def _current(self) -> _Active:
-        """The release to use; reads release.json again if its inode or time changed."""
+        """Return the release to use; reads release.json again if its inode or time changed."""
         with self._lock:
             stamp = self._stamp()
             if self._active is None or stamp != self._seen:

@@ -106,7 +106,7 @@ def as_array(values: Any) -> np.ndarray:
 
 
 def encode(array: np.ndarray, proto: Any, *, typed_fields: bool) -> None:
-    """Writes `array` into the empty TensorProto `proto`.
+    """Write `array` into the empty TensorProto `proto`.
 
     Args:
         array: of any shape; dtype object holds str or bytes.
@@ -138,7 +138,7 @@ def encode(array: np.ndarray, proto: Any, *, typed_fields: bool) -> None:
 
 
 def decode(proto: Any) -> np.ndarray:
-    """The array in a TensorProto, written either way.
+    """Return the array in a TensorProto, written either way.
 
     As in TensorFlow, typed fields may hold fewer values than the shape: the last one is repeated
     (zero if there is none), here up to MAX_REPEATED_BYTES beyond what was sent; surplus values are
@@ -237,7 +237,7 @@ def _bytes_list(array: np.ndarray) -> list[bytes]:
 
 @functools.lru_cache(maxsize=4096)
 def _header(number: int, shape: tuple[int, ...]) -> bytes:
-    """The fields `dtype` and `tensor_shape` of a serialised TensorProto."""
+    """Return the fields `dtype` and `tensor_shape` of a serialised TensorProto."""
     dims = b""
     for size in shape:
         # proto3 does not write a zero. Dim.size is field 1, TensorShapeProto.dim field 2.

@@ -18,7 +18,7 @@ def write_warmup(
     requests: Sequence[tuple[str, Mapping[str, Any]]],
     model_name: str,
 ) -> None:
-    """Writes `assets.extra/tf_serving_warmup_requests` (TFRecord of PredictionLog).
+    """Write `assets.extra/tf_serving_warmup_requests` (TFRecord of PredictionLog).
 
     Args:
         saved_model_dir: the SavedModel that gets the file.

@@ -13,13 +13,13 @@ import tensorflow as tf
 
 
 def replica_count() -> int:
-    """Number of replicas that run in step here: 1 outside a replica context."""
+    """Return the number of replicas that run in step here: 1 outside a replica context."""
     context = tf.distribute.get_replica_context()
     return 1 if context is None else context.num_replicas_in_sync
 
 
 def replica_index() -> tf.Tensor:
-    """Number of this replica, int32 scalar; 0 outside a replica context."""
+    """Return the number of this replica, int32 scalar; 0 outside a replica context."""
     context = tf.distribute.get_replica_context()
     if context is None or context.num_replicas_in_sync == 1:
         return tf.constant(0)
@@ -30,10 +30,10 @@ def all_gather(x: tf.Tensor) -> tf.Tensor:
     """Concatenate ``x`` of all replicas along axis 0, in replica order, with gradient.
 
     Args:
-      x: [batch, ...] of equal shape on every replica.
+        x: [batch, ...] of equal shape on every replica.
 
     Returns:
-      [replicas * batch, ...]; ``x`` itself with one replica.
+        [replicas * batch, ...]; ``x`` itself with one replica.
     """
     if replica_count() == 1:
         return x
@@ -49,10 +49,10 @@ def all_gather_detached(x: tf.Tensor) -> tf.Tensor:
     """Concatenate ``x`` of all replicas; only this replica's own rows carry gradient.
 
     Args:
-      x: float [batch, D] of equal shape on every replica.
+        x: float [batch, D] of equal shape on every replica.
 
     Returns:
-      [replicas * batch, D], equal to `all_gather`.
+        [replicas * batch, D], equal to `all_gather`.
     """
     if replica_count() == 1:
         return x
@@ -76,11 +76,11 @@ def global_mean(values: tf.Tensor, weights: tf.Tensor | None = None) -> tf.Tenso
     A mean of per-replica means would weigh items of a sparsely filled replica more.
 
     Args:
-      values: float [batch, ...] on this replica.
-      weights: same shape, for example a 0/1 mask; all ones by default.
+        values: float [batch, ...] on this replica.
+        weights: same shape, for example a 0/1 mask; all ones by default.
 
     Returns:
-      float32 scalar, the same on every replica.
+        float32 scalar, the same on every replica.
     """
     values = tf.cast(values, tf.float32)
     weights = tf.ones_like(values) if weights is None else tf.cast(weights, tf.float32)
@@ -99,8 +99,8 @@ def update_copies(
     diverge.
 
     Args:
-      variable: mirrored or not; in replica context or out of it.
-      update: changes the variable that it is given.
-      arguments: tensors of this replica.
+        variable: mirrored or not; in replica context or out of it.
+        update: changes the variable that it is given.
+        arguments: tensors of this replica.
     """
     tf.distribute.get_strategy().extended.update(variable, update, args=arguments)

@@ -28,7 +28,7 @@ def pack(values: tf.Tensor) -> tf.Tensor:
     FAISS' binary indexes and `numpy.unpackbits(…, bitorder="little")` read them so.
 
     Raises:
-      ValueError: c is no multiple of 8.
+        ValueError: c is no multiple of 8.
     """
     bits = values.shape[-1]
     if bits is None or bits % _BITS:

@@ -92,7 +92,7 @@ class ExportSource:
         tokenizer: Tokenizer | None,
         zero_shot: ZeroShotClassifier | None = None,
     ) -> ExportSource:
-        """Encoded images and strings, or features where the model reads those.
+        """Return encoded images and strings, or features where the model reads those.
 
         Raises:
             ValueError: a model of tokens without a tokeniser.
@@ -119,7 +119,7 @@ class Member(NamedTuple):
 
 
 def members_of(source: ExportSource) -> dict[str, Member]:
-    """The members that a system is exported as, by name."""
+    """Return the members that a system is exported as, by name."""
     return {
         name: member
         for name, member in MEMBERS.items()

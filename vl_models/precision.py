@@ -13,7 +13,7 @@ _GPU_CAPABILITY = (8, 0)  # Ampere
 
 
 def resolve_precision(precision: Precision) -> str:
-    """The dtype policy: what is asked for, or with "auto" what this machine is made for.
+    """Return the dtype policy: what is asked for, or with "auto" what this machine is made for.
 
     "auto" is mixed_bfloat16 where the hardware multiplies bfloat16 (GPUs from Ampere on, CPUs
     with AMX or AVX512-BF16) and float32 elsewhere: on a CPU without these, bfloat16 takes

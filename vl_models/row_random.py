@@ -17,17 +17,17 @@ def stream_seed(seeds: tf.Tensor, stream: int) -> tf.Tensor:
     """Seeds of one stream of rows: equal seeds would couple, say, the crop and the text.
 
     Args:
-      seeds: int32 [B, 2].
-      stream: which stream.
+        seeds: int32 [B, 2].
+        stream: which stream.
 
     Returns:
-      int32 [B, 2].
+        int32 [B, 2].
     """
     return tf.bitcast(number(tf.bitcast(seeds, tf.uint64), stream), tf.int32)
 
 
 def draw_uniform(seeds: tf.Tensor, count: int) -> tf.Tensor:
-    """The first ``count`` numbers of each row's sequence, float32 [B, count] in (0, 1)."""
+    """Return the first ``count`` numbers of each row's sequence, float32 [B, count] in (0, 1)."""
     return uniform(seeds, tf.range(count))
 
 
@@ -40,7 +40,7 @@ def uniform(seeds: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
 
 
 def number(start: tf.Tensor, index: tf.Tensor | int) -> tf.Tensor:
-    """Number ``index`` of the sequence from ``start``, uint64; both broadcast."""
+    """Return number ``index`` of the sequence from ``start``, uint64; both broadcast."""
     step = tf.cast(index, tf.uint64) + tf.constant(1, tf.uint64)
     bits = start + step * tf.constant(_GAMMA, tf.uint64)
     for shift, factor in _ROUNDS:

@@ -33,13 +33,13 @@ def explain_validation_error(
     """Turn a pydantic error into a paragraph for the person who wrote the configuration.
 
     Args:
-      error: what ``root.model_validate`` raised.
-      where: what was read, for example the file name; starts the paragraph.
-      root: the model that was validated; its fields are the valid keys.
+        error: what ``root.model_validate`` raised.
+        where: what was read, for example the file name; starts the paragraph.
+        root: the model that was validated; its fields are the valid keys.
 
     Returns:
-      One sentence per error: an unknown key with the nearest valid one, a missing key, or a
-      wrong value with what was received and what is allowed.
+        One sentence per error: an unknown key with the nearest valid one, a missing key, or a
+        wrong value with what was received and what is allowed.
     """
     sentences = [_explain(details, root) for details in error.errors()]
     return f"{where}: " + " ".join(sentences)
@@ -113,7 +113,7 @@ def _dotted(location: Sequence[int | str], root: type[pydantic.BaseModel]) -> st
 
 
 def _sibling_names(location: Sequence[int | str], root: type[pydantic.BaseModel]) -> list[str]:
-    """Valid keys of the object in which the last key of ``location`` was found."""
+    """Return valid keys of the object in which the last key of ``location`` was found."""
     *_, (_, candidates) = _steps(location, root)
     return sorted({name for model in candidates for name in _fields(model)})
 
@@ -124,7 +124,7 @@ def _fields(model: Any) -> dict[str, Any]:
 
 
 def _has_tag(model: Any, tag: int | str) -> bool:
-    """True if one of the model's fields is a literal that allows ``tag``."""
+    """Return True if one of the model's fields is a literal that allows ``tag``."""
     return any(
         typing.get_origin(field.annotation) is typing.Literal
         and tag in typing.get_args(field.annotation)

@@ -31,12 +31,12 @@ class ZeroShotClassifier:
     """A linear classifier over image embeddings, made of texts.
 
     Attributes:
-      classes: C names.
-      embeddings: float32 [C, D], unit norm.
-      scale: the model's inverse temperature.
-      top_k: how many classes `classify` returns, at most C.
-      templates: the ensemble that made the embeddings.
-      prefix: the text prefix that made them; None is the model's default.
+        classes: C names.
+        embeddings: float32 [C, D], unit norm.
+        scale: the model's inverse temperature.
+        top_k: how many classes `classify` returns, at most C.
+        templates: the ensemble that made the embeddings.
+        prefix: the text prefix that made them; None is the model's default.
     """
 
     classes: tuple[str, ...]
@@ -47,14 +47,14 @@ class ZeroShotClassifier:
     prefix: str | None = None
 
     def classify(self, image_embedding: tf.Tensor) -> dict[str, tf.Tensor]:
-        """The likeliest classes of images, a graph function.
+        """Return the likeliest classes of images, a graph function.
 
         Args:
-          image_embedding: float32 [B, D], unit norm.
+            image_embedding: float32 [B, D], unit norm.
 
         Returns:
-          ``classes`` string [B, k], the likeliest first, and ``scores`` float32 [B, k]: their
-          part of the softmax of scale · cosine over all classes.
+            ``classes`` string [B, k], the likeliest first, and ``scores`` float32 [B, k]: their
+            part of the softmax of scale · cosine over all classes.
         """
         scores = tf.nn.softmax(
             self.scale * tf.matmul(image_embedding, self.embeddings, transpose_b=True)
@@ -82,11 +82,11 @@ def class_embeddings(text_embeddings: np.ndarray, templates: int) -> np.ndarray:
     """Average the templates of each class: normalise, mean, normalise again.
 
     Args:
-      text_embeddings: float32 [C·T, D] of `fill_templates`, of any norm.
-      templates: T.
+        text_embeddings: float32 [C·T, D] of `fill_templates`, of any norm.
+        templates: T.
 
     Returns:
-      float32 [C, D], unit norm.
+        float32 [C, D], unit norm.
     """
     width = text_embeddings.shape[1]
     by_class = np.asarray(text_embeddings, np.float64).reshape(-1, templates, width)
@@ -107,13 +107,13 @@ def build_classifier(
     """Encode the classes with the text tower.
 
     Args:
-      model: built, with a text tower.
-      tokenizer: the one that the model was trained with.
-      config: templates, prefix and k; its ``classes`` are not looked at.
-      classes: C names.
+        model: built, with a text tower.
+        tokenizer: the one that the model was trained with.
+        config: templates, prefix and k; its ``classes`` are not looked at.
+        classes: C names.
 
     Raises:
-      UserError: no class, a class twice, or a prefix that the model does not have.
+        UserError: no class, a class twice, or a prefix that the model does not have.
     """
     try:
         check_distinct("class names", classes)
@@ -145,10 +145,10 @@ def build_classifier(
 
 
 def prefix_index(model: VisionLanguageModel, prefix: str) -> int:
-    """The ``source_id`` that chooses a text prefix.
+    """Return the ``source_id`` that chooses a text prefix.
 
     Raises:
-      UserError: the model has no such prefix.
+        UserError: the model has no such prefix.
     """
     if prefix not in model.text_prefixes:
         names = ", ".join(model.text_prefixes) or "none"
@@ -162,7 +162,7 @@ def prefix_index(model: VisionLanguageModel, prefix: str) -> int:
 def text_batch(
     tokenizer: Tokenizer, texts: tf.Tensor, source_id: int | None = None
 ) -> dict[str, tf.Tensor]:
-    """A batch of texts for `encode_text`: string [B] → token ids, mask, and the prefix."""
+    """Return a batch of texts for `encode_text`: string [B] → token ids, mask, and the prefix."""
     return with_source({**tokenizer.tokenize(texts)}, source_id)  # type: ignore[dict-item]
 
 
@@ -175,6 +175,6 @@ def with_source(batch: Batch, source_id: int | None) -> dict[str, tf.Tensor]:
 
 
 def logit_scale(model: VisionLanguageModel) -> float:
-    """The inverse of the temperature that the model logs; 1 if it has none."""
+    """Return the inverse of the temperature that the model logs; 1 if it has none."""
     temperature = model.scalars().get("temperature")
     return 1.0 if temperature is None else 1.0 / float(temperature)

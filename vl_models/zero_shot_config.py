@@ -32,11 +32,11 @@ class ZeroShotConfig(StrictConfig):
     """Which classes images can be told apart by, and how a class becomes texts.
 
     Attributes:
-      classes: "labels", the label texts of the train split, or a list of names.
-      templates: texts with one ``{}`` each, where the name goes.
-      top_k: classes that the exported signature returns; at most all there are.
-      prefix: text prefix to encode with; None is the model's default.
-      max_classes: of "labels", so many of the commonest.
+        classes: "labels", the label texts of the train split, or a list of names.
+        templates: texts with one ``{}`` each, where the name goes.
+        top_k: classes that the exported signature returns; at most all there are.
+        prefix: text prefix to encode with; None is the model's default.
+        max_classes: of "labels", so many of the commonest.
     """
 
     classes: Literal["labels"] | tuple[str, ...] = LABELS

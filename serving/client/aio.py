@@ -22,7 +22,7 @@ class AsyncPredictClient(Calls):
     """
 
     async def close(self) -> None:
-        """Closes the channel; calls that are under way are cancelled."""
+        """Close the channel; calls that are under way are cancelled."""
         self._closed = True
         if self._channel is not None:
             await self._channel.close()

@@ -64,11 +64,11 @@ class BaseClient(ABC):
 
     @abstractmethod
     def _connect(self) -> None:
-        """Opens the channel, where that needs no running event loop."""
+        """Open the channel, where that needs no running event loop."""
 
     @abstractmethod
     async def _send(self, call: Call[Any], timeout: float | None) -> Any:
-        """The response to one attempt at a call."""
+        """Return the response to one attempt at a call."""
 
     @abstractmethod
     async def _sleep(self, seconds: float) -> None:
@@ -76,17 +76,17 @@ class BaseClient(ABC):
 
     @abstractmethod
     async def _gather(self, send: Send, chunks: Sequence[Chunk], concurrency: int) -> list[Answer]:
-        """The answers to all chunks in order, with so many of them under way at once."""
+        """Return the answers to all chunks in order, with so many of them under way at once."""
 
     def _open(self, grpc_module: Any) -> None:
-        """Opens a channel of `grpc` or of `grpc.aio`."""
+        """Open a channel of `grpc` or of `grpc.aio`."""
         if self._credentials is None:
             self._channel = grpc_module.insecure_channel(self.address, self._options)
             return
         self._channel = grpc_module.secure_channel(self.address, self._credentials, self._options)
 
     def _method(self, call: Call[Any]) -> Any:
-        """What to call on the channel."""
+        """Return what to call on the channel."""
         if call.path not in self._methods:
             self._methods[call.path] = self._channel.unary_unary(
                 call.path,
@@ -99,7 +99,7 @@ class BaseClient(ABC):
         return Deadline(self.timeout if timeout is None else timeout)
 
     async def _run(self, call: Call[R], deadline: Deadline, retry: RetryPolicy | None = None) -> R:
-        """What a call returns, after as many attempts as the policy allows."""
+        """Return what a call returns, after as many attempts as the policy allows."""
         if self._closed:
             raise ServingError(f"This client of {self.address} was closed. Make a new one.")
         attempts = Attempts(retry or self.retry, deadline)

@@ -57,7 +57,7 @@ class TlsConfig:
             )
 
     def credentials(self) -> grpc.ChannelCredentials:
-        """What gRPC opens a channel with.
+        """Return what gRPC opens a channel with.
 
         Raises:
             ServingError: a file that cannot be read.
@@ -85,7 +85,7 @@ def _pem(name: str, source: str | Path | bytes | None) -> bytes | None:
 
 
 def check_address(address: str) -> str:
-    """Returns `address` if it is HOST:PORT or unix:PATH.
+    """Return `address` if it is HOST:PORT or unix:PATH.
 
     Raises:
         ServingError: it is neither.
@@ -108,7 +108,7 @@ def metadata_pairs(metadata: Mapping[str, str] | None) -> list[tuple[str, str]]:
 
 
 def status_error(error: grpc.RpcError, address: str, attempts: Attempts) -> StatusError:
-    """The StatusError for the last attempt at a call."""
+    """Return the StatusError for the last attempt at a call."""
     code, details = Code[error.code().name], error.details() or ""
     tried = f" after {attempts.made} attempts" if attempts.made > 1 else ""
     if code == Code.UNAVAILABLE and details.startswith(_NOT_CONNECTED):

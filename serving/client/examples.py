@@ -15,7 +15,7 @@ _INT64_MAX = np.iinfo(np.int64).max
 
 
 def fill_input(message: Any, rows: Sequence[Row], context: Row | None) -> None:
-    """Writes rows, and the features that they have in common, into an Input.
+    """Write rows, and the features that they have in common, into an Input.
 
     Values are str, bytes, numbers, or lists or arrays of them (row-major): str (as UTF-8) and bytes
     become a bytes list, integers and bools an int64 list, others a float list. An empty list is a

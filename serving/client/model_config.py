@@ -31,7 +31,7 @@ class ServedModelConfig:
 
 
 def fill_model_server_config(message: Any, models: str | Sequence[ServedModelConfig]) -> None:
-    """Writes a ModelServerConfig.
+    """Write a ModelServerConfig.
 
     Args:
         message: an empty ModelServerConfig.

@@ -62,7 +62,7 @@ class ModelChoice:
     version_label: str | None = None
 
     def fill(self, spec: Any) -> None:
-        """Writes the ModelSpec.
+        """Write the ModelSpec.
 
         Raises:
             ServingError: both version and label.
@@ -82,7 +82,7 @@ class ModelChoice:
 
 
 def input_arrays(inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Inputs as arrays that a tensor can hold.
+    """Return inputs as arrays that a tensor can hold.
 
     Raises:
         ServingError: one that is no tensor; names it.

@@ -85,7 +85,7 @@ class Attempts:
         self._policy = policy
 
     def start(self) -> float | None:
-        """Counts an attempt; returns the timeout for it."""
+        """Count an attempt; returns the timeout for it."""
         self.made += 1
         return self.deadline.grpc_timeout()
 

@@ -20,7 +20,7 @@ R = TypeVar("R")
 
 
 def _complete(coroutine: Coroutine[Any, Any, R]) -> R:
-    """Runs a coroutine in which nothing waits for an event loop: its first step is its last."""
+    """Run a coroutine in which nothing waits for an event loop: its first step is its last."""
     try:
         coroutine.send(None)
     except StopIteration as end:
@@ -31,7 +31,7 @@ def _complete(coroutine: Coroutine[Any, Any, R]) -> R:
 def _blocking(
     call: Callable[Concatenate[BaseClient, P], Coroutine[Any, Any, R]],
 ) -> Callable[Concatenate[BaseClient, P], R]:
-    """A call as a method that returns when it is done, with its signature and docstring."""
+    """Return a call as a method that returns when it is done, with its signature and docstring."""
 
     @functools.wraps(call)
     def method(self: BaseClient, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -59,7 +59,7 @@ class PredictClient(BaseClient):
     wait_until_ready = _blocking(Calls.wait_until_ready)
 
     def close(self) -> None:
-        """Closes the channel; calls that are under way are cancelled."""
+        """Close the channel; calls that are under way are cancelled."""
         self._closed = True
         self._channel.close()
 

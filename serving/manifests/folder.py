@@ -20,7 +20,7 @@ def write_folder(
     source: Mapping[str, object],
     force: bool = False,
 ) -> None:
-    """Puts the files in place of what `folder` holds, in one step.
+    """Put the files in place of what `folder` holds, in one step.
 
     Args:
         folder: where the files go.

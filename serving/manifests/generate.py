@@ -64,7 +64,7 @@ def generate(release_root: str | Path, settings: Settings) -> Files:
 
 
 def _overlay(layout: Layout, settings: Settings, on_gpus: bool) -> Files:
-    """The base for CPUs, or with the component for GPUs."""
+    """Return the base for CPUs, or with the component for GPUs."""
     name, storage = settings.name, settings.storage
     files = {"monitoring.pbtxt": _MONITORING, "batching.pbtxt": _batching(settings, on_gpus)}
     generators: list[Document] = [{"name": f"{name}-config", "files": list(files)}]
@@ -157,7 +157,7 @@ def _storage(layout: Layout, settings: Settings) -> list[Document]:
 
 
 def _kserve(layout: Layout, settings: Settings) -> Files:
-    """An InferenceService per tower, and the immutable ConfigMap of the release.
+    """Return an InferenceService per tower, and the immutable ConfigMap of the release.
 
     The ConfigMap has the release in its name: another release changes the InferenceService, which
     makes a revision that a part of the traffic can be sent to, while the revision before it keeps
@@ -256,7 +256,7 @@ def _kustomization(settings: Settings, **fields: Any) -> str:
 
 
 def _patch(target: Document, operations: list[Document]) -> Document:
-    """A JSON patch (RFC 6902) of the objects that `target` finds."""
+    """Return a JSON patch (RFC 6902) of the objects that `target` finds."""
     return {"target": target, "patch": _yaml(operations)}
 
 

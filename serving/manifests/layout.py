@@ -46,7 +46,7 @@ class Layout:
 
 
 def plan_layout(root: str | Path, settings: Settings) -> Layout:
-    """Reads the release in `root` and decides how pods see it.
+    """Read the release in `root` and decides how pods see it.
 
     TensorFlow Serving wants absolute paths, and models.config names those it was published under.
     A volume is therefore mounted at that very path unless another one is given.
@@ -71,7 +71,7 @@ def plan_layout(root: str | Path, settings: Settings) -> Layout:
 
 
 def _published_root(root: Path) -> str:
-    """The folder that models.config names, which a copy elsewhere keeps."""
+    """Return the folder that models.config names, which a copy elsewhere keeps."""
     from google.protobuf import text_format
     from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 

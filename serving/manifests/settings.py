@@ -125,7 +125,7 @@ class Settings:
 
 
 def check_mount_path(path: str, remedy: str) -> None:
-    """Raises ServingError if no volume can be mounted at `path` in a container."""
+    """Raise ServingError if no volume can be mounted at `path` in a container."""
     parts = path.split("/")[1:]
     plain = re.fullmatch(r"(/[^/:\s]+)+", path) and not {".", ".."} & set(parts)
     if not plain or parts[0] in _SYSTEM or (len(parts) == 1 and parts[0] in _SHALLOW):

@@ -22,7 +22,7 @@ class Claim:
     path: str
 
     def uri(self, model: str) -> str:
-        """The folder of a model, as KServe's `storageUri`."""
+        """Return the folder of a model, as KServe's `storageUri`."""
         return "/".join(part for part in (f"pvc://{self.name}", self.path, model) if part)
 
 
@@ -35,11 +35,11 @@ class ObjectStore:
     path: str
 
     def uri(self, model: str) -> str:
-        """The folder of a model, as KServe's `storageUri`."""
+        """Return the folder of a model, as KServe's `storageUri`."""
         return "/".join(p for p in (f"{self.scheme}://{self.bucket}", self.path, model) if p)
 
     def remote(self, folder: str) -> str:
-        """A folder of the root as rclone names it, without a configuration file."""
+        """Return a folder of the root as rclone names it, without a configuration file."""
         path = "/".join(part for part in (self.bucket, self.path, folder) if part)
         return f":{_BACKENDS[self.scheme]}:{path}"
 
@@ -48,7 +48,7 @@ Storage = Claim | ObjectStore
 
 
 def parse_storage(text: str) -> Storage:
-    """Reads `pvc:CLAIM[/subpath]`, `s3://bucket[/path]` or `gs://bucket[/path]`.
+    """Read `pvc:CLAIM[/subpath]`, `s3://bucket[/path]` or `gs://bucket[/path]`.
 
     Raises:
         ServingError: anything else, or a path that leads out of the volume.

@@ -30,7 +30,7 @@ class CallerSecret:
 
     @classmethod
     def load(cls, path: str | Path) -> CallerSecret:
-        """Reads a file with one secret per line; spaces around them and empty lines do not count.
+        """Read a file with one secret per line; spaces around them and empty lines do not count.
 
         Raises:
             ServingError: no such file, or none in it.

@@ -63,7 +63,7 @@ class ServerCore:
         self.source = FileSystemSource(self.manager, options.file_system_poll_wait_seconds)
 
     def reload_config(self, config: ModelServerConfig) -> set[str]:
-        """Makes the server serve exactly what `config` lists; returns before models are loaded.
+        """Make the server serve exactly what `config` lists; returns before models are loaded.
 
         Labels are applied first, and refuse the whole configuration if one of them points at a
         version that is not available: the order of TensorFlow Serving.
@@ -128,7 +128,7 @@ class ServerCore:
 
     @contextlib.contextmanager
     def use(self, model_spec: Any) -> Iterator[tuple[Model, int]]:
-        """Holds the model and version that a ModelSpec means while the block runs.
+        """Hold the model and version that a ModelSpec means while the block runs.
 
         Raises:
             StatusError: INVALID_ARGUMENT, no name or unknown label; NOT_FOUND.

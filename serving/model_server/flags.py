@@ -41,7 +41,7 @@ class Flag:
         return argument.startswith(f"--{self.name}=")
 
     def value(self, argument: str) -> Any:
-        """What a matching argument sets.
+        """Return what a matching argument sets.
 
         Raises:
             ValueError: not a value of this kind.
@@ -113,7 +113,7 @@ class Flags:
         ]
 
     def usage(self, program: str) -> str:
-        """The text that lists all flags."""
+        """Return the text that lists all flags."""
         known = "".join(flag.line() for flag in self.flags if not flag.extension)
         ours = "".join(flag.line() for flag in self.flags if flag.extension)
         return (
@@ -122,7 +122,7 @@ class Flags:
         )
 
     def parse(self, arguments: Sequence[str]) -> Parsed:
-        """Reads the arguments that follow the name of the program; a later one wins."""
+        """Read the arguments that follow the name of the program; a later one wins."""
         values: dict[str, Any] = {}
         unknown: list[str] = []
         ok = True
@@ -143,7 +143,7 @@ class Flags:
 
 
 def to_arguments(options: ServerOptions) -> list[str]:
-    """The arguments of `tensorflow_model_server` that say the same as `options`.
+    """Return the arguments of `tensorflow_model_server` that say the same as `options`.
 
     Both ports are always said. Extensions are left out: it does not have them.
     """

@@ -24,7 +24,7 @@ class ConcurrencyLimit:
         self._running = 0
 
     def enter(self) -> None:
-        """Counts a request in; each call that returns is followed by one of `leave`.
+        """Count a request in; each call that returns is followed by one of `leave`.
 
         Raises:
             StatusError: RESOURCE_EXHAUSTED, there are `most` already.
@@ -41,7 +41,7 @@ class ConcurrencyLimit:
             self._running += 1
 
     def leave(self) -> None:
-        """Counts a request out."""
+        """Count a request out."""
         if self._most:
             with self._lock:
                 self._running -= 1
@@ -52,7 +52,7 @@ class BodyTooLarge(StatusError):
 
 
 def body_too_large(limit: int) -> BodyTooLarge:
-    """The refusal of a body of more than `limit` bytes."""
+    """Return the refusal of a body of more than `limit` bytes."""
     return BodyTooLarge(
         Code.RESOURCE_EXHAUSTED,
         f"The request body is larger than {limit} bytes (rest_api_max_request_bytes).",
@@ -60,7 +60,7 @@ def body_too_large(limit: int) -> BodyTooLarge:
 
 
 def unzip(body: bytes, limit: int) -> bytes:
-    """The content of a gzip body; nothing if it is none, as TensorFlow Serving has it.
+    """Return the content of a gzip body; nothing if it is none, as TensorFlow Serving has it.
 
     Inflated piece by piece: a body that would exceed `limit` bytes (0: no limit) is given up there.
 

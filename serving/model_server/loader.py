@@ -36,7 +36,7 @@ class ModelLoader:
         use_system_allocator()
 
     def __call__(self, name: str, version: int, location: Location) -> Model:
-        """The version at `location`, warmed up.
+        """Return the version at `location`, warmed up.
 
         Raises:
             StatusError: it cannot be read, restored or warmed up.

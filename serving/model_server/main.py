@@ -24,7 +24,7 @@ FAILURE = 255
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serves until SIGTERM or SIGINT; returns the exit code.
+    """Serve until SIGTERM or SIGINT; returns the exit code.
 
     Args:
         arguments: None is those of this process.
@@ -66,7 +66,7 @@ def _serve(options: ServerOptions) -> None:
 
 
 def _server_version() -> str:
-    """The version of the API, and whose server it is."""
+    """Return the version of the API, and whose server it is."""
     api = metadata.version("tensorflow-serving-api")
     return f"{api}+vlsearch.{metadata.version('vlsearch')}"
 

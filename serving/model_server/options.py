@@ -29,7 +29,7 @@ def _flag(
     ignored: bool = False,
     from_text: Callable[[str], Any] | None = None,
 ) -> Any:
-    """A field that is also a flag of the command `vlsearch-model-server`.
+    """Return a field that is also a flag of the command `vlsearch-model-server`.
 
     Args:
         default: value of the field.
@@ -213,7 +213,7 @@ class ServerOptions:
     )
 
     def validate(self) -> None:
-        """Checks the options against each other, in TensorFlow Serving's order and words.
+        """Check the options against each other, in TensorFlow Serving's order and words.
 
         Raises:
             StatusError: INVALID_ARGUMENT, options that exclude or need each other.
@@ -253,7 +253,7 @@ class ServerOptions:
                 raise invalid(f"server_options.{name} must be positive; was {getattr(self, name)}")
 
     def read_config(self) -> ModelServerConfig:
-        """The configuration these options name.
+        """Return the configuration these options name.
 
         Raises:
             StatusError: the file is missing or broken.

@@ -24,7 +24,7 @@ class Periodic:
         self._thread.start()
 
     def stop(self) -> None:
-        """Returns when the call that is under way has ended."""
+        """Return when the call that is under way has ended."""
         self._stopped.set()
         self._thread.join()
 

@@ -49,7 +49,7 @@ class ModelServer:
         self._lock = threading.Lock()
 
     def start(self) -> None:
-        """Checks options, ports and configuration and begins loading; returns at once.
+        """Check options, ports and configuration and begins loading; returns at once.
 
         Raises:
             ServingError: a port that is in use.
@@ -72,7 +72,7 @@ class ModelServer:
         self._bring_up.start()
 
     def wait_until_ready(self, timeout: float | None = None) -> None:
-        """Returns when the ports are open.
+        """Return when the ports are open.
 
         Raises:
             StatusError: models that could not be loaded.
@@ -110,7 +110,7 @@ class ModelServer:
     def serve_forever(
         self, grace: float = 30.0, on_ready: Callable[[ModelServer], None] | None = None
     ) -> None:
-        """Serves until SIGTERM or SIGINT, then drains and returns. For the main thread.
+        """Serve until SIGTERM or SIGINT, then drains and returns. For the main thread.
 
         Args:
             grace: seconds that requests under way may still take.
@@ -218,7 +218,7 @@ def _check_ports(options: ServerOptions) -> None:
 
 @contextlib.contextmanager
 def _termination_signals() -> Iterator[Callable[[float | None], bool]]:
-    """Yields a function that waits up to so many seconds for SIGTERM or SIGINT.
+    """Yield a function that waits up to so many seconds for SIGTERM or SIGINT.
 
     A pipe, because a handler may interrupt its own thread inside an Event and dead-lock there.
     """

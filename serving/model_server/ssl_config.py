@@ -44,7 +44,7 @@ class SSLConfig:
 
 
 def read_ssl_config(path: str | Path) -> SSLConfig:
-    """Parses the text proto SSLConfig in `path`.
+    """Parse the text proto SSLConfig in `path`.
 
     Raises:
         StatusError: no such file, or not in that format.

@@ -17,7 +17,7 @@ M = TypeVar("M", bound=Message)
 
 
 def read_text_proto(path: str | Path, message: M, secret: bool = False) -> M:
-    """Fills `message` from the file and returns it.
+    """Fill `message` from the file and returns it.
 
     What is wrong in the file, and where, is logged as protobuf words it; the status names the file.
 

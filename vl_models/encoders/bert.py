@@ -26,16 +26,17 @@ class BertEncoder(TransformerEncoder):
     Understanding", section 3.
 
     Args:
-      vocabulary_size: number of token ids.
-      width: W, width of a token.
-      depth: number of blocks.
-      heads: attention heads; BERT takes W / 64.
-      mlp_ratio: hidden width of the MLPs over W.
-      activation: "gelu" (BERT), "quick_gelu" or "relu".
-      pooling: "cls" (first token) or "mean" (of the tokens).
-      dropout: rate on embeddings and residual branches while training.
-      drop_path: probability that a row skips a branch of the last block, see `TransformerEncoder`.
-      epsilon: of the layer normalisations.
+        vocabulary_size: number of token ids.
+        width: W, width of a token.
+        depth: number of blocks.
+        heads: attention heads; BERT takes W / 64.
+        mlp_ratio: hidden width of the MLPs over W.
+        activation: "gelu" (BERT), "quick_gelu" or "relu".
+        pooling: "cls" (first token) or "mean" (of the tokens).
+        dropout: rate on embeddings and residual branches while training.
+        drop_path: probability that a row skips a branch of the last block, see
+            `TransformerEncoder`.
+        epsilon: of the layer normalisations.
     """
 
     def __init__(
@@ -85,13 +86,13 @@ class BertEncoder(TransformerEncoder):
         """Encode texts.
 
         Args:
-          token_ids: int32 [B, L].
-          text_mask: bool [B, L], True = token, False = padding that nobody attends to.
-          seeds: int32 [B, 2] of the texts; needed to drop in training.
-          training: whether something is dropped.
+            token_ids: int32 [B, L].
+            text_mask: bool [B, L], True = token, False = padding that nobody attends to.
+            seeds: int32 [B, 2] of the texts; needed to drop in training.
+            training: whether something is dropped.
 
         Returns:
-          ``hidden`` and ``tokens`` [B, L, W], which are the same here, and ``pooled`` [B, W].
+            ``hidden`` and ``tokens`` [B, L, W], which are the same here, and ``pooled`` [B, W].
         """
         x = self.embed(token_ids, seeds, training)
         encoded = self.encode(x, text_mask, seeds=seeds, training=training)

@@ -42,8 +42,8 @@ class ResidualConvolution(ConfiguredLayer):
     Source: He et al., "Identity Mappings in Deep Residual Networks", figure 4(e).
 
     Args:
-      norm: "layer" (over the channels of each position) or "group" (8 groups).
-      activation: "gelu", "quick_gelu" or "relu".
+        norm: "layer" (over the channels of each position) or "group" (8 groups).
+        activation: "gelu", "quick_gelu" or "relu".
     """
 
     def __init__(self, norm: str = "layer", activation: str = "relu", **kwargs: Any) -> None:
@@ -66,7 +66,7 @@ class ResidualConvolution(ConfiguredLayer):
         return inputs + self.second(x)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        """The input's shape."""
+        """Return the input's shape."""
         return input_shape
 
 
@@ -77,13 +77,13 @@ class CNNEncoder(ConfiguredLayer):
     and between training and serving.
 
     Args:
-      widths: channels of the stages; the last one is W.
-      blocks: residual convolutions per stage, as many numbers as ``widths``.
-      stem_stride: stride (and kernel size) of the stem, for example 4.
-      norm: "layer" or "group".
-      activation: "gelu", "quick_gelu" or "relu".
-      mean: channel means of the pixels, as shares of 255.
-      standard_deviation: channel standard deviations, as shares of 255.
+        widths: channels of the stages; the last one is W.
+        blocks: residual convolutions per stage, as many numbers as ``widths``.
+        stem_stride: stride (and kernel size) of the stem, for example 4.
+        norm: "layer" or "group".
+        activation: "gelu", "quick_gelu" or "relu".
+        mean: channel means of the pixels, as shares of 255.
+        standard_deviation: channel standard deviations, as shares of 255.
     """
 
     def __init__(
@@ -141,13 +141,13 @@ class CNNEncoder(ConfiguredLayer):
         """Encode images.
 
         Args:
-          images: uint8 or float [B, H, W, 3], values 0…255.
-          seeds: unused; nothing is dropped.
-          training: unused; the network has no mode.
+            images: uint8 or float [B, H, W, 3], values 0…255.
+            seeds: unused; nothing is dropped.
+            training: unused; the network has no mode.
 
         Returns:
-          ``hidden`` [B, h·w, W], the last feature map, ``tokens``, the same normalised, and
-          ``pooled`` [B, W], the mean of the map, normalised.
+            ``hidden`` [B, h·w, W], the last feature map, ``tokens``, the same normalised, and
+            ``pooled`` [B, W], the mean of the map, normalised.
         """
         x = self.pixel_norm(images)
         for layer in self.stages:

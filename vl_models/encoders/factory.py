@@ -40,9 +40,9 @@ def build_image_encoder(config: AnyImageConfig, name: str, dtype: str) -> keras.
     """Create an image encoder; the first image size it sees is the one it is built for.
 
     Args:
-      config: one of the configurations of `ImageEncoderConfig`.
-      name: name of the layer, the first part of its variables' paths.
-      dtype: dtype policy, "float32" or "mixed_bfloat16".
+        config: one of the configurations of `ImageEncoderConfig`.
+        name: name of the layer, the first part of its variables' paths.
+        dtype: dtype policy, "float32" or "mixed_bfloat16".
     """
     return _encoder_class(_IMAGE_ENCODERS, config)(name=name, dtype=dtype, **_arguments(config))
 
@@ -57,15 +57,15 @@ def build_text_encoder(
     """Create a text encoder.
 
     Args:
-      config: one of the configurations of `TextEncoderConfig`.
-      vocabulary_size: number of token ids; a KerasHub class that is given its own
-        ``vocabulary_size`` keeps it. None for features alone.
-      name: name of the layer, the first part of its variables' paths.
-      dtype: dtype policy, "float32" or "mixed_bfloat16".
-      prefix_length: learned vectors before the tokens; `TextTransformer` only.
+        config: one of the configurations of `TextEncoderConfig`.
+        vocabulary_size: number of token ids; a KerasHub class that is given its own
+            ``vocabulary_size`` keeps it. None for features alone.
+        name: name of the layer, the first part of its variables' paths.
+        dtype: dtype policy, "float32" or "mixed_bfloat16".
+        prefix_length: learned vectors before the tokens; `TextTransformer` only.
 
     Raises:
-      ValueError: another encoder than `TextTransformer` is to take a prefix.
+        ValueError: another encoder than `TextTransformer` is to take a prefix.
     """
     arguments = _arguments(config)
     if isinstance(config, TextTransformerConfig):
@@ -89,7 +89,7 @@ def _encoder_class(table: dict[str, tuple[str, str]], config: Any) -> type[keras
 
 
 def _arguments(config: AnyImageConfig | AnyTextConfig) -> dict[str, Any]:
-    """Constructor arguments: all keys but those that are no argument of the encoder."""
+    """Return the constructor arguments: all keys but those that are no argument of the encoder."""
     # The width of features is the data's; the layer sees it when it is built.
     of_the_data = {"width"} if isinstance(config, FeatureEncoderConfig) else set()
     return config.model_dump(exclude={"kind"} | of_the_data)

@@ -24,12 +24,12 @@ class FeatureEncoder(ConfiguredLayer):
     exported tower takes raw features.
 
     Args:
-      hidden_widths: widths of the dense layers; none leaves the standardised features.
-      activation: of every dense layer.
-      standardize: whether `adapt` takes effect.
-      dropout: share of each hidden layer's units that is left out in training, drawn by the
-        rows' seeds.
-      input_dropout: the same of the standardised features.
+        hidden_widths: widths of the dense layers; none leaves the standardised features.
+        activation: of every dense layer.
+        standardize: whether `adapt` takes effect.
+        dropout: share of each hidden layer's units that is left out in training, drawn by the
+            rows' seeds.
+        input_dropout: the same of the standardised features.
     """
 
     reads_features = True  # not images or tokens, see vl_models.encoders.towers
@@ -70,15 +70,15 @@ class FeatureEncoder(ConfiguredLayer):
         """Encode float [B, d].
 
         Args:
-          features: raw, as they come.
-          seeds: int32 [B, 2] of the rows; needed in training with dropout.
-          training: whether units are dropped.
+            features: raw, as they come.
+            seeds: int32 [B, 2] of the rows; needed in training with dropout.
+            training: whether units are dropped.
 
         Returns:
-          ``hidden`` and ``tokens`` [B, 1, W], and ``pooled`` [B, W].
+            ``hidden`` and ``tokens`` [B, 1, W], and ``pooled`` [B, W].
 
         Raises:
-          ValueError: there is dropout, but no seeds to draw it by.
+            ValueError: there is dropout, but no seeds to draw it by.
         """
         x = (ops.cast(features, "float32") - self.mean) / self.deviation
         x = ops.cast(x, self.compute_dtype)

@@ -20,8 +20,8 @@ def _create_backbone(
     """Construct a randomly initialised backbone, or load a preset that is on this machine.
 
     Raises:
-      ValueError: unless exactly one of ``backbone`` and ``preset`` is given and exists.
-      UserError: the preset is not here.
+        ValueError: unless exactly one of ``backbone`` and ``preset`` is given and exists.
+        UserError: the preset is not here.
     """
     import keras_hub  # Slow to import, and only needed here.
 
@@ -78,12 +78,12 @@ class KerasHubImageEncoder(_KerasHubEncoder):
     """An image backbone of KerasHub with pixel normalisation before and pooling after.
 
     Args:
-      backbone: class name in `keras_hub.models`, for example "ResNetBackbone".
-      arguments: constructor arguments of the backbone.
-      preset: folder or name of a preset, instead of ``backbone``; see `find_preset`.
-      pooling: "cls" (first token) or "mean" (of positions).
-      mean: channel means of the pixels, as shares of 255.
-      standard_deviation: channel standard deviations, as shares of 255.
+        backbone: class name in `keras_hub.models`, for example "ResNetBackbone".
+        arguments: constructor arguments of the backbone.
+        preset: folder or name of a preset, instead of ``backbone``; see `find_preset`.
+        pooling: "cls" (first token) or "mean" (of positions).
+        mean: channel means of the pixels, as shares of 255.
+        standard_deviation: channel standard deviations, as shares of 255.
     """
 
     def __init__(
@@ -107,12 +107,12 @@ class KerasHubImageEncoder(_KerasHubEncoder):
         """Encode images.
 
         Args:
-          images: uint8 or float [B, H, W, 3], values 0…255.
-          seeds: unused; a backbone draws its own dropout.
-          training: mode of the backbone (dropout, batch normalisation).
+            images: uint8 or float [B, H, W, 3], values 0…255.
+            seeds: unused; a backbone draws its own dropout.
+            training: mode of the backbone (dropout, batch normalisation).
 
         Returns:
-          ``hidden`` and ``tokens`` [B, L, W], the same here, and ``pooled`` [B, W].
+            ``hidden`` and ``tokens`` [B, L, W], the same here, and ``pooled`` [B, W].
         """
         features = self.backbone(self.pixel_norm(images), training=training)
         if len(features.shape) == 4:
@@ -126,10 +126,10 @@ class KerasHubTextEncoder(_KerasHubEncoder):
     """A text backbone of KerasHub (BERT, RoBERTa, …) with pooling after.
 
     Args:
-      backbone: class name in `keras_hub.models`, for example "BertBackbone".
-      arguments: constructor arguments of the backbone.
-      preset: folder or name of a preset, instead of ``backbone``; see `find_preset`.
-      pooling: "cls" (first token) or "mean" (of the tokens).
+        backbone: class name in `keras_hub.models`, for example "BertBackbone".
+        arguments: constructor arguments of the backbone.
+        preset: folder or name of a preset, instead of ``backbone``; see `find_preset`.
+        pooling: "cls" (first token) or "mean" (of the tokens).
     """
 
     def call(
@@ -138,13 +138,13 @@ class KerasHubTextEncoder(_KerasHubEncoder):
         """Encode texts.
 
         Args:
-          token_ids: int32 [B, L].
-          text_mask: bool [B, L], True = token, False = padding.
-          seeds: unused; a backbone draws its own dropout.
-          training: mode of the backbone.
+            token_ids: int32 [B, L].
+            text_mask: bool [B, L], True = token, False = padding.
+            seeds: unused; a backbone draws its own dropout.
+            training: mode of the backbone.
 
         Returns:
-          ``hidden`` and ``tokens`` [B, L, W], the same here, and ``pooled`` [B, W].
+            ``hidden`` and ``tokens`` [B, L, W], the same here, and ``pooled`` [B, W].
         """
         inputs = {"token_ids": token_ids, "padding_mask": ops.cast(text_mask, "int32")}
         if any(tensor.name == "segment_ids" for tensor in self.backbone.inputs):

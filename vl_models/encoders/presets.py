@@ -25,8 +25,8 @@ def find_preset(preset: str) -> Path:
     then in what KerasHub itself downloaded at an earlier time.
 
     Raises:
-      UserError: there is no such preset here, or its folder is not whole; it says how to put
-        it there.
+        UserError: there is no such preset here, or its folder is not whole; it says how to put
+            it there.
     """
     looked = []
     for place in (Path(preset), *_own(preset), *_cached(preset)):
@@ -48,7 +48,7 @@ def find_preset(preset: str) -> Path:
 
 
 def _own(preset: str) -> list[Path]:
-    """The place in ``VLSEARCH_PRESETS``, if it is set."""
+    """Return the place in ``VLSEARCH_PRESETS``, if it is set."""
     folder = os.environ.get(PRESETS_VARIABLE)
     return [] if folder is None else [Path(folder, preset)]
 

@@ -19,19 +19,20 @@ class TextTransformer(TransformerEncoder):
     Supervision", section 2.4.
 
     Args:
-      vocabulary_size: number of token ids.
-      width: W, width of a token.
-      depth: number of blocks.
-      heads: attention heads.
-      mlp_ratio: hidden width of the MLPs over W.
-      activation: "gelu", "quick_gelu" (CLIP) or "relu".
-      causal: position i attends to positions ≤ i only (CLIP).
-      pooling: "cls" (first token), "mean" (of the tokens) or "eot" (last token: the end
-        token; CLIP finds it as the highest id, here the mask finds it).
-      dropout: rate on the residual branches while training.
-      drop_path: probability that a row skips a branch of the last block, see `TransformerEncoder`.
-      epsilon: of the layer normalisations.
-      prefix_length: P, vectors that precede the tokens of every text; the call takes them.
+        vocabulary_size: number of token ids.
+        width: W, width of a token.
+        depth: number of blocks.
+        heads: attention heads.
+        mlp_ratio: hidden width of the MLPs over W.
+        activation: "gelu", "quick_gelu" (CLIP) or "relu".
+        causal: position i attends to positions ≤ i only (CLIP).
+        pooling: "cls" (first token), "mean" (of the tokens) or "eot" (last token: the end
+            token; CLIP finds it as the highest id, here the mask finds it).
+        dropout: rate on the residual branches while training.
+        drop_path: probability that a row skips a branch of the last block, see
+            `TransformerEncoder`.
+        epsilon: of the layer normalisations.
+        prefix_length: P, vectors that precede the tokens of every text; the call takes them.
     """
 
     POOLINGS = ("cls", "mean", "eot")
@@ -88,12 +89,12 @@ class TextTransformer(TransformerEncoder):
         """Make the sequence before the first block.
 
         Args:
-          token_ids: int32 [B, L].
-          text_mask: bool [B, L].
-          prefix: float [B, P, W], vectors before the first token; needed if P > 0.
+            token_ids: int32 [B, L].
+            text_mask: bool [B, L].
+            prefix: float [B, P, W], vectors before the first token; needed if P > 0.
 
         Returns:
-          [B, P + L, W] and its mask, bool [B, P + L].
+            [B, P + L, W] and its mask, bool [B, P + L].
         """
         x = ops.take(self.token_embedding, token_ids, axis=0)
         mask = ops.cast(text_mask, "bool")
@@ -114,15 +115,15 @@ class TextTransformer(TransformerEncoder):
         """Encode texts.
 
         Args:
-          token_ids: int32 [B, L].
-          text_mask: bool [B, L], True = token, False = padding that nobody attends to.
-          prefix: float [B, P, W], vectors before the first token; needed if P > 0.
-          seeds: int32 [B, 2] of the texts; needed to drop in training.
-          training: whether something is dropped.
+            token_ids: int32 [B, L].
+            text_mask: bool [B, L], True = token, False = padding that nobody attends to.
+            prefix: float [B, P, W], vectors before the first token; needed if P > 0.
+            seeds: int32 [B, 2] of the texts; needed to drop in training.
+            training: whether something is dropped.
 
         Returns:
-          ``hidden`` and ``tokens`` [B, L, W] (see `TransformerEncoder.encode`) and ``pooled``
-          [B, W]; prefixes are no tokens.
+            ``hidden`` and ``tokens`` [B, L, W] (see `TransformerEncoder.encode`) and ``pooled``
+            [B, W]; prefixes are no tokens.
         """
         x, mask = self.embed(token_ids, text_mask, prefix)
         encoded = self.encode(x, mask, seeds=seeds, training=training)
@@ -135,15 +136,15 @@ class TextTransformer(TransformerEncoder):
         return {**encoded, "pooled": ops.cast(pooled, tokens.dtype)}
 
     def pooled_attention(self, token_ids: Any, text_mask: Any, prefix: Any = None) -> Any:
-        """What the pooled output attends to in the last block, mean over its heads.
+        """Return what the pooled output attends to in the last block, mean over its heads.
 
         Args:
-          token_ids: int32 [B, L].
-          text_mask: bool [B, L].
-          prefix: float [B, P, W], as in the call.
+            token_ids: int32 [B, L].
+            text_mask: bool [B, L].
+            prefix: float [B, P, W], as in the call.
 
         Returns:
-          float32 [B, P + L], each row sums to 1.
+            float32 [B, P + L], each row sums to 1.
         """
         x, mask = self.embed(token_ids, text_mask, prefix)
         for block in self.blocks[:-1]:

@@ -29,7 +29,7 @@ def text_input(encoder: keras.layers.Layer) -> str:
 def run_image_encoder(
     encoder: keras.layers.Layer, batch: Mapping[str, tf.Tensor], training: bool
 ) -> dict[str, tf.Tensor]:
-    """What an image encoder makes of a batch: ``hidden``, ``tokens`` and ``pooled``."""
+    """Return what an image encoder makes of a batch: ``hidden``, ``tokens`` and ``pooled``."""
     seeds = stream_seed(batch["seed"], _IMAGE) if "seed" in batch else None
     return encoder(batch[image_input(encoder)], seeds=seeds, training=training)
 
@@ -40,7 +40,7 @@ def run_text_encoder(
     training: bool,
     prefix: tf.Tensor | None = None,
 ) -> dict[str, tf.Tensor]:
-    """What a text encoder makes of a batch: ``hidden``, ``tokens`` and ``pooled``.
+    """Return what a text encoder makes of a batch: ``hidden``, ``tokens`` and ``pooled``.
 
     ``prefix`` [B·n, P, W] goes before the tokens of an encoder that takes one.
     """
@@ -57,13 +57,14 @@ def encode_images(
     """Embed images by a tower.
 
     Args:
-      layers: encoder, pooling layers over its hidden states (or none: its pooled vector),
-        projection.
-      batch: ``image`` uint8 or float [B, H, W, 3], or ``image_features`` [B, d]; ``seed`` to drop.
-      training: mode of the encoder.
+        layers: encoder, pooling layers over its hidden states (or none: its pooled vector),
+            projection.
+        batch: ``image`` uint8 or float [B, H, W, 3], or ``image_features`` [B, d]; ``seed`` to
+            drop.
+        training: mode of the encoder.
 
     Returns:
-      What the projection gives, [B, D].
+        What the projection gives, [B, D].
     """
     encoder, *pooling, projection = layers
     encoded = run_image_encoder(encoder, batch, training)
@@ -82,13 +83,13 @@ def encode_texts(
     """Embed texts by a tower.
 
     Args:
-      layers: encoder, one pooling layer over its tokens or none, projection.
-      batch: ``token_ids`` int32 [B, L] and ``text_mask`` bool [B, L], or ``text_features``.
-      training: mode of the encoder.
-      prefix: see `run_text_encoder`.
+        layers: encoder, one pooling layer over its tokens or none, projection.
+        batch: ``token_ids`` int32 [B, L] and ``text_mask`` bool [B, L], or ``text_features``.
+        training: mode of the encoder.
+        prefix: see `run_text_encoder`.
 
     Returns:
-      What the projection gives, [B, D].
+        What the projection gives, [B, D].
     """
     encoder, *pooling, projection = layers
     encoded = run_text_encoder(encoder, batch, training, prefix)

@@ -19,19 +19,19 @@ class TransformerEncoder(ConfiguredLayer):
     together.
 
     Args:
-      width: W, width of a token.
-      depth: number of blocks.
-      heads: attention heads.
-      mlp_ratio: hidden width of the MLPs over W.
-      activation: "gelu", "quick_gelu" or "relu".
-      pooling: one of the subclass' `POOLINGS`.
-      dropout: rate on the residual branches while training.
-      drop_path: probability that a row skips a branch of the last block; lower before it, from 0.
-      epsilon: of the layer normalisations.
-      block: further arguments of every `TransformerBlock`.
+        width: W, width of a token.
+        depth: number of blocks.
+        heads: attention heads.
+        mlp_ratio: hidden width of the MLPs over W.
+        activation: "gelu", "quick_gelu" or "relu".
+        pooling: one of the subclass' `POOLINGS`.
+        dropout: rate on the residual branches while training.
+        drop_path: probability that a row skips a branch of the last block; lower before it, from 0.
+        epsilon: of the layer normalisations.
+        block: further arguments of every `TransformerBlock`.
 
     Raises:
-      ValueError: an unknown pooling.
+        ValueError: an unknown pooling.
     """
 
     POOLINGS: tuple[str, ...] = ("cls", "mean")
@@ -100,15 +100,15 @@ class TransformerEncoder(ConfiguredLayer):
         """Send a sequence through the blocks.
 
         Args:
-          x: [B, L, W], what `embed` makes, of one modality or of several.
-          mask: bool [B, L], True = token, False = padding that nobody attends to.
-          bias: float, broadcastable to [B, heads, L, L], added to all attention logits.
-          seeds: int32 [B, 2] of the rows; needed to drop in training.
-          training: whether something is dropped.
+            x: [B, L, W], what `embed` makes, of one modality or of several.
+            mask: bool [B, L], True = token, False = padding that nobody attends to.
+            bias: float, broadcastable to [B, heads, L, L], added to all attention logits.
+            seeds: int32 [B, 2] of the rows; needed to drop in training.
+            training: whether something is dropped.
 
         Returns:
-          ``hidden`` [B, L, W] after the last block, and ``tokens`` [B, L, W], the same after the
-          last norm; post-norm blocks end in their own.
+            ``hidden`` [B, L, W] after the last block, and ``tokens`` [B, L, W], the same after the
+            last norm; post-norm blocks end in their own.
         """
         for index, block in enumerate(self.blocks):
             own = None if seeds is None else stream_seed(seeds, index)

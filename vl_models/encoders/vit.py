@@ -21,18 +21,19 @@ class ViTEncoder(TransformerEncoder):
     Supervision", section 2.4.
 
     Args:
-      patch_size: side of a patch in pixels; must divide the image.
-      width: W, width of a token.
-      depth: number of blocks.
-      heads: attention heads; CLIP takes W / 64.
-      mlp_ratio: hidden width of the MLPs over W.
-      activation: "gelu", "quick_gelu" (CLIP) or "relu".
-      pooling: "cls" (the class token) or "mean" (of the patches; there is no class token).
-      dropout: rate on the residual branches while training.
-      drop_path: probability that a row skips a branch of the last block, see `TransformerEncoder`.
-      epsilon: of the layer normalisations.
-      mean: channel means of the pixels, as shares of 255.
-      standard_deviation: channel standard deviations, as shares of 255.
+        patch_size: side of a patch in pixels; must divide the image.
+        width: W, width of a token.
+        depth: number of blocks.
+        heads: attention heads; CLIP takes W / 64.
+        mlp_ratio: hidden width of the MLPs over W.
+        activation: "gelu", "quick_gelu" (CLIP) or "relu".
+        pooling: "cls" (the class token) or "mean" (of the patches; there is no class token).
+        dropout: rate on the residual branches while training.
+        drop_path: probability that a row skips a branch of the last block, see
+            `TransformerEncoder`.
+        epsilon: of the layer normalisations.
+        mean: channel means of the pixels, as shares of 255.
+        standard_deviation: channel standard deviations, as shares of 255.
     """
 
     def __init__(
@@ -75,10 +76,10 @@ class ViTEncoder(TransformerEncoder):
         """Make the sequence before the first block.
 
         Args:
-          images: uint8 or float [B, H, W, 3], values 0…255.
+            images: uint8 or float [B, H, W, 3], values 0…255.
 
         Returns:
-          [B, L, W]: class token, if there is one, and patches in reading order.
+            [B, L, W]: class token, if there is one, and patches in reading order.
         """
         return self.norm_before(self.patch_embedding(self.pixel_norm(images)))
 
@@ -86,13 +87,13 @@ class ViTEncoder(TransformerEncoder):
         """Encode images.
 
         Args:
-          images: uint8 or float [B, H, W, 3], values 0…255.
-          seeds: int32 [B, 2] of the rows; needed to drop in training.
-          training: whether something is dropped.
+            images: uint8 or float [B, H, W, 3], values 0…255.
+            seeds: int32 [B, 2] of the rows; needed to drop in training.
+            training: whether something is dropped.
 
         Returns:
-          ``hidden`` and ``tokens`` [B, L, W] (see `TransformerEncoder.encode`), and ``pooled``
-          [B, W], normalised after pooling, as in CLIP.
+            ``hidden`` and ``tokens`` [B, L, W] (see `TransformerEncoder.encode`), and ``pooled``
+            [B, W], normalised after pooling, as in CLIP.
         """
         encoded = self.encode(self.embed(images), seeds=seeds, training=training)
         x = encoded["hidden"]

@@ -36,11 +36,11 @@ class Augmentation:
     """What is done to an image, with which probability and strength.
 
     Attributes:
-      crop_area, crop_ratio: bounds of a crop's share of the area and of its width / height.
-      jitter: strengths of brightness, contrast, saturation (factors 1 ± strength) and hue
-        (± a share of a full turn).
-      grayscale_first: before the jitter, not after.
-      blur_sigma: bounds of the standard deviation, in pixels of the model's input.
+        crop_area, crop_ratio: bounds of a crop's share of the area and of its width / height.
+        jitter: strengths of brightness, contrast, saturation (factors 1 ± strength) and hue
+            (± a share of a full turn).
+        grayscale_first: before the jitter, not after.
+        blur_sigma: bounds of the standard deviation, in pixels of the model's input.
     """
 
     jitter: tuple[float, float, float, float]
@@ -89,13 +89,13 @@ def augment(
     """Everything that follows the crop: colours, blur and flip.
 
     Args:
-      image: uint8 [size, size, 3].
-      draws: float32 [NUM_DRAWS], uniform in (0, 1).
-      augmentation: what to do.
-      pixel: how many pixels of this image one of the model's input is.
+        image: uint8 [size, size, 3].
+        draws: float32 [NUM_DRAWS], uniform in (0, 1).
+        augmentation: what to do.
+        pixel: how many pixels of this image one of the model's input is.
 
     Returns:
-      uint8 [size, size, 3].
+        uint8 [size, size, 3].
     """
     low, high = augmentation.blur_sigma
 
@@ -134,12 +134,12 @@ def crop_window(
     counts; if none does, the largest central crop whose ratio is within the bounds.
 
     Args:
-      height, width: of the image, int32 scalars.
-      draws: float32 [NUM_DRAWS], uniform in (0, 1).
-      augmentation: bounds of area and ratio.
+        height, width: of the image, int32 scalars.
+        draws: float32 [NUM_DRAWS], uniform in (0, 1).
+        augmentation: bounds of area and ratio.
 
     Returns:
-      top, left, height and width of the crop, int32 scalars.
+        top, left, height and width of the crop, int32 scalars.
     """
     low, high = augmentation.crop_area
     narrow, wide = augmentation.crop_ratio
@@ -167,13 +167,13 @@ def color_jitter(image: tf.Tensor, factors: tf.Tensor, order: tf.Tensor) -> tf.T
     """Brightness, contrast, saturation and hue, one after the other.
 
     Args:
-      image: float32 [height, width, 3] in [0, 255].
-      factors: float32 [4]: of brightness, contrast and saturation, 1 changes nothing; of hue,
-        in turns, 0 changes nothing.
-      order: int32 [4], a permutation: which comes first, second, …
+        image: float32 [height, width, 3] in [0, 255].
+        factors: float32 [4]: of brightness, contrast and saturation, 1 changes nothing; of hue,
+            in turns, 0 changes nothing.
+        order: int32 [4], a permutation: which comes first, second, …
 
     Returns:
-      float32 [height, width, 3] in [0, 255].
+        float32 [height, width, 3] in [0, 255].
     """
     adjust = (adjust_brightness, adjust_contrast, adjust_saturation, adjust_hue)
 
@@ -219,11 +219,11 @@ def gaussian_blur(image: tf.Tensor, sigma: tf.Tensor) -> tf.Tensor:
     """Convolve with a normalised Gaussian, reflecting the image at its edges.
 
     Args:
-      image: float32 [size, size, 3].
-      sigma: standard deviation in pixels, float32 scalar.
+        image: float32 [size, size, 3].
+        sigma: standard deviation in pixels, float32 scalar.
 
     Returns:
-      float32 [size, size, 3].
+        float32 [size, size, 3].
     """
     size = image.shape[0]
     weights = tf.reduce_sum(tf.exp(-0.5 * tf.square(_reflected(size) / sigma)), axis=0)

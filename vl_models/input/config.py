@@ -163,14 +163,14 @@ class DataFacts:
     """What the data decide about a model and its batches.
 
     Attributes:
-      vocabulary_size: number of token ids; None if no texts are read.
-      sources: names of the data sources, in their order.
-      features: of each key of precomputed vectors, as "image_features", that is read.
-      classes: names of the columns of `label`; without any there is none.
-      text_classes: those of `text_label`, where the texts have a label set of their own.
-      answers: those of `answer`.
-      total_clicks: sum of `image/clicks_total` over the images; without it `image_log_q` of
-        records as they are is off by a constant, which a softmax over images does not see.
+        vocabulary_size: number of token ids; None if no texts are read.
+        sources: names of the data sources, in their order.
+        features: of each key of precomputed vectors, as "image_features", that is read.
+        classes: names of the columns of `label`; without any there is none.
+        text_classes: those of `text_label`, where the texts have a label set of their own.
+        answers: those of `answer`.
+        total_clicks: sum of `image/clicks_total` over the images; without it `image_log_q` of
+            records as they are is off by a constant, which a softmax over images does not see.
     """
 
     vocabulary_size: int | None = None
@@ -187,11 +187,11 @@ class InputFacts:
     """What the model reads of a batch, and the data behind it.
 
     Attributes:
-      inputs: batch keys.
-      image_sizes: sides in pixels to which each crop is resized, by key of the batch; "image",
-        which every crop is chosen for, is always there.
-      image_fit: squares cut out of images ("crop"), or whole images with a margin ("pad").
-      data: facts of the data.
+        inputs: batch keys.
+        image_sizes: sides in pixels to which each crop is resized, by key of the batch; "image",
+            which every crop is chosen for, is always there.
+        image_fit: squares cut out of images ("crop"), or whole images with a margin ("pad").
+        data: facts of the data.
     """
 
     inputs: tuple[str, ...] = ("image", "token_ids")
@@ -205,12 +205,12 @@ class SourceSpec:
     """Everything that decides what the rows of one source hold.
 
     Attributes:
-      source: the source's own part of the configuration.
-      shared: the section that all sources share.
-      facts: of the model and the data.
+        source: the source's own part of the configuration.
+        shared: the section that all sources share.
+        facts: of the model and the data.
 
     Raises:
-      UserError: they do not fit together.
+        UserError: they do not fit together.
     """
 
     source: SourceConfig

@@ -31,7 +31,7 @@ class Selection:
 
     @classmethod
     def of(cls, spec: SourceSpec) -> Selection:
-        """What one source selects."""
+        """Return what one source selects."""
         return cls(spec.source.texts == "labels", spec.source.image_draw_power or 0.0)
 
     @property
@@ -60,9 +60,9 @@ class Scan:
     """What one pass over the files found.
 
     Attributes:
-      records: how many belong to the source; also the expected draws of an epoch.
-      weight: sum of their weights.
-      largest: the largest weight.
+        records: how many belong to the source; also the expected draws of an epoch.
+        weight: sum of their weights.
+        largest: the largest weight.
     """
 
     records: int
@@ -86,12 +86,12 @@ def scan_records(shards: Sequence[str], selection: Selection, at_most: int | Non
     """Read the files once; where every record counts alike, without parsing.
 
     Args:
-      shards: paths of the record files.
-      selection: of the source.
-      at_most: stop when so many records are known to belong to the source.
+        shards: paths of the record files.
+        selection: of the source.
+        at_most: stop when so many records are known to belong to the source.
 
     Raises:
-      UserError: a file that is not a complete TFRecord file.
+        UserError: a file that is not a complete TFRecord file.
     """
     if selection.trivial:
         records = count_records(shards, at_most)
@@ -111,21 +111,21 @@ def scan_records(shards: Sequence[str], selection: Selection, at_most: int | Non
 
 
 def select_function(selection: Selection, scan: Scan | None, seed: int) -> Select | None:
-    """The function that `ordered_batches` asks how often it is to take each record.
+    """Return the function that `ordered_batches` asks how often it is to take each record.
 
     The draws of a record are the floor of what is expected, and one more with the probability of
     the rest: by row and epoch, so that a resumed epoch is the same.
 
     Args:
-      selection: of the source.
-      scan: of all its files; needed where draws depend on clicks.
-      seed: seed of this source in this run.
+        selection: of the source.
+        scan: of all its files; needed where draws depend on clicks.
+        seed: seed of this source in this run.
 
     Returns:
-      None if every record is taken once.
+        None if every record is taken once.
 
     Raises:
-      UserError: one record would be drawn too often to number its copies.
+        UserError: one record would be drawn too often to number its copies.
     """
     if selection.trivial:
         return None

@@ -23,18 +23,18 @@ def rows_function(
     texts_per_image: int,
     log_q_offset: float = 0.0,
 ) -> Callable[[tf.Tensor, tf.Tensor, tf.Tensor], Rows]:
-    """The function from serialised records to their part of the batch.
+    """Return the function from serialised records to their part of the batch.
 
     Args:
-      spec: what the source's rows hold.
-      seed: seed of this source in this run.
-      source_id: index of the source in the mixer.
-      texts_per_image: n, texts drawn per image.
-      log_q_offset: added to `image_log_q`: what makes it the log share of a batch's rows.
+        spec: what the source's rows hold.
+        seed: seed of this source in this run.
+        source_id: index of the source in the mixer.
+        texts_per_image: n, texts drawn per image.
+        log_q_offset: added to `image_log_q`: what makes it the log share of a batch's rows.
 
     Returns:
-      A graph function of records string [B], rows int64 [B] and epoch int64 scalar to every
-      key of the batch; texts are still strings, under the key "texts" [B·n], image-major.
+        A graph function of records string [B], rows int64 [B] and epoch int64 scalar to every
+        key of the batch; texts are still strings, under the key "texts" [B·n], image-major.
     """
     readers = readers_of(spec)
     features: dict[str, object] = {}

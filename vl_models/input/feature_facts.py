@@ -20,11 +20,11 @@ def feature_statistics(shards: Sequence[str], feature: str) -> FeatureStatistics
     """Read the vectors of all Examples once.
 
     Args:
-      shards: record files.
-      feature: `IMAGE_FEATURES`, or `QUERY_FEATURES`, where an Example may hold several vectors.
+        shards: record files.
+        feature: `IMAGE_FEATURES`, or `QUERY_FEATURES`, where an Example may hold several vectors.
 
     Raises:
-      UserError: an Example without the feature, or with another width than the first one.
+        UserError: an Example without the feature, or with another width than the first one.
     """
     width, count = 0, 0
     mean = squares = np.zeros(0)
@@ -61,10 +61,10 @@ def feature_statistics(shards: Sequence[str], feature: str) -> FeatureStatistics
 
 
 def class_names(shards: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The distinct labels of all Examples, sorted by name.
+    """Return the distinct labels of all Examples, sorted by name.
 
     Returns:
-      Label texts, or else ids in digits; and the label texts of the texts' own system, if any.
+        Label texts, or else ids in digits; and the label texts of the texts' own system, if any.
     """
     specification = {
         f.LABEL_ID: tf.io.RaggedFeature(tf.int64),

@@ -36,28 +36,28 @@ def image_batch(
     randomness: tf.Tensor | None = None,
     parallel_iterations: int | None = None,
 ) -> dict[str, tf.Tensor]:
-    """The batch keys of encoded images: one rule for training, signatures and index.
+    """Return the batch keys of encoded images: one rule for training, signatures and index.
 
     One part of each image is cut out and brought to every size. Unless ``window`` chooses it, the
     part is the centre square of the full shorter side, or with ``fit`` "pad" the whole image.
 
     Args:
-      encoded: JPEG or PNG, string [B].
-      sizes: side in pixels by key; the one under "image" is what ``window`` chooses for.
-      fit: "crop" stretches the part to the square, see `resize`; "pad" keeps its ratio of sides,
-        see `resize_and_pad`.
-      window: chooses the part at random.
-      finish: changes a resized image at random.
-      randomness: a row of it belongs to each image and goes to ``window`` and ``finish``, such as
-        seeds int32 [B, 2]; needed with ``window``.
-      parallel_iterations: of `tf.map_fn`.
+        encoded: JPEG or PNG, string [B].
+        sizes: side in pixels by key; the one under "image" is what ``window`` chooses for.
+        fit: "crop" stretches the part to the square, see `resize`; "pad" keeps its ratio of sides,
+            see `resize_and_pad`.
+        window: chooses the part at random.
+        finish: changes a resized image at random.
+        randomness: a row of it belongs to each image and goes to ``window`` and ``finish``, such as
+            seeds int32 [B, 2]; needed with ``window``.
+        parallel_iterations: of `tf.map_fn`.
 
     Returns:
-      uint8 [B, size, size, 3] under each key of ``sizes``; with ``fit`` "pad" also
-      ``image_extent`` int32 [B, 2], height and width of the picture within ``image``.
+        uint8 [B, size, size, 3] under each key of ``sizes``; with ``fit`` "pad" also
+        ``image_extent`` int32 [B, 2], height and width of the picture within ``image``.
 
     Raises:
-      ValueError: a ``window`` without ``randomness``.
+        ValueError: a ``window`` without ``randomness``.
     """
     if window is None:
         window = _whole if fit == "pad" else _centre_square
@@ -92,15 +92,15 @@ def image_batch(
 
 
 def random_square(size: int, scale: tuple[float, float] | None = None) -> Window:
-    """A square at a random place; the randomness is a seed int32 [2].
+    """Return a square at a random place; the randomness is a seed int32 [2].
 
     It is of the model's size, without resampling, if the shorter side is at most a third larger;
     else of the full shorter side, as CLIP does; or of a random side, if ``scale`` is given. The
     same seed gives the same crop.
 
     Args:
-      size: side of the model's input in pixels.
-      scale: bounds of the side as a share of the shorter side.
+        size: side of the model's input in pixels.
+        scale: bounds of the side as a share of the shorter side.
     """
 
     def window(height: tf.Tensor, width: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, ...]:
@@ -121,7 +121,7 @@ def random_part(scale: tuple[float, float]) -> Window:
     """A part at a random place with the ratio of the whole; the randomness is a seed int32 [2].
 
     Args:
-      scale: bounds of each side as a share of the image's.
+        scale: bounds of each side as a share of the image's.
     """
 
     def window(height: tf.Tensor, width: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, ...]:
@@ -141,12 +141,12 @@ def decode_window(
     applied. Bytes that cannot be decoded raise InvalidArgumentError when the graph runs.
 
     Args:
-      encoded: string scalar, JPEG or PNG.
-      choose: gives top, left, height and width of the rectangle for the image's height and
-        width; all int32 scalars.
+        encoded: string scalar, JPEG or PNG.
+        choose: gives top, left, height and width of the rectangle for the image's height and
+            width; all int32 scalars.
 
     Returns:
-      uint8 [height, width, 3] of the rectangle.
+        uint8 [height, width, 3] of the rectangle.
     """
 
     def from_jpeg() -> tf.Tensor:
@@ -180,11 +180,11 @@ def resize(image: tf.Tensor, size: int) -> tf.Tensor:
     """Resample to a square of ``size``: bilinear, by area where a side is twice that or more.
 
     Args:
-      image: uint8 [height, width, 3].
-      size: side of the result in pixels.
+        image: uint8 [height, width, 3].
+        size: side of the result in pixels.
 
     Returns:
-      uint8 [size, size, 3].
+        uint8 [size, size, 3].
     """
     return tf.ensure_shape(_resample(image, tf.constant([size, size])), [size, size, 3])
 
@@ -197,12 +197,12 @@ def resize_and_pad(image: tf.Tensor, size: int) -> tuple[tf.Tensor, tf.Tensor]:
     beyond the extent.
 
     Args:
-      image: uint8 [height, width, 3].
-      size: side of the result in pixels.
+        image: uint8 [height, width, 3].
+        size: side of the result in pixels.
 
     Returns:
-      uint8 [size, size, 3], and int32 [2]: height and width of the picture within it, from the
-      top left corner.
+        uint8 [size, size, 3], and int32 [2]: height and width of the picture within it, from the
+        top left corner.
     """
     sides = tf.shape(image)[:2]
     scaled = tf.cast(sides * size, tf.float32) / tf.cast(tf.reduce_max(sides), tf.float32)
@@ -240,7 +240,7 @@ def _whole(height: tf.Tensor, width: tf.Tensor, _: tf.Tensor) -> tuple[tf.Tensor
 
 
 def _share(length: tf.Tensor, scale: tuple[float, float], draw: tf.Tensor) -> tf.Tensor:
-    """A share of a length, in whole pixels, at least one."""
+    """Return a share of a length, in whole pixels, at least one."""
     share = scale[0] + (scale[1] - scale[0]) * draw
     drawn = tf.cast(tf.round(tf.cast(length, tf.float32) * share), tf.int32)
     return tf.clip_by_value(drawn, 1, length)

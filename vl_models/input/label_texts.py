@@ -25,11 +25,11 @@ def fill_templates(templates: Sequence[str], labels: tf.Tensor) -> tf.Tensor:
     """Fill every template with every label; normalised like queries.
 
     Args:
-      templates: T texts with one "{}" each.
-      labels: string [B, K].
+        templates: T texts with one "{}" each.
+        labels: string [B, K].
 
     Returns:
-      string [B, K, T].
+        string [B, K, T].
     """
     before, after = zip(*(template.split(PLACE) for template in templates), strict=True)
     filled = tf.constant(before) + labels[..., tf.newaxis] + tf.constant(after)
@@ -45,13 +45,13 @@ def draw_label_texts(
     templates than ``count`` repeats them.
 
     Args:
-      filled: string [B, K, T] of `fill_templates`.
-      lengths: int [B], how many labels each row has, at least 1.
-      count: n, texts to draw.
-      seeds: int32 [B, 2], of the rows.
+        filled: string [B, K, T] of `fill_templates`.
+        lengths: int [B], how many labels each row has, at least 1.
+        count: n, texts to draw.
+        seeds: int32 [B, 2], of the rows.
 
     Returns:
-      Index of the drawn label int32 [B], and the texts, string [B, n].
+        Index of the drawn label int32 [B], and the texts, string [B, n].
     """
     rows, width, templates = tf.unstack(tf.shape(filled))
     evenly = tf.ones([rows, width])
@@ -75,11 +75,11 @@ def label_ids(ids: tf.RaggedTensor, texts: tf.RaggedTensor) -> tf.Tensor:
     that has an id in one record and only a name in another counts as two.
 
     Args:
-      ids: int64 [B, (K)], as stored.
-      texts: string [B, (K)], as stored.
+        ids: int64 [B, (K)], as stored.
+        texts: string [B, (K)], as stored.
 
     Returns:
-      int32 [B, K], padded with -1; K is at least 1.
+        int32 [B, K], padded with -1; K is at least 1.
     """
     names = normalize_queries(texts.flat_values)
     named = texts.with_flat_values(tf.strings.to_hash_bucket_fast(names, _NAMED) + _NAMED)
@@ -95,11 +95,11 @@ def label_names(ids: tf.RaggedTensor, texts: tf.RaggedTensor) -> tf.Tensor:
     """Names of the labels of each row, by which classes are told: texts, or else ids in digits.
 
     Args:
-      ids: int64 [B, (K)], as stored.
-      texts: string [B, (K)], as stored.
+        ids: int64 [B, (K)], as stored.
+        texts: string [B, (K)], as stored.
 
     Returns:
-      string [B, K], padded with "".
+        string [B, K], padded with "".
     """
     numbers = ids.with_flat_values(tf.strings.as_string(ids.flat_values))
     width = tf.reduce_max(tf.concat([ids.row_lengths(), texts.row_lengths(), [0]], axis=0))

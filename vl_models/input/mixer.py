@@ -27,12 +27,12 @@ def choose_source(seed: int, step: int, weights: Sequence[float]) -> int:
     """Index of the source of one global step: a pure function, so all replicas agree.
 
     Args:
-      seed: seed of the run.
-      step: global step.
-      weights: non-negative, not all zero.
+        seed: seed of the run.
+        step: global step.
+        weights: non-negative, not all zero.
 
     Returns:
-      An index, drawn with probability proportional to its weight.
+        An index, drawn with probability proportional to its weight.
     """
     shares = np.asarray(weights, np.float64)
     draw = np.random.default_rng([seed, _SOURCE_STREAM, step]).random()
@@ -43,11 +43,11 @@ def rows_by_share(rows: int, shares: Sequence[float]) -> list[int]:
     """Divide the rows of a batch by shares; what is left over goes to the largest remainders.
 
     Args:
-      rows: of the batch.
-      shares: positive, of any sum.
+        rows: of the batch.
+        shares: positive, of any sum.
 
     Returns:
-      Whole numbers that sum to ``rows``; the first of equal remainders comes first.
+        Whole numbers that sum to ``rows``; the first of equal remainders comes first.
     """
     quotas = np.asarray(shares, np.float64) * rows / np.sum(shares)
     whole = np.floor(quotas).astype(int)
@@ -60,13 +60,13 @@ class Mixer:
     """Makes the batch of each global step and keeps every source's position.
 
     Args:
-      sources: in a fixed order; the index is `source_id` in the batch.
-      feed: batch size, seed and worker; each source gets its own seed and id from it.
-      sampling: whether a batch is of one source, drawn by weight, or of all of them, rows by
-        weight (in the order of the sources, before workers take their slices).
+        sources: in a fixed order; the index is `source_id` in the batch.
+        feed: batch size, seed and worker; each source gets its own seed and id from it.
+        sampling: whether a batch is of one source, drawn by weight, or of all of them, rows by
+            weight (in the order of the sources, before workers take their slices).
 
     Raises:
-      UserError: no source, or two of the same name.
+        UserError: no source, or two of the same name.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class Mixer:
         """Continue from positions of a checkpoint; a source that is new starts at its start.
 
         Raises:
-          UserError: the checkpoint has a source that this run lacks.
+            UserError: the checkpoint has a source that this run lacks.
         """
         unknown = sorted(set(positions) - set(self._positions))
         if unknown:
@@ -115,11 +115,11 @@ class Mixer:
         """This worker's part of the next global batch.
 
         Args:
-          step: global step; debiased, it draws the source (with accumulation all batches of a
-            step come from one source).
-          names: sources to draw from; all by default. Mixed, a source whose number of rows
-            differs from that of the step before is opened anew, which fills its shuffle buffer
-            again.
+            step: global step; debiased, it draws the source (with accumulation all batches of a
+                step come from one source).
+            names: sources to draw from; all by default. Mixed, a source whose number of rows
+                differs from that of the step before is opened anew, which fills its shuffle buffer
+                again.
         """
         if self._sampling == "mixed":
             return self._mixed_batch(names)
@@ -137,7 +137,7 @@ class Mixer:
         return sum(source.steps_per_epoch(size) for source in sources)
 
     def _next(self, source: Source, feed: Feed) -> Batch:
-        """The source's next batch under a feed."""
+        """Return the source's next batch under a feed."""
         opened = self._open.get(source.name)
         if opened is None or opened[0] != feed:
             source_id = list(self._sources).index(source.name)
@@ -190,7 +190,7 @@ def _concatenate(parts: Mapping[str, Batch]) -> Batch:
     """Rows of all parts, key by key.
 
     Raises:
-      UserError: naming two sources and the key in which their rows differ.
+        UserError: naming two sources and the key in which their rows differ.
     """
     (first, expected), *others = parts.items()
     for name, batch in others:
@@ -206,5 +206,5 @@ def _concatenate(parts: Mapping[str, Batch]) -> Batch:
 
 
 def _row_shape(values: tf.Tensor | None) -> str:
-    """What one row of a key holds, in words."""
+    """Return what one row of a key holds, in words."""
     return "absent" if values is None else f"{values.dtype.name} {list(values.shape[1:])}"

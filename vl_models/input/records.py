@@ -60,7 +60,7 @@ def find_shards(patterns: Sequence[str]) -> list[str]:
     """Paths of all shards, sorted, so that a shard's index is stable.
 
     Raises:
-      UserError: a pattern matches no file.
+        UserError: a pattern matches no file.
     """
     shards: set[str] = set()
     for pattern in patterns:
@@ -75,7 +75,7 @@ def count_records(shards: Sequence[str], at_most: int | None = None) -> int:
     """Count records without parsing them, stopping at ``at_most``.
 
     Raises:
-      UserError: a file that is not a complete TFRecord file.
+        UserError: a file that is not a complete TFRecord file.
     """
     records = read_records(shards)
     if at_most is not None:
@@ -109,16 +109,16 @@ def ordered_batches(
     A batch lies in one epoch; the remainder of an epoch that fills no batch is dropped.
 
     Args:
-      shards: paths of GZIP TFRecord files (by the ending .gz; else uncompressed).
-      batch_size: B, of the global batch.
-      shuffle: None keeps the order of shards and records.
-      start: where to begin.
-      select: how often an epoch takes each record; every record once without it.
+        shards: paths of GZIP TFRecord files (by the ending .gz; else uncompressed).
+        batch_size: B, of the global batch.
+        shuffle: None keeps the order of shards and records.
+        start: where to begin.
+        select: how often an epoch takes each record; every record once without it.
 
     Returns:
-      An infinite dataset of dicts: record string [B], row int64 [B] (copy << 48 | shard index
-      << 32 | offset in the shard), epoch int64 scalar, position int64 [3] where the next
-      batch starts.
+        An infinite dataset of dicts: record string [B], row int64 [B] (copy << 48 | shard index
+        << 32 | offset in the shard), epoch int64 scalar, position int64 [3] where the next
+        batch starts.
     """
     # Unshuffled evaluation wants the files' own order, so shards are not read side by side.
     width = min(shuffle.shards if shuffle else 1, len(shards))

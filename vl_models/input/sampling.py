@@ -16,12 +16,12 @@ def row_seed(run_seed: int, epoch: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
     """Seeds of rows in one epoch, independent of batch, order and replica.
 
     Args:
-      run_seed: seed of the run.
-      epoch: int64 scalar.
-      rows: int64 [B], the stable indices of the Examples.
+        run_seed: seed of the run.
+        epoch: int64 scalar.
+        rows: int64 [B], the stable indices of the Examples.
 
     Returns:
-      int32 [B, 2], each for `tf.random.stateless_*`.
+        int32 [B, 2], each for `tf.random.stateless_*`.
     """
     run = tf.cast(tf.constant(run_seed, tf.int64), tf.uint64)
     return tf.bitcast(number(number(number(run, 0), epoch), rows), tf.int32)
@@ -42,15 +42,15 @@ def draw_texts(
     Where to Find Them", section 2). An image with fewer than ``count`` texts repeats its own.
 
     Args:
-      weights: float32 [B, N], padded; texts of weight 0 come last.
-      lengths: int [B], how many texts each image has, at least 1.
-      count: texts to draw.
-      seeds: int32 [B, 2].
-      power: draws are by weight ** power; 0 ignores the weights.
-      factors: float32 [B, N]; draws are by weight ** power · factor.
+        weights: float32 [B, N], padded; texts of weight 0 come last.
+        lengths: int [B], how many texts each image has, at least 1.
+        count: texts to draw.
+        seeds: int32 [B, 2].
+        power: draws are by weight ** power; 0 ignores the weights.
+        factors: float32 [B, N]; draws are by weight ** power · factor.
 
     Returns:
-      int32 [B, count], indices into the texts.
+        int32 [B, count], indices into the texts.
     """
     drawn = uniform(seeds, tf.range(tf.shape(weights)[1]))
     scores = -tf.math.log(-tf.math.log(drawn))
@@ -67,11 +67,11 @@ def round_at_random(expected: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
     """Whole numbers with the given expectations: the floor, or one more at the rest's probability.
 
     Args:
-      expected: non-negative float [B].
-      seeds: int32 [B, 2].
+        expected: non-negative float [B].
+        seeds: int32 [B, 2].
 
     Returns:
-      int64 [B].
+        int64 [B].
     """
     floor = tf.floor(expected)
     drawn = tf.cast(uniform(seeds, tf.constant([0]))[:, 0], expected.dtype)

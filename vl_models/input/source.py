@@ -48,10 +48,10 @@ class Feed:
     rows: tuple[int, int] | None = None  # the worker's even share by default
 
     def own_rows(self) -> slice:
-        """The rows that this worker decodes.
+        """Return the rows that this worker decodes.
 
         Raises:
-          UserError: the workers cannot share the batch evenly.
+            UserError: the workers cannot share the batch evenly.
         """
         if self.rows is not None:
             return slice(*self.rows)
@@ -83,17 +83,17 @@ class RecordSource:
     """Batches from ClickExampleGen's record files.
 
     Args:
-      spec: what the rows hold; its source has the name, for the mixer, the checkpoint and
-        messages, and the share of the steps that the mixer gives it, relative to the others.
-      patterns: file patterns of the training split.
-      text_fn: tokenises a batch of drawn texts: string [N] to token_ids int32 [N, L] and
-        text_mask bool [N, L]. Runs inside the input pipeline, so only graph operations.
-        None if the source has no text.
-      weight_fn: rescales the click weights of the drawn texts; unchanged without it. Texts of
-        labels have no clicks: they weigh 1, what `weight_fn` is to make the mean of queries.
+        spec: what the rows hold; its source has the name, for the mixer, the checkpoint and
+            messages, and the share of the steps that the mixer gives it, relative to the others.
+        patterns: file patterns of the training split.
+        text_fn: tokenises a batch of drawn texts: string [N] to token_ids int32 [N, L] and
+            text_mask bool [N, L]. Runs inside the input pipeline, so only graph operations.
+            None if the source has no text.
+        weight_fn: rescales the click weights of the drawn texts; unchanged without it. Texts of
+            labels have no clicks: they weigh 1, what `weight_fn` is to make the mean of queries.
 
     Raises:
-      UserError: no file matches, or text is asked for without ``text_fn``.
+        UserError: no file matches, or text is asked for without ``text_fn``.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class RecordSource:
         """Batches with the position after each, without end, from ``position`` on.
 
         Raises:
-          UserError: an epoch shorter than one batch; a record that cannot be used.
+            UserError: an epoch shorter than one batch; a record that cannot be used.
         """
         selection = Selection.of(self._spec)
         if _needs_sums(self._spec, feed):
@@ -175,27 +175,27 @@ def make_dataset(
     weight_fn: WeightFunction | None = None,
     scan: Scan | None = None,
 ) -> tf.data.Dataset:
-    """The input pipeline of one source: an infinite dataset of batches.
+    """Return the input pipeline of one source: an infinite dataset of batches.
 
     The global batch is cut from the record stream first, then each worker decodes its
     contiguous slice: the same examples form a step however many replicas share it. The
     remainder of an epoch that fills no batch is dropped.
 
     Args:
-      shards: paths of the record files, in a stable order.
-      spec: what the rows hold.
-      feed: batch size, texts per image, seed, worker.
-      text_fn: see `RecordSource`.
-      position: where to start.
-      weight_fn: see `RecordSource`.
-      scan: of all records, if known; else the files are read for it where it is needed.
+        shards: paths of the record files, in a stable order.
+        spec: what the rows hold.
+        feed: batch size, texts per image, seed, worker.
+        text_fn: see `RecordSource`.
+        position: where to start.
+        weight_fn: see `RecordSource`.
+        scan: of all records, if known; else the files are read for it where it is needed.
 
     Returns:
-      Dataset of the batch of `vl_models.batch`, plus "position" int64 [3]: where the
-      next batch starts.
+        Dataset of the batch of `vl_models.batch`, plus "position" int64 [3]: where the
+        next batch starts.
 
     Raises:
-      UserError: the workers cannot share the batch evenly.
+        UserError: the workers cannot share the batch evenly.
     """
     own = feed.own_rows()
     selection = Selection.of(spec)

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 
 def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
-    """The dataset with numbers of parallel calls and sizes of buffers as given.
+    """Return the dataset with numbers of parallel calls and sizes of buffers as given.
 
     With TensorFlow's tuning (2.21), letting go of an iterator took 7 to 10 s without any work in
     half of the short trainings. The tuning has a thread for each iterator, which sleeps longer from

@@ -23,14 +23,14 @@ def dot_product_attention(
     Source: Vaswani et al., "Attention Is All You Need", equation 1.
 
     Args:
-      query: [B, heads, Lq, d].
-      key: [B, heads, Lk, d].
-      value: [B, heads, Lk, d].
-      mask: bool, broadcastable to [B, heads, Lq, Lk]; True = may be attended.
-      bias: float, broadcastable to [B, heads, Lq, Lk], added to the logits.
+        query: [B, heads, Lq, d].
+        key: [B, heads, Lk, d].
+        value: [B, heads, Lk, d].
+        mask: bool, broadcastable to [B, heads, Lq, Lk]; True = may be attended.
+        bias: float, broadcastable to [B, heads, Lq, Lk], added to the logits.
 
     Returns:
-      [B, heads, Lq, d] in the dtype of ``value``.
+        [B, heads, Lq, d] in the dtype of ``value``.
     """
     weights = attention_weights(query, key, mask=mask, bias=bias)
     return ops.matmul(ops.cast(weights, value.dtype), value)
@@ -40,7 +40,7 @@ def attention_weights(query: Any, key: Any, *, mask: Any = None, bias: Any = Non
     """Compute softmax(q kᵀ / √d + bias); arguments as in `dot_product_attention`.
 
     Returns:
-      float32 [B, heads, Lq, Lk], rows sum to 1.
+        float32 [B, heads, Lq, Lk], rows sum to 1.
     """
     scale = 1.0 / math.sqrt(query.shape[-1])
     logits = ops.matmul(query * ops.cast(scale, query.dtype), ops.transpose(key, (0, 1, 3, 2)))
@@ -56,10 +56,10 @@ class SelfAttention(ConfiguredLayer):
     """Multi-head self-attention over the tokens of a sequence.
 
     Args:
-      heads: number of heads; must divide the width of the input.
-      causal: position i attends to positions ≤ i only.
-      qkv_initializer: of the fused kernel [width, 3·width]; U(±1/√width) by default.
-      output_initializer: of the output kernel [width, width]; same default.
+        heads: number of heads; must divide the width of the input.
+        causal: position i attends to positions ≤ i only.
+        qkv_initializer: of the fused kernel [width, 3·width]; U(±1/√width) by default.
+        output_initializer: of the output kernel [width, width]; same default.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class SelfAttention(ConfiguredLayer):
         """Create the two projections.
 
         Raises:
-          ValueError: if the width is no multiple of the number of heads.
+            ValueError: if the width is no multiple of the number of heads.
         """
         width = input_shape[-1]
         _check_heads(width, self.heads)
@@ -95,12 +95,12 @@ class SelfAttention(ConfiguredLayer):
         """Attend.
 
         Args:
-          inputs: [B, L, width].
-          key_mask: bool [B, L], True = token, False = padding that nobody attends to.
-          bias: float, broadcastable to [B, heads, L, L], added to the logits.
+            inputs: [B, L, width].
+            key_mask: bool [B, L], True = token, False = padding that nobody attends to.
+            bias: float, broadcastable to [B, heads, L, L], added to the logits.
 
         Returns:
-          [B, L, width].
+            [B, L, width].
         """
         query, key, value = self._heads(inputs)
         mask = self._mask(inputs.shape[1], key_mask)
@@ -133,10 +133,10 @@ class CrossAttention(ConfiguredLayer):
     Source: Vaswani et al., "Attention Is All You Need", section 3.2.3.
 
     Args:
-      heads: number of heads; must divide the width of the input.
-      qkv_initializer: of the query kernel [width, width] and the fused kernel of keys and values
-        [context width, 2·width]; U(±1/√fan_in) by default.
-      output_initializer: of the output kernel [width, width]; same default.
+        heads: number of heads; must divide the width of the input.
+        qkv_initializer: of the query kernel [width, width] and the fused kernel of keys and values
+            [context width, 2·width]; U(±1/√fan_in) by default.
+        output_initializer: of the output kernel [width, width]; same default.
     """
 
     def __init__(
@@ -157,7 +157,7 @@ class CrossAttention(ConfiguredLayer):
         """Create the three projections; the context is as wide as the input by default.
 
         Raises:
-          ValueError: if the width is no multiple of the number of heads.
+            ValueError: if the width is no multiple of the number of heads.
         """
         width = input_shape[-1]
         _check_heads(width, self.heads)
@@ -172,12 +172,12 @@ class CrossAttention(ConfiguredLayer):
         """Attend to the context.
 
         Args:
-          inputs: [B, L, width].
-          context: [B, M, context width].
-          context_mask: bool [B, M], True = may be attended.
+            inputs: [B, L, width].
+            context: [B, M, context width].
+            context_mask: bool [B, M], True = may be attended.
 
         Returns:
-          [B, L, width].
+            [B, L, width].
         """
         (query,) = _split(self.query(inputs), 1, self.heads)
         key, value = _split(self.key_value(context), 2, self.heads)
@@ -188,7 +188,7 @@ class CrossAttention(ConfiguredLayer):
 def _dense(
     layer: keras.layers.Layer, units: int, initializer: Any, name: str
 ) -> keras.layers.Dense:
-    """A part of ``layer``."""
+    """Return a part of ``layer``."""
     kernel = initializers.fresh(initializer)
     return keras.layers.Dense(units, kernel_initializer=kernel, dtype=layer.dtype_policy, name=name)
 

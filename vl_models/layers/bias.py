@@ -14,7 +14,7 @@ class Bias(ConfiguredLayer):
     """Add a learned scalar, in float32.
 
     Args:
-      initial: where it starts.
+        initial: where it starts.
     """
 
     def __init__(self, initial: float = 0.0, **kwargs: Any) -> None:
@@ -36,5 +36,5 @@ class Bias(ConfiguredLayer):
         return ops.cast(logits, "float32") + self.value()
 
     def value(self) -> Any:
-        """The bias, a float32 scalar with gradient."""
+        """Return the bias, a float32 scalar with gradient."""
         return ops.convert_to_tensor(self.bias)

@@ -16,10 +16,10 @@ class Classifier(ConfiguredLayer):
     """Dense layers with an activation, then a linear one to the classes, in float32.
 
     Args:
-      classes: C.
-      hidden_widths: widths of the layers in between.
-      activation: of the layers in between; "linear" leaves it out.
-      stddev: of the last layer's normal initialisation; Glorot's uniform one without it.
+        classes: C.
+        hidden_widths: widths of the layers in between.
+        activation: of the layers in between; "linear" leaves it out.
+        stddev: of the last layer's normal initialisation; Glorot's uniform one without it.
     """
 
     def __init__(

@@ -20,7 +20,7 @@ class ConfiguredLayer(keras.layers.Layer):
         keras.saving.register_keras_serializable("vlsearch")(cls)
 
     def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
+        """Return the constructor arguments."""
         parameters = inspect.signature(self.__init__).parameters.values()  # type: ignore[misc]
         arguments = {
             parameter.name: _serialized(getattr(self, parameter.name))

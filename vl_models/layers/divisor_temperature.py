@@ -18,8 +18,8 @@ class DivisorTemperature(ConfiguredLayer):
     Noisy Text Supervision", equations 1 and 2.
 
     Args:
-      initial: where σ starts; 1 in the public port of ALIGN.
-      minimum: lower bound of σ, above 0.
+        initial: where σ starts; 1 in the public port of ALIGN.
+        minimum: lower bound of σ, above 0.
     """
 
     def __init__(self, initial: float = 1.0, minimum: float = 1e-3, **kwargs: Any) -> None:

@@ -18,7 +18,7 @@ _NO_HASH = -1
 
 
 def _unit_rows(shape: Any, dtype: Any = None) -> Any:
-    """Normally distributed rows, normalised: uniform on the unit sphere."""
+    """Return normally distributed rows, normalised: uniform on the unit sphere."""
     return ops.cast(l2_normalize(keras.initializers.RandomNormal(stddev=1.0)(shape)), dtype)
 
 
@@ -33,11 +33,11 @@ class FeatureQueue(RingBuffer):
     section 3.2 and algorithm 1.
 
     Args:
-      size: K, number of slots.
-      dim: D, width of an embedding.
-      query_hashes: Q, how many query hashes an entry carries.
-      warm_up: what a slot is that nothing was written to yet: no negative ("masked"), or the
-        random unit vector that it was initialised with (the published "random").
+        size: K, number of slots.
+        dim: D, width of an embedding.
+        query_hashes: Q, how many query hashes an entry carries.
+        warm_up: what a slot is that nothing was written to yet: no negative ("masked"), or the
+            random unit vector that it was initialised with (the published "random").
     """
 
     def __init__(
@@ -67,17 +67,17 @@ class FeatureQueue(RingBuffer):
         return tf.matmul(tf.cast(embeddings, tf.float32), self.entries(), transpose_b=True)
 
     def entries(self) -> tf.Tensor:
-        """The embeddings of all slots, float32 [K, D], without gradient."""
+        """Return the embeddings of all slots, float32 [K, D], without gradient."""
         return tf.stop_gradient(tf.convert_to_tensor(self.features))
 
     def unusable(self) -> tf.Tensor:
-        """True for slots that are no negatives, bool [K]: unfilled ones, unless "random"."""
+        """Return True for slots that are no negatives, bool [K]: unfilled ones, unless "random"."""
         if self.warm_up == "random":
             return tf.zeros([self.size], tf.bool)
         return ~self.is_filled()
 
     def matches_image(self, image_id_hash: tf.Tensor) -> tf.Tensor:
-        """True where an entry's image is that of a row: int64 [B] to bool [B, K]."""
+        """Return True where an entry's image is that of a row: int64 [B] to bool [B, K]."""
         return image_id_hash[:, None] == tf.convert_to_tensor(self.image_id_hash)[None, :]
 
     def queries(self) -> tf.Tensor:
@@ -90,12 +90,12 @@ class FeatureQueue(RingBuffer):
         All replicas must give the same, gathered values. Of more than K rows the last K stay.
 
         Args:
-          features: unit-norm float [G, D].
-          image_id_hash: int64 [G].
-          query_hash: int64 [G, Q].
+            features: unit-norm float [G, D].
+            image_id_hash: int64 [G].
+            query_hash: int64 [G, Q].
 
         Raises:
-          ValueError: D or Q differs from the queue's.
+            ValueError: D or Q differs from the queue's.
         """
         if (features.shape[1], query_hash.shape[1]) != (self.dim, self.query_hashes):
             raise ValueError(

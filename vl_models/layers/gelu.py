@@ -21,10 +21,10 @@ def exact_gelu(x: Any) -> Any:
     forward pass again: erf is the expensive part, and slow in bfloat16 on CPUs.
 
     Args:
-      x: float tensor of any shape.
+        x: float tensor of any shape.
 
     Returns:
-      Tensor of the shape and dtype of ``x``.
+        Tensor of the shape and dtype of ``x``.
     """
 
     @ops.custom_gradient
@@ -60,7 +60,7 @@ def get_activation(name: str) -> Callable[[Any], Any]:
     """Look up an activation by its configured name.
 
     Raises:
-      ValueError: if there is none of that name.
+        ValueError: if there is none of that name.
     """
     if name not in ACTIVATIONS:
         raise ValueError(

@@ -31,7 +31,7 @@ class GradientReversal(ConfiguredLayer):
     Source: Ganin et al., "Domain-Adversarial Training of Neural Networks", section 4.2.
 
     Args:
-      schedule: a `ReversalSchedule`, or its values by name.
+        schedule: a `ReversalSchedule`, or its values by name.
     """
 
     def __init__(
@@ -65,5 +65,5 @@ class GradientReversal(ConfiguredLayer):
         self.training.assign(training)
 
     def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
+        """Return the constructor arguments."""
         return {**super().get_config(), "schedule": self.schedule.model_dump()}

@@ -19,9 +19,9 @@ class LabelledBank(RingBuffer):
     outputs. Smaller, it holds the newest.
 
     Args:
-      size: K, number of rows.
-      widths: name of each vector → its width.
-      labels: C.
+        size: K, number of rows.
+        widths: name of each vector → its width.
+        labels: C.
     """
 
     def __init__(self, size: int, widths: Mapping[str, int], labels: int, **kwargs: Any) -> None:
@@ -51,6 +51,6 @@ class LabelledBank(RingBuffer):
         All replicas must give the same, gathered values; of more than K rows the last K stay.
 
         Args:
-          values: every kind, and "label": [G, width] each.
+            values: every kind, and "label": [G, width] each.
         """
         self.write_rows((variable, values[name]) for name, variable in self.rows.items())

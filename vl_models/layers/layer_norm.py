@@ -16,7 +16,7 @@ class LayerNorm(ConfiguredLayer):
     Source: Ba et al., "Layer Normalization", section 3.
 
     Args:
-      epsilon: added to the variance. PyTorch 1e-5, timm's ViT 1e-6, BERT 1e-12.
+        epsilon: added to the variance. PyTorch 1e-5, timm's ViT 1e-6, BERT 1e-12.
     """
 
     def __init__(self, epsilon: float = 1e-5, **kwargs: Any) -> None:
@@ -37,5 +37,5 @@ class LayerNorm(ConfiguredLayer):
         return ops.cast(x, self.compute_dtype)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        """The input's shape."""
+        """Return the input's shape."""
         return input_shape

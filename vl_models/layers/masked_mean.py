@@ -11,11 +11,11 @@ def masked_mean(x: Any, mask: Any = None) -> Any:
     """Mean of [B, L, W] over L, in float32; zero where the mask leaves nothing.
 
     Args:
-      x: [B, L, W].
-      mask: bool [B, L], True = counts; all by default.
+        x: [B, L, W].
+        mask: bool [B, L], True = counts; all by default.
 
     Returns:
-      [B, W] in the dtype of ``x``.
+        [B, W] in the dtype of ``x``.
     """
     wide = ops.cast(x, "float32")
     if mask is None:

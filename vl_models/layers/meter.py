@@ -31,5 +31,5 @@ class Meter(ConfiguredLayer):
         update_copies(self.value.value, lambda copy, new: copy.assign(new), value)
 
     def read(self) -> tf.Tensor:
-        """The number, a float32 scalar."""
+        """Return the number, a float32 scalar."""
         return tf.convert_to_tensor(self.value)

@@ -22,11 +22,11 @@ class MomentumEncoder:
     equation 2.
 
     Args:
-      queries: layers of the query tower, with explicit names.
-      momentum: m in key ← m · key + (1 - m) · query, in [0, 1].
+        queries: layers of the query tower, with explicit names.
+        momentum: m in key ← m · key + (1 - m) · query, in [0, 1].
 
     Attributes:
-      layers: the copies, in the order of ``queries``; empty before `build`.
+        layers: the copies, in the order of ``queries``; empty before `build`.
     """
 
     def __init__(self, queries: Sequence[keras.layers.Layer], momentum: float) -> None:
@@ -66,7 +66,7 @@ class MomentumEncoder:
         """Copy queries that got new values, unless their copies did too.
 
         Args:
-          loaded: paths of the variables that got new values.
+            loaded: paths of the variables that got new values.
         """
         for query, key in self._pairs():
             if query.path in loaded and key.path not in loaded:

@@ -18,10 +18,10 @@ def grid_boxes(grids: Sequence[int]) -> np.ndarray:
     """Boxes of square grids over the unit square.
 
     Args:
-      grids: cells per side; (1, 6) is the whole image and 36 cells.
+        grids: cells per side; (1, 6) is the whole image and 36 cells.
 
     Returns:
-      float64 [boxes, 4]: top, left, bottom, right, in [0, 1].
+        float64 [boxes, 4]: top, left, bottom, right, in [0, 1].
     """
     return np.array(
         [
@@ -41,12 +41,12 @@ def sampling_matrix(boxes: np.ndarray, side: int, samples: int) -> np.ndarray:
     continue as they are.
 
     Args:
-      boxes: [boxes, 4] of `grid_boxes`.
-      side: of the square map.
-      samples: per side of a box.
+        boxes: [boxes, 4] of `grid_boxes`.
+        side: of the square map.
+        samples: per side of a box.
 
     Returns:
-      float32 [boxes, side²], rows of which sum to 1.
+        float32 [boxes, side²], rows of which sum to 1.
     """
     along = []
     for low, high in ((boxes[:, 0], boxes[:, 2]), (boxes[:, 1], boxes[:, 3])):
@@ -70,8 +70,8 @@ class MultiScalePatchPooling(ConfiguredLayer):
     multimodal foundation model", methods, "Multi-Scale Patch Pooling".
 
     Args:
-      grids: cells per side of each grid; (1, 6) gives 37 regions.
-      samples: bilinear samples per side of a region.
+        grids: cells per side of each grid; (1, 6) gives 37 regions.
+        samples: bilinear samples per side of a region.
     """
 
     def __init__(self, grids: Sequence[int] = (1, 6), samples: int = 4, **kwargs: Any) -> None:
@@ -100,21 +100,21 @@ class MultiScalePatchPooling(ConfiguredLayer):
         """Pool a map to regions.
 
         Args:
-          tokens: [B, L, W]; L is a square, or a square and one class token before, which is
-            left out.
+            tokens: [B, L, W]; L is a square, or a square and one class token before, which is
+                left out.
 
         Returns:
-          [B, regions, W].
+            [B, regions, W].
 
         Raises:
-          ValueError: the tokens form no square.
+            ValueError: the tokens form no square.
         """
         matrix = ops.cast(self._matrix, self.compute_dtype)
         return self.convolution(ops.matmul(matrix, tokens[:, self._first :]))
 
 
 def _square(length: int) -> tuple[int, int]:
-    """Number of class tokens before the map, and its side."""
+    """Return the number of class tokens before the map, and its side."""
     for class_tokens in (0, 1):
         side = math.isqrt(length - class_tokens)
         if side > 0 and side * side == length - class_tokens:

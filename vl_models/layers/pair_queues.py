@@ -23,14 +23,14 @@ class PairQueues:
     (``image_id_hash``, ``query_hash``, ``clicked_query_hashes``) is unknown and fits nothing.
 
     Args:
-      size: K of each queue.
-      dim: D.
-      query_hashes: how many query hashes an image carries: its texts, then its known clicks.
-      warm_up: see `FeatureQueue`.
+        size: K of each queue.
+        dim: D.
+        query_hashes: how many query hashes an image carries: its texts, then its known clicks.
+        warm_up: see `FeatureQueue`.
 
     Attributes:
-      image: the image queue, a layer named "image_queue".
-      text: the text queue, a layer named "text_queue".
+        image: the image queue, a layer named "image_queue".
+        text: the text queue, a layer named "text_queue".
     """
 
     def __init__(self, size: int, dim: int, query_hashes: int, warm_up: WarmUp) -> None:
@@ -50,15 +50,15 @@ class PairQueues:
         """Entries that are no negatives: unusable slots, and those known to fit.
 
         Args:
-          batch: of this replica.
-          images: B of this replica.
-          texts: B·n of this replica.
-          mask_known: whether an entry that shares the image or a query, or is a known click, is
-            excluded.
+            batch: of this replica.
+            images: B of this replica.
+            texts: B·n of this replica.
+            mask_known: whether an entry that shares the image or a query, or is a known click, is
+                excluded.
 
         Returns:
-          Of the text queue for each pair's image, and of the image queue for each pair's text:
-          bool [B·n, K], or [1, K] where it is the same for all.
+            Of the text queue for each pair's image, and of the image queue for each pair's text:
+            bool [B·n, K], or [1, K] where it is the same for all.
         """
         text_excluded = self.text.unusable()[None, :]
         image_excluded = self.image.unusable()[None, :]
@@ -77,9 +77,9 @@ class PairQueues:
         """Put the keys of the global batch into the queues, in replica context.
 
         Args:
-          batch: of this replica.
-          images: unit-norm [B, D] of this replica.
-          texts: unit-norm [B·n, D] of this replica.
+            batch: of this replica.
+            images: unit-norm [B, D] of this replica.
+            texts: unit-norm [B·n, D] of this replica.
         """
         rows, count = images.shape[0], texts.shape[0]
         width = self.image.query_hashes

@@ -19,9 +19,9 @@ class PatchEmbedding(ConfiguredLayer):
     Source: Dosovitskiy et al., "An Image is Worth 16x16 Words", section 3.1.
 
     Args:
-      patch_size: side of a patch in pixels; must divide height and width.
-      width: width of a token.
-      class_token: whether a learned vector precedes the patches.
+        patch_size: side of a patch in pixels; must divide height and width.
+        width: width of a token.
+        class_token: whether a learned vector precedes the patches.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class PatchEmbedding(ConfiguredLayer):
         """Create kernel, class vector [width] and positions [tokens, width].
 
         Raises:
-          ValueError: if the patch size does not divide the image.
+            ValueError: if the patch size does not divide the image.
         """
         _, height, width, channels = input_shape
         if height % self.patch_size or width % self.patch_size:

@@ -15,8 +15,8 @@ class PixelNormalization(ConfiguredLayer):
     """Map pixels from 0…255 to zero mean and unit variance per channel.
 
     Args:
-      mean: mean of the channels, as shares of 255.
-      standard_deviation: their standard deviations, as shares of 255.
+        mean: mean of the channels, as shares of 255.
+        standard_deviation: their standard deviations, as shares of 255.
     """
 
     def __init__(

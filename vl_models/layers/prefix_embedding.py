@@ -17,9 +17,9 @@ class PrefixEmbedding(ConfiguredLayer):
     section 3.2.
 
     Args:
-      sources: number of sources.
-      length: P, vectors per source.
-      width: width of the text encoder's tokens.
+        sources: number of sources.
+        length: P, vectors per source.
+        width: width of the text encoder's tokens.
     """
 
     def __init__(self, sources: int, length: int, width: int, **kwargs: Any) -> None:

@@ -17,10 +17,10 @@ def l2_normalize(x: Any) -> Any:
     Value and gradient stay finite at the zero vector, which maps to itself.
 
     Args:
-      x: [..., D] of any float dtype.
+        x: [..., D] of any float dtype.
 
     Returns:
-      float32 [..., D] with unit norm.
+        float32 [..., D] with unit norm.
     """
     return tf.math.l2_normalize(tf.cast(x, tf.float32), axis=-1)
 
@@ -33,7 +33,7 @@ class Projection(ConfiguredLayer):
     Supervision", figure 3.
 
     Args:
-      dim: D, the width of the embedding.
+        dim: D, the width of the embedding.
     """
 
     def __init__(self, dim: int, **kwargs: Any) -> None:

@@ -19,8 +19,8 @@ class ProjectionHead(ConfiguredLayer):
     (MoCo v2; v1 has no hidden layer); WenLan takes the same form.
 
     Args:
-      dim: D, the width of the embedding.
-      hidden_layer: whether there is a hidden layer.
+        dim: D, the width of the embedding.
+        hidden_layer: whether there is a hidden layer.
     """
 
     def __init__(self, dim: int, hidden_layer: bool = True, **kwargs: Any) -> None:

@@ -24,10 +24,10 @@ class ReversalSchedule(StrictConfig):
     ==========  ==========================================================================
 
     Attributes:
-      kind: see the table.
-      maximum: the strength at the end.
-      gamma: γ, how steeply "dann" and "dgrl" rise.
-      instances: the scale of "dgrl" and "warmup", in instances (rows of batches).
+        kind: see the table.
+        maximum: the strength at the end.
+        gamma: γ, how steeply "dann" and "dgrl" rise.
+        instances: the scale of "dgrl" and "warmup", in instances (rows of batches).
     """
 
     kind: Literal["dann", "dgrl", "warmup", "constant"] = "dann"
@@ -47,8 +47,8 @@ class ReversalSchedule(StrictConfig):
         """λ, a float32 scalar.
 
         Args:
-          seen: n, a scalar.
-          training: instances of the whole training, a scalar; "dann" alone asks for it.
+            seen: n, a scalar.
+            training: instances of the whole training, a scalar; "dann" alone asks for it.
         """
         from keras import ops  # Configurations are read without Keras.
 

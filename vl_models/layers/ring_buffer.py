@@ -17,11 +17,11 @@ class RingBuffer(ConfiguredLayer):
     """State of K slots that no optimiser sees and that checkpoints hold.
 
     Attributes:
-      pointer: the slot that is written next, int64 scalar.
-      filled: number of slots that were written to, int64 scalar.
+        pointer: the slot that is written next, int64 scalar.
+        filled: number of slots that were written to, int64 scalar.
 
     Args:
-      size: K, number of slots; need be no multiple of what is written at once.
+        size: K, number of slots; need be no multiple of what is written at once.
     """
 
     released = False  # state of a training, see vl_models.weights.released
@@ -40,7 +40,7 @@ class RingBuffer(ConfiguredLayer):
         return inputs
 
     def is_filled(self) -> tf.Tensor:
-        """True for slots that something was written to, bool [K]."""
+        """Return True for slots that something was written to, bool [K]."""
         return tf.range(self.size, dtype=tf.int64) < tf.convert_to_tensor(self.filled)
 
     def write_rows(self, rows: Iterable[tuple[keras.Variable, tf.Tensor]]) -> None:
@@ -49,7 +49,7 @@ class RingBuffer(ConfiguredLayer):
         All replicas must give the same, gathered values; of more than K rows the last K stay.
 
         Args:
-          rows: variables [K, ...] with their new rows [G, ...].
+            rows: variables [K, ...] with their new rows [G, ...].
         """
         rows = list(rows)
         count = tf.shape(rows[0][1], out_type=tf.int64)[0]

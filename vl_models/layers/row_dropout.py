@@ -21,16 +21,16 @@ def drop_units(x: Any, rate: float, seeds: Any, stream: int) -> Any:
     Source: Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from Overfitting".
 
     Args:
-      x: [B, ...], of static shape but for B.
-      rate: in [0, 1).
-      seeds: int32 [B, 2] of the rows.
-      stream: another one for every place of a network.
+        x: [B, ...], of static shape but for B.
+        rate: in [0, 1).
+        seeds: int32 [B, 2] of the rows.
+        stream: another one for every place of a network.
 
     Returns:
-      The shape and dtype of ``x``.
+        The shape and dtype of ``x``.
 
     Raises:
-      ValueError: there is something to drop, but no seeds to draw it by.
+        ValueError: there is something to drop, but no seeds to draw it by.
     """
     if not rate:
         return x
@@ -43,16 +43,16 @@ def drop_path(x: Any, rate: float, seeds: Any, stream: int) -> Any:
     Source: Huang et al., "Deep Networks with Stochastic Depth", section 3.
 
     Args:
-      x: [B, ...], what a residual branch adds.
-      rate: in [0, 1).
-      seeds: int32 [B, 2] of the rows.
-      stream: another one for every place of a network.
+        x: [B, ...], what a residual branch adds.
+        rate: in [0, 1).
+        seeds: int32 [B, 2] of the rows.
+        stream: another one for every place of a network.
 
     Returns:
-      The shape and dtype of ``x``.
+        The shape and dtype of ``x``.
 
     Raises:
-      ValueError: there is something to drop, but no seeds to draw it by.
+        ValueError: there is something to drop, but no seeds to draw it by.
     """
     if not rate:
         return x

@@ -21,15 +21,15 @@ def encode_in_groups(encode: Encode, inputs: tf.Tensor, groups: int) -> tf.Tenso
     """Encode contiguous groups of rows one by one: "virtual devices".
 
     Args:
-      encode: [rows, ...] to [rows, D].
-      inputs: [B, ...], B a multiple of ``groups``.
-      groups: how many.
+        encode: [rows, ...] to [rows, D].
+        inputs: [B, ...], B a multiple of ``groups``.
+        groups: how many.
 
     Returns:
-      [B, D], in the order of the inputs.
+        [B, D], in the order of the inputs.
 
     Raises:
-      ValueError: the rows cannot form groups of one size.
+        ValueError: the rows cannot form groups of one size.
     """
     if groups == 1:
         return encode(inputs)
@@ -53,13 +53,13 @@ def encode_shuffled(
     section 3.3.
 
     Args:
-      encode: [rows, ...] to [rows, D].
-      inputs: [B, ...] of this replica.
-      seed: int32 [B, 2], the rows' seeds; the permutation follows from those of all rows.
-      groups: groups per replica.
+        encode: [rows, ...] to [rows, D].
+        inputs: [B, ...] of this replica.
+        seed: int32 [B, 2], the rows' seeds; the permutation follows from those of all rows.
+        groups: groups per replica.
 
     Returns:
-      [B, D] of this replica, in the order of the inputs.
+        [B, D] of this replica, in the order of the inputs.
     """
     if replica_count() * groups == 1:
         return encode(inputs)
@@ -70,7 +70,7 @@ def encode_shuffled(
 
 
 def _permutation(seed: tf.Tensor) -> tf.Tensor:
-    """A permutation of G rows, int32 [G], the same on all replicas."""
+    """Return a permutation of G rows, int32 [G], the same on all replicas."""
     draws = tf.random.stateless_uniform(
         tf.shape(seed)[:1], tf.reduce_sum(seed, axis=0), alg="philox"
     )

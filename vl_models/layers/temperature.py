@@ -20,9 +20,9 @@ class Temperature(ConfiguredLayer):
     Supervision", section 2.5.
 
     Args:
-      initial: initial temperature 1/exp(a), above 0; CLIP's 0.07.
-      minimum_scale: lower bound of exp(a).
-      maximum_scale: upper bound of exp(a); CLIP's 100.
+        initial: initial temperature 1/exp(a), above 0; CLIP's 0.07.
+        minimum_scale: lower bound of exp(a).
+        maximum_scale: upper bound of exp(a); CLIP's 100.
     """
 
     def __init__(

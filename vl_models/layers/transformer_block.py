@@ -20,19 +20,19 @@ class TransformerBlock(ConfiguredLayer):
     Pre-norm (CLIP, ViT): x + f(norm(x)). Post-norm (BERT): norm(x + f(x)).
 
     Args:
-      heads: attention heads; must divide the width.
-      mlp_ratio: hidden width of the MLP over the width.
-      activation: "gelu", "quick_gelu" or "relu".
-      pre_norm: True for pre-norm, False for post-norm.
-      causal: position i attends to positions ≤ i only.
-      epsilon: of the layer normalisations.
-      dropout: rate on the units of every residual branch while training.
-      drop_path: probability that a row skips a residual branch while training.
-      cross_attention: whether the block attends to a context between its other two branches
-        (Vaswani et al., "Attention Is All You Need", section 3.1).
-      qkv_initializer: of the fused attention kernel; U(±1/√fan_in) by default, as all here.
-      hidden_initializer: of the MLP's first kernel.
-      residual_initializer: of the two kernels that write to the residual stream.
+        heads: attention heads; must divide the width.
+        mlp_ratio: hidden width of the MLP over the width.
+        activation: "gelu", "quick_gelu" or "relu".
+        pre_norm: True for pre-norm, False for post-norm.
+        causal: position i attends to positions ≤ i only.
+        epsilon: of the layer normalisations.
+        dropout: rate on the units of every residual branch while training.
+        drop_path: probability that a row skips a residual branch while training.
+        cross_attention: whether the block attends to a context between its other two branches
+            (Vaswani et al., "Attention Is All You Need", section 3.1).
+        qkv_initializer: of the fused attention kernel; U(±1/√fan_in) by default, as all here.
+        hidden_initializer: of the MLP's first kernel.
+        residual_initializer: of the two kernels that write to the residual stream.
     """
 
     def __init__(
@@ -122,16 +122,16 @@ class TransformerBlock(ConfiguredLayer):
         """Transform a sequence.
 
         Args:
-          inputs: [B, L, width].
-          key_mask: bool [B, L], True = token, False = padding.
-          bias: float, broadcastable to [B, heads, L, L], added to the attention logits.
-          context: [B, M, any width], what cross-attention attends to.
-          context_mask: bool [B, M], True = may be attended.
-          seeds: int32 [B, 2] of the rows; needed to drop in training.
-          training: whether something is dropped.
+            inputs: [B, L, width].
+            key_mask: bool [B, L], True = token, False = padding.
+            bias: float, broadcastable to [B, heads, L, L], added to the attention logits.
+            context: [B, M, any width], what cross-attention attends to.
+            context_mask: bool [B, M], True = may be attended.
+            seeds: int32 [B, 2] of the rows; needed to drop in training.
+            training: whether something is dropped.
 
         Returns:
-          [B, L, width].
+            [B, L, width].
         """
         branches = [(self.attention_norm, lambda x: self.attention(x, key_mask, bias))]
         if self.cross_attention:

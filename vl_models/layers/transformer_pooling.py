@@ -21,9 +21,9 @@ class TransformerPooling(ConfiguredLayer):
     Pre-Training", section 3.1.
 
     Args:
-      depth: number of blocks; BriVL's 4.
-      heads: attention heads; BriVL's 4.
-      mlp_ratio: hidden width of the MLPs over W.
+        depth: number of blocks; BriVL's 4.
+        heads: attention heads; BriVL's 4.
+        mlp_ratio: hidden width of the MLPs over W.
     """
 
     def __init__(
@@ -54,11 +54,11 @@ class TransformerPooling(ConfiguredLayer):
         """Pool sets of vectors.
 
         Args:
-          vectors: [B, L, W].
-          mask: bool [B, L], True = vector, False = padding, which changes nothing.
+            vectors: [B, L, W].
+            mask: bool [B, L], True = vector, False = padding, which changes nothing.
 
         Returns:
-          [B, W].
+            [B, W].
         """
         x = ops.cast(l2_normalize(vectors), self.compute_dtype)
         for block in self.blocks:

@@ -14,8 +14,8 @@ class UnnormalizedProjection(ConfiguredLayer):
     """A dense layer with an activation, to float32 codes that are not normalised.
 
     Args:
-      dim: D, the width of the codes.
-      activation: "tanh" (ACMR), "linear" (DSCMR).
+        dim: D, the width of the codes.
+        activation: "tanh" (ACMR), "linear" (DSCMR).
     """
 
     def __init__(self, dim: int, activation: str = "linear", **kwargs: Any) -> None:

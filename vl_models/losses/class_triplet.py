@@ -22,14 +22,14 @@ def triplet_rows(
     Source: Wang et al., "Adversarial Cross-Modal Retrieval", equations 4 and 5.
 
     Args:
-      anchor: [B, D], one modality.
-      positive: [B, D], the other modality, same class.
-      negative: [B, D], the other modality, another class.
-      margin: μ.
-      push_weight: λ.
+        anchor: [B, D], one modality.
+        positive: [B, D], the other modality, same class.
+        negative: [B, D], the other modality, another class.
+        margin: μ.
+        push_weight: λ.
 
     Returns:
-      float32 [B].
+        float32 [B].
     """
     push = tf.nn.relu(margin - distances(anchor, negative))
     return distances(anchor, positive) + push_weight * push
@@ -42,21 +42,21 @@ def class_triplet_rows(
     margin: float,
     push_weight: float,
 ) -> tf.Tensor:
-    """The mean of `triplet_rows` over all triplets of each anchor.
+    """Return the mean of `triplet_rows` over all triplets of each anchor.
 
     A triplet's terms do not depend on each other, so the mean over all pairs of a positive and a
     negative is the sum of two means. An anchor without negatives is only pulled, one without
     positives only pushed.
 
     Args:
-      anchors: [I, D], one modality.
-      candidates: [J, D], the other modality.
-      same: bool [I, J], where anchor and candidate share a class.
-      margin: μ.
-      push_weight: λ.
+        anchors: [I, D], one modality.
+        candidates: [J, D], the other modality.
+        same: bool [I, J], where anchor and candidate share a class.
+        margin: μ.
+        push_weight: λ.
 
     Returns:
-      float32 [I].
+        float32 [I].
     """
     distance = pairwise_distances(anchors, candidates)
     push = tf.nn.relu(margin - distance)
@@ -71,21 +71,21 @@ def batch_hinge(
     margin: float = 0.1,
     pull_weight: float = 5.0,
 ) -> tf.Tensor:
-    """The two hinges of ACMR's released demo: one over the whole batch for each modality.
+    """Return the two hinges of ACMR's released demo: one over the whole batch for each modality.
 
     max(0, m + α·½‖V - W‖² - ½‖V - W⁻‖²) and its mirror image, squared Frobenius norms. It is
     not the paper's loss: one far pair hides the violations of all others.
 
     Args:
-      image: V [B, D].
-      text: W [B, D], of the same items.
-      image_negative: V⁻ [B, D], images that the texts are to be far from.
-      text_negative: W⁻ [B, D], texts that the images are to be far from.
-      margin: m.
-      pull_weight: α.
+        image: V [B, D].
+        text: W [B, D], of the same items.
+        image_negative: V⁻ [B, D], images that the texts are to be far from.
+        text_negative: W⁻ [B, D], texts that the images are to be far from.
+        margin: m.
+        pull_weight: α.
 
     Returns:
-      float32 scalar.
+        float32 scalar.
     """
 
     def half_square(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
@@ -101,11 +101,12 @@ def hardest_negatives(features: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor
     """For each row the row of another class whose features are nearest by cosine.
 
     Args:
-      features: [B, d].
-      labels: multi-hot [B, C].
+        features: [B, d].
+        labels: multi-hot [B, C].
 
     Returns:
-      Index int32 [B], and bool [B]: whether there is a row of another class (else the index is 0).
+        Index int32 [B], and bool [B]: whether there is a row of another class (else the index is
+            0).
     """
     unit = tf.math.l2_normalize(tf.cast(features, tf.float32), axis=1)
     other = ~shares_label(labels, labels)

@@ -23,12 +23,12 @@ def contrastive_logits(
     """Compute scale · v tᵀ.
 
     Args:
-      image_embedding: unit-norm [G, D].
-      text_embedding: unit-norm [G·n, D].
-      scale: inverse temperature, scalar.
+        image_embedding: unit-norm [G, D].
+        text_embedding: unit-norm [G·n, D].
+        scale: inverse temperature, scalar.
 
     Returns:
-      float32 [G, G·n].
+        float32 [G, G·n].
     """
     image_embedding = tf.cast(image_embedding, tf.float32)
     text_embedding = tf.cast(text_embedding, tf.float32)
@@ -36,11 +36,11 @@ def contrastive_logits(
 
 
 def pair_targets(images: tf.Tensor | int, texts: tf.Tensor | int) -> tf.Tensor:
-    """True where text j belongs to image i by its place in the batch: bool [G, G·n].
+    """Return True where text j belongs to image i by its place in the batch: bool [G, G·n].
 
     Args:
-      images: G.
-      texts: G·n.
+        images: G.
+        texts: G·n.
     """
     owner = tf.range(texts) // (texts // images)
     return tf.range(images)[:, None] == owner[None, :]
@@ -54,11 +54,11 @@ def sampling_correction(logits: tf.Tensor, candidate_log_q: tf.Tensor) -> tf.Ten
     Source: Yi et al., "Sampling-Bias-Corrected Neural Modeling", section 4.
 
     Args:
-      logits: [rows, candidates].
-      candidate_log_q: float32 [candidates].
+        logits: [rows, candidates].
+        candidate_log_q: float32 [candidates].
 
     Returns:
-      float32 [rows, candidates].
+        float32 [rows, candidates].
     """
     return logits - tf.cast(candidate_log_q, tf.float32)[None, :]
 
@@ -76,15 +76,15 @@ def multi_positive_cross_entropy(
     -1/|P| Σ_{k in P} log softmax(logits)[k].
 
     Args:
-      logits: [rows, candidates].
-      targets: bool or non-negative float [rows, candidates]; a float weighs a positive.
-      excluded: bool [rows, candidates]; candidates left out of the softmax ("accidental
-        hits removed"). Targets must not be excluded.
-      label_smoothing: share ε of the target that is spread evenly over all candidates
-        that are not excluded (ALIGN, 0.1).
+        logits: [rows, candidates].
+        targets: bool or non-negative float [rows, candidates]; a float weighs a positive.
+        excluded: bool [rows, candidates]; candidates left out of the softmax ("accidental
+            hits removed"). Targets must not be excluded.
+        label_smoothing: share ε of the target that is spread evenly over all candidates
+            that are not excluded (ALIGN, 0.1).
 
     Returns:
-      float32 [rows]; 0 for a row without a positive.
+        float32 [rows]; 0 for a row without a positive.
     """
     logits = tf.cast(logits, tf.float32)
     targets = tf.cast(targets, tf.float32)
@@ -112,19 +112,19 @@ def contrast_rows(
     """Cross-entropy of every row against its own pairs and what else is known to fit.
 
     Args:
-      logits: [rows, candidates].
-      positives: bool [rows, candidates], see `known_positives`.
-      pairs: bool [rows, candidates], see `own_pairs`.
-      mode: what to do with positives beside the pairs: "uniform" makes them targets of
-        equal weight (UniCL), "hide" leaves them out of the softmax, "pairs" treats them as
-        negatives (CLIP).
-      label_smoothing: see `multi_positive_cross_entropy`.
+        logits: [rows, candidates].
+        positives: bool [rows, candidates], see `known_positives`.
+        pairs: bool [rows, candidates], see `own_pairs`.
+        mode: what to do with positives beside the pairs: "uniform" makes them targets of
+            equal weight (UniCL), "hide" leaves them out of the softmax, "pairs" treats them as
+            negatives (CLIP).
+        label_smoothing: see `multi_positive_cross_entropy`.
 
     Returns:
-      float32 [rows].
+        float32 [rows].
 
     Raises:
-      ValueError: for an unknown mode.
+        ValueError: for an unknown mode.
     """
     excluded = None
     if mode == "uniform":
@@ -152,20 +152,20 @@ def symmetric_contrastive_loss(
     """Mean of image-to-text and text-to-image cross-entropy.
 
     Args:
-      logits: [G, G·n].
-      positives: bool [G, G·n] of `known_positives`; without it, the pairs of the batch.
-      mode: see `contrast_rows`.
-      weights: float [G·n], weight of each text and its pair; an image weighs the mean of
-        its texts.
-      label_smoothing: see `multi_positive_cross_entropy`.
-      image_log_q: float [G], log share of each image in the sampling; corrects the
-        direction in which images are the candidates.
+        logits: [G, G·n].
+        positives: bool [G, G·n] of `known_positives`; without it, the pairs of the batch.
+        mode: see `contrast_rows`.
+        weights: float [G·n], weight of each text and its pair; an image weighs the mean of
+            its texts.
+        label_smoothing: see `multi_positive_cross_entropy`.
+        image_log_q: float [G], log share of each image in the sampling; corrects the
+            direction in which images are the candidates.
 
     Returns:
-      float32 scalar.
+        float32 scalar.
 
     Raises:
-      ValueError: for an unknown mode.
+        ValueError: for an unknown mode.
     """
     logits = tf.cast(logits, tf.float32)
     images, texts = tf.shape(logits)[0], tf.shape(logits)[1]

@@ -11,11 +11,11 @@ def distances(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     """Euclidean distance of each row of a to the same row of b.
 
     Args:
-      a: [B, D].
-      b: [B, D].
+        a: [B, D].
+        b: [B, D].
 
     Returns:
-      float32 [B]. Where rows are equal, the value and its gradient are 0.
+        float32 [B]. Where rows are equal, the value and its gradient are 0.
     """
     return root(squared_distances(a, b))
 
@@ -30,11 +30,11 @@ def pairwise_distances(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     """Euclidean distance of every row of a to every row of b.
 
     Args:
-      a: [I, D].
-      b: [J, D].
+        a: [I, D].
+        b: [J, D].
 
     Returns:
-      float32 [I, J]; from differences, not from the expanded square, which cancels.
+        float32 [I, J]; from differences, not from the expanded square, which cancels.
     """
     return distances(a[:, None, :], b[None, :, :])
 

@@ -45,18 +45,18 @@ def gathered_contrastive_loss(
     """Compute `symmetric_contrastive_loss` of the global batch, in replica context.
 
     Args:
-      image_embedding: unit-norm [b, D] of this replica.
-      text_embedding: unit-norm [b·n, D] of this replica, image-major.
-      scale: inverse temperature, scalar.
-      hashes: of this replica's rows.
-      form: see the module.
-      mode: see `contrast_rows`.
-      label_smoothing: see `multi_positive_cross_entropy`.
-      weights: float [b·n], weight of each text and its pair.
-      image_log_q: float [b], see `symmetric_contrastive_loss`.
+        image_embedding: unit-norm [b, D] of this replica.
+        text_embedding: unit-norm [b·n, D] of this replica, image-major.
+        scale: inverse temperature, scalar.
+        hashes: of this replica's rows.
+        form: see the module.
+        mode: see `contrast_rows`.
+        label_smoothing: see `multi_positive_cross_entropy`.
+        weights: float [b·n], weight of each text and its pair.
+        image_log_q: float [b], see `symmetric_contrastive_loss`.
 
     Returns:
-      float32 scalar, the same on every replica.
+        float32 scalar, the same on every replica.
     """
     gather = all_gather_detached if form == "detached" else all_gather
     images, texts = gather(image_embedding), gather(text_embedding)

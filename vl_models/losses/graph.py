@@ -12,11 +12,11 @@ def laplacian_penalty(codes: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
     apart (Hu et al., "Triplet Fusion Network Hashing for Unpaired Cross-Modal Retrieval").
 
     Args:
-      codes: F [B, D].
-      weights: W [B, B], symmetric, not negative.
+        codes: F [B, D].
+        weights: W [B, B], symmetric, not negative.
 
     Returns:
-      float32 scalar ≥ 0; 0 where all neighbours have the same code.
+        float32 scalar ≥ 0; 0 where all neighbours have the same code.
     """
     codes, weights = tf.cast(codes, tf.float32), tf.cast(weights, tf.float32)
     degrees = tf.reduce_sum(weights, axis=1)
@@ -28,11 +28,11 @@ def feature_neighbours(features: tf.Tensor, share: float = 0.05) -> tf.Tensor:
     """W = A Aᵀ, where A marks what is nearer than a share of the largest distance.
 
     Args:
-      features: [B, d].
-      share: of the largest distance in the batch; TFNH's code has 1/20.
+        features: [B, d].
+        share: of the largest distance in the batch; TFNH's code has 1/20.
 
     Returns:
-      float32 [B, B]: the number of common neighbours, symmetric.
+        float32 [B, B]: the number of common neighbours, symmetric.
     """
     features = tf.cast(features, tf.float32)
     squares = tf.reduce_sum(tf.square(features), axis=1)

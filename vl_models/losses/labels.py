@@ -8,14 +8,14 @@ import tensorflow as tf
 
 
 def shares_label(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
-    """True where row i of a and row j of b have a label in common.
+    """Return True where row i of a and row j of b have a label in common.
 
     Args:
-      a: multi-hot [I, C].
-      b: multi-hot [J, C].
+        a: multi-hot [I, C].
+        b: multi-hot [J, C].
 
     Returns:
-      bool [I, J]; a row without labels shares none with any.
+        bool [I, J]; a row without labels shares none with any.
     """
     return tf.matmul(tf.cast(a, tf.float32), tf.cast(b, tf.float32), transpose_b=True) > 0.5
 
@@ -30,11 +30,11 @@ def label_cross_entropy(scores: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor
     """Softmax cross-entropy, the target being spread evenly over a row's labels.
 
     Args:
-      scores: [B, C].
-      labels: multi-hot float32 [B, C].
+        scores: [B, C].
+        labels: multi-hot float32 [B, C].
 
     Returns:
-      Loss float32 [B] of each row, and 1 where it has labels, else 0.
+        Loss float32 [B] of each row, and 1 where it has labels, else 0.
     """
     number = tf.reduce_sum(labels, axis=1)
     target = tf.math.divide_no_nan(labels, number[:, None])

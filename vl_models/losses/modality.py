@@ -14,11 +14,11 @@ def modality_cross_entropy(logits: tf.Tensor, modality: int) -> tf.Tensor:
     both modalities is 2 ln 2 for a classifier that cannot tell them apart.
 
     Args:
-      logits: [B, 2].
-      modality: `IMAGE` or `TEXT`.
+        logits: [B, 2].
+        modality: `IMAGE` or `TEXT`.
 
     Returns:
-      float32 [B].
+        float32 [B].
     """
     logits = tf.cast(logits, tf.float32)
     classes = tf.fill(tf.shape(logits)[:1], modality)

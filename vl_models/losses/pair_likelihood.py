@@ -13,11 +13,11 @@ def pair_likelihood(theta: tf.Tensor, same: tf.Tensor) -> tf.Tensor:
     released code takes half the squared gap of the two terms instead).
 
     Args:
-      theta: float [I, J].
-      same: bool or float in [0, 1], [I, J].
+        theta: float [I, J].
+        same: bool or float in [0, 1], [I, J].
 
     Returns:
-      float32 [I, J].
+        float32 [I, J].
     """
     theta = tf.cast(theta, tf.float32)
     return tf.nn.softplus(theta) - tf.cast(same, tf.float32) * theta

@@ -18,12 +18,12 @@ class PairHashes:
     """What is known of some rows, each an image with its n texts.
 
     Attributes:
-      index: int32 [B], place of the rows in the global batch.
-      texts_per_image: n.
-      image_id_hash: int64 [B], None if unknown; then rows belong together by place alone.
-      query_hash: int64 [B·n], image-major.
-      clicked_query_hashes: int64 [B, M], -1 padded.
-      label: int32 [B], -1 = none; None if labels make no positives.
+        index: int32 [B], place of the rows in the global batch.
+        texts_per_image: n.
+        image_id_hash: int64 [B], None if unknown; then rows belong together by place alone.
+        query_hash: int64 [B·n], image-major.
+        clicked_query_hashes: int64 [B, M], -1 padded.
+        label: int32 [B], -1 = none; None if labels make no positives.
     """
 
     index: tf.Tensor
@@ -37,13 +37,13 @@ class PairHashes:
     def of_batch(
         cls, batch: Mapping[str, tf.Tensor], rows: int, texts: int, use_labels: bool = False
     ) -> PairHashes:
-        """The hashes of this replica's part of a batch (`vl_models.batch`).
+        """Return the hashes of this replica's part of a batch (`vl_models.batch`).
 
         Args:
-          batch: what it lacks stays None.
-          rows: B on this replica.
-          texts: B·n on this replica.
-          use_labels: whether rows of the same label are positives.
+            batch: what it lacks stays None.
+            rows: B on this replica.
+            texts: B·n on this replica.
+            use_labels: whether rows of the same label are positives.
         """
         known = "image_id_hash" in batch and "query_hash" in batch
         return cls(
@@ -56,7 +56,7 @@ class PairHashes:
         )
 
     def gathered(self) -> PairHashes:
-        """The hashes of all replicas, in the order of `all_gather`."""
+        """Return the hashes of all replicas, in the order of `all_gather`."""
         clicked = self.clicked_query_hashes
         if clicked is not None:
             # A gather forgets the number of columns.
@@ -72,17 +72,17 @@ class PairHashes:
 
 
 def own_pairs(images: PairHashes, texts: PairHashes) -> tf.Tensor:
-    """True where text j is one of those drawn for image i: bool [I, T].
+    """Return True where text j is one of those drawn for image i: bool [I, T].
 
     Args:
-      images: I rows, of which the images are meant.
-      texts: rows with T texts together.
+        images: I rows, of which the images are meant.
+        texts: rows with T texts together.
     """
     return images.index[:, None] == _per_text(texts.index, texts)[None, :]
 
 
 def known_positives(images: PairHashes, texts: PairHashes) -> tf.Tensor:
-    """True where image i and text j must not be negatives of each other.
+    """Return True where image i and text j must not be negatives of each other.
 
     They are positives if their rows share the image or a query, if the text is a known click
     of the image, or if their rows carry the same label. Own pairs are always positives.
@@ -90,11 +90,11 @@ def known_positives(images: PairHashes, texts: PairHashes) -> tf.Tensor:
     where every unlabelled row gets a label of its own.
 
     Args:
-      images: I rows, of which the images are meant.
-      texts: rows with T texts together.
+        images: I rows, of which the images are meant.
+        texts: rows with T texts together.
 
     Returns:
-      bool [I, T].
+        bool [I, T].
     """
     positives = own_pairs(images, texts)
     if images.image_id_hash is not None and texts.image_id_hash is not None:

@@ -20,8 +20,8 @@ class Negatives(NamedTuple):
     """Candidates that every query is compared with.
 
     Attributes:
-      embedding: unit-norm [K, D].
-      excluded: bool [b, K] or [1, K]; True = no negative of this query. None excludes nothing.
+        embedding: unit-norm [K, D].
+        excluded: bool [b, K] or [1, K]; True = no negative of this query. None excludes nothing.
     """
 
     embedding: tf.Tensor
@@ -37,13 +37,13 @@ def queue_logits(
     algorithm 1.
 
     Args:
-      query: unit-norm [b, D].
-      key: unit-norm [b, D], the positive of each query.
-      negatives: the queue, and what else counts.
-      scale: inverse temperature, scalar.
+        query: unit-norm [b, D].
+        key: unit-norm [b, D], the positive of each query.
+        negatives: the queue, and what else counts.
+        scale: inverse temperature, scalar.
 
     Returns:
-      float32 [b, 1 + K], K over all negatives; class 0 is the positive.
+        float32 [b, 1 + K], K over all negatives; class 0 is the positive.
     """
     # Scaled before the product: [b, D] is small beside [b, K].
     query = scale * tf.cast(query, tf.float32)
@@ -71,14 +71,14 @@ def queue_cross_entropy(
     positives of a row. ``share`` takes their mean instead, as UniCL does.
 
     Args:
-      logits: [b, 1 + K] of `queue_logits`.
-      positives: bool [b, K], columns that count as positives too; must not be excluded.
-      share: whether the positives of a row share its target evenly.
-      label_smoothing: share of the target that is spread evenly over all columns that are not
-        excluded.
+        logits: [b, 1 + K] of `queue_logits`.
+        positives: bool [b, K], columns that count as positives too; must not be excluded.
+        share: whether the positives of a row share its target evenly.
+        label_smoothing: share of the target that is spread evenly over all columns that are not
+            excluded.
 
     Returns:
-      float32 [b].
+        float32 [b].
     """
     logits = tf.cast(logits, tf.float32)
     classes = tf.zeros(tf.shape(logits)[:1], tf.int32)
@@ -105,13 +105,13 @@ def mutual_neighbours(
     Both queues must hold the same pairs in the same slots.
 
     Args:
-      image_cosines: of the pairs' image keys with the image queue, [b, K].
-      text_cosines: of their text keys with the text queue, [b, K].
-      excluded: bool [b, K] or [1, K], entries that do not count.
-      count: k; an entry must be among the k nearest in both.
+        image_cosines: of the pairs' image keys with the image queue, [b, K].
+        text_cosines: of their text keys with the text queue, [b, K].
+        excluded: bool [b, K] or [1, K], entries that do not count.
+        count: k; an entry must be among the k nearest in both.
 
     Returns:
-      bool [b, K].
+        bool [b, K].
     """
     both = ~excluded
     for cosines in (image_cosines, text_cosines):
@@ -121,17 +121,17 @@ def mutual_neighbours(
 
 
 def shared_queries(image_queries: tf.Tensor, query_hash: tf.Tensor) -> tf.Tensor:
-    """True where text t is one of the queries that image i is known for.
+    """Return True where text t is one of the queries that image i is known for.
 
     The cost hardly depends on M: the keys are looked up in the sorted queries, and only what
     was found is compared.
 
     Args:
-      image_queries: int64 [I, M], -1 padded.
-      query_hash: int64 [T], -1 = none.
+        image_queries: int64 [I, M], -1 padded.
+        query_hash: int64 [T], -1 = none.
 
     Returns:
-      bool [T, I].
+        bool [T, I].
     """
     images, texts = tf.shape(image_queries)[0], tf.shape(query_hash)[0]
     ordered = tf.sort(query_hash)

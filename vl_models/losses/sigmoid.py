@@ -20,17 +20,17 @@ def pairwise_sigmoid_sums(
     Source: Zhai et al., "Sigmoid Loss for Language Image Pre-Training", equation 1.
 
     Args:
-      logits: scale · cosine + bias, [I, T].
-      positives: bool [I, T], see `known_positives`.
-      pairs: bool [I, T], see `own_pairs`.
-      mode: positives beside the pairs match ("uniform"), are left out ("hide") or do not
-        match ("pairs", as published).
+        logits: scale · cosine + bias, [I, T].
+        positives: bool [I, T], see `known_positives`.
+        pairs: bool [I, T], see `own_pairs`.
+        mode: positives beside the pairs match ("uniform"), are left out ("hide") or do not
+            match ("pairs", as published).
 
     Returns:
-      float32 [T]. Its mean over the texts of a batch is SigLIP's loss.
+        float32 [T]. Its mean over the texts of a batch is SigLIP's loss.
 
     Raises:
-      ValueError: for an unknown mode.
+        ValueError: for an unknown mode.
     """
     if mode not in ("pairs", "uniform", "hide"):
         raise ValueError(f"`mode` must be 'pairs', 'uniform' or 'hide'. Received: mode={mode!r}")

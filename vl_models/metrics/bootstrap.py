@@ -43,13 +43,13 @@ def ratio_draws(
     """Resampled values of the ratios Σ total / Σ count of M statistics.
 
     Args:
-      totals: float[Q, M], sums per query.
-      counts: float[Q, M], number of items per query (0 where undefined).
-      samples: number of resamples.
-      seed: of the resampling.
+        totals: float[Q, M], sums per query.
+        counts: float[Q, M], number of items per query (0 where undefined).
+        samples: number of resamples.
+        seed: of the resampling.
 
     Returns:
-      float64[samples, M]; NaN where a resample holds no item of a statistic.
+        float64[samples, M]; NaN where a resample holds no item of a statistic.
     """
     draws = []
     for weights in resampled_counts(len(totals), samples, seed):
@@ -70,14 +70,14 @@ def median_draws(
     """Resampled medians of the ranks of items that belong to queries.
 
     Args:
-      query: int[items], row of the query of each item.
-      rank: int or float[items].
-      num_queries: number of query rows.
-      samples: number of resamples.
-      seed: of the resampling.
+        query: int[items], row of the query of each item.
+        rank: int or float[items].
+        num_queries: number of query rows.
+        samples: number of resamples.
+        seed: of the resampling.
 
     Returns:
-      float64[samples]; NaN where a resample holds no item.
+        float64[samples]; NaN where a resample holds no item.
     """
     order = np.argsort(rank, kind="stable")
     owner, ordered = query[order], np.asarray(rank, np.float64)[order]
@@ -98,7 +98,7 @@ def percentile_interval(draws: np.ndarray, confidence: float = 0.95) -> Interval
     """Central interval of resampled values float[samples]; NaN draws are left out.
 
     Returns:
-      The (1 - confidence) / 2 and (1 + confidence) / 2 quantiles; NaN if no draw is defined.
+        The (1 - confidence) / 2 and (1 + confidence) / 2 quantiles; NaN if no draw is defined.
     """
     draws = draws[~np.isnan(draws)]
     if not len(draws):

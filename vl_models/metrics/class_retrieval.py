@@ -25,12 +25,12 @@ class ClassRetrieval:
     """Measures of one direction.
 
     Attributes:
-      average_precision: per cut-off (None = the whole gallery) float64[Q]; 0 for a query
-        without relevant items.
-      auc: float64[Q], the probability that a relevant item ranks before an irrelevant one; NaN
-        where there are not both.
-      precision: float64[21], mean over the queries that have relevant items of the best
-        precision at or beyond each of `RECALL_LEVELS`.
+        average_precision: per cut-off (None = the whole gallery) float64[Q]; 0 for a query
+            without relevant items.
+        auc: float64[Q], the probability that a relevant item ranks before an irrelevant one; NaN
+            where there are not both.
+        precision: float64[21], mean over the queries that have relevant items of the best
+            precision at or beyond each of `RECALL_LEVELS`.
     """
 
     average_precision: dict[int | None, np.ndarray]
@@ -52,12 +52,12 @@ def class_retrieval(
     """Rank the gallery for every query.
 
     Args:
-      similarity: rows of queries to their scores [q, N] with all gallery items.
-      query_labels: bool[Q, C], multi-hot.
-      gallery_labels: bool[N, C].
-      cut_offs: k of each average precision.
-      denominator: of average precision at a cut-off: all relevant items R, those within the
-        cut-off ("hits"; DSCMR's and ACMR's code), or min(R, k). All are R without a cut-off.
+        similarity: rows of queries to their scores [q, N] with all gallery items.
+        query_labels: bool[Q, C], multi-hot.
+        gallery_labels: bool[N, C].
+        cut_offs: k of each average precision.
+        denominator: of average precision at a cut-off: all relevant items R, those within the
+            cut-off ("hits"; DSCMR's and ACMR's code), or min(R, k). All are R without a cut-off.
     """
     queries = len(query_labels)
     precisions: dict[int | None, list[np.ndarray]] = {k: [] for k in cut_offs}

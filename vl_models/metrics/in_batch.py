@@ -18,13 +18,13 @@ def in_batch_recall(
     that on a whole gallery. Ties count against the model.
 
     Args:
-      scores: float [I, T], cosine of image i and text j.
-      own: bool [I, T], the pairs.
-      known: bool [I, T], all known positives, the pairs among them.
-      k: cut-off.
+        scores: float [I, T], cosine of image i and text j.
+        own: bool [I, T], the pairs.
+        known: bool [I, T], all known positives, the pairs among them.
+        k: cut-off.
 
     Returns:
-      ``recall@k`` (text to image) and ``recall@k/image_to_text``.
+        ``recall@k`` (text to image) and ``recall@k/image_to_text``.
     """
     values = {}
     for direction, turned in (("", True), ("/image_to_text", False)):

@@ -16,11 +16,11 @@ class Judgements:
     the filtered protocol of link prediction (Bordes et al. 2013, section 4.2).
 
     Attributes:
-      query: int64[E], row of the query.
-      item: int64[E], row of the item.
-      gain: float64[E], graded relevance (clicks or weights) for NDCG.
-      counted: bool[E].
-      num_queries: number of query rows; a query need not have a positive.
+        query: int64[E], row of the query.
+        item: int64[E], row of the item.
+        gain: float64[E], graded relevance (clicks or weights) for NDCG.
+        counted: bool[E].
+        num_queries: number of query rows; a query need not have a positive.
     """
 
     query: np.ndarray
@@ -41,14 +41,14 @@ class Judgements:
         """Build from unordered pairs; a pair given twice is merged.
 
         Args:
-          query: int[E], row of the query, below ``num_queries``.
-          item: int[E], row of the item.
-          num_queries: number of query rows.
-          gain: float[E], default 1. Merged pairs add up the gains of their counted entries.
-          counted: bool[E], default all. A merged pair counts if any of its entries does.
+            query: int[E], row of the query, below ``num_queries``.
+            item: int[E], row of the item.
+            num_queries: number of query rows.
+            gain: float[E], default 1. Merged pairs add up the gains of their counted entries.
+            counted: bool[E], default all. A merged pair counts if any of its entries does.
 
         Raises:
-          ValueError: a query row is out of range.
+            ValueError: a query row is out of range.
         """
         query = np.asarray(query, np.int64)
         item = np.asarray(item, np.int64)

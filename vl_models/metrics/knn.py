@@ -22,18 +22,18 @@ def knn_correct(
     Discrimination", section 3.4.
 
     Args:
-      embeddings: float32 [N, D], unit norm.
-      labels: bool [N, C], every row with at least one label.
-      k: neighbours, at most the N - 1 that there are.
-      temperature: of the weights; 0.07 in the paper.
-      max_block_elements: cosines held at once (at least one row of N).
+        embeddings: float32 [N, D], unit norm.
+        labels: bool [N, C], every row with at least one label.
+        k: neighbours, at most the N - 1 that there are.
+        temperature: of the weights; 0.07 in the paper.
+        max_block_elements: cosines held at once (at least one row of N).
 
     Returns:
-      bool [N], whether a label of the row has more votes than every label that it has not.
-      A tie is wrong, so that equal embeddings for everything are not right by chance.
+        bool [N], whether a label of the row has more votes than every label that it has not.
+        A tie is wrong, so that equal embeddings for everything are not right by chance.
 
     Raises:
-      ValueError: shapes that do not fit, fewer than two rows, or a row without a label.
+        ValueError: shapes that do not fit, fewer than two rows, or a row without a label.
     """
     count = len(embeddings)
     if labels.shape[:1] != (count,) or count < 2 or not labels.any(axis=1).all():

@@ -27,15 +27,15 @@ class Ranking:
     """One row per counted positive, ordered by query, then from best to worst score.
 
     Attributes:
-      query: int64[P], row of the query.
-      item: int64[P], row of the item.
-      gain: float64[P], graded relevance.
-      above: int64[P], negatives with a higher score.
-      tied: int64[P], negatives with the same score.
-      filtered_rank: int64[P], 1-based rank among the negatives alone.
-      list_rank: int64[P], 1-based rank among the negatives and the counted positives.
-      num_negatives: int64[P], items that are no known positive of the query.
-      num_queries: number of query rows.
+        query: int64[P], row of the query.
+        item: int64[P], row of the item.
+        gain: float64[P], graded relevance.
+        above: int64[P], negatives with a higher score.
+        tied: int64[P], negatives with the same score.
+        filtered_rank: int64[P], 1-based rank among the negatives alone.
+        list_rank: int64[P], 1-based rank among the negatives and the counted positives.
+        num_negatives: int64[P], items that are no known positive of the query.
+        num_queries: number of query rows.
     """
 
     query: np.ndarray
@@ -53,13 +53,13 @@ def rank_scores(scores: np.ndarray, judgements: Judgements, tie_tolerance: float
     """Rank the counted positives by a full score matrix.
 
     Args:
-      scores: float[Q, N], higher is better; not changed.
-      judgements: of Q queries.
-      tie_tolerance: scores no further apart than this are the same.
+        scores: float[Q, N], higher is better; not changed.
+        judgements: of Q queries.
+        tie_tolerance: scores no further apart than this are the same.
 
     Raises:
-      ValueError: a score of a query with a counted positive is not finite, or shapes do not
-        fit.
+        ValueError: a score of a query with a counted positive is not finite, or shapes do not
+            fit.
     """
     scores = np.asarray(scores)
     if not np.issubdtype(scores.dtype, np.floating):
@@ -76,14 +76,14 @@ def rank_embeddings(
     """Rank the counted positives by inner product, in blocks of the queries that have some.
 
     Args:
-      queries: float32[Q, D], unit norm.
-      items: float32[N, D], unit norm.
-      judgements: of Q queries.
-      max_block_elements: scores held at once (at least one row of N).
+        queries: float32[Q, D], unit norm.
+        items: float32[N, D], unit norm.
+        judgements: of Q queries.
+        max_block_elements: scores held at once (at least one row of N).
 
     Raises:
-      ValueError: a score of a query with a counted positive is not finite, or shapes do not
-        fit.
+        ValueError: a score of a query with a counted positive is not finite, or shapes do not
+            fit.
     """
     shape = (len(queries), len(items))
     transposed = np.ascontiguousarray(np.asarray(items).T)
@@ -141,7 +141,7 @@ def rank_blocks(
 
 
 def _of_queries(judgements: Judgements, rows: np.ndarray) -> Judgements:
-    """The judgements of the queries ``rows`` (ascending), which become 0, 1, …"""
+    """Return the judgements of the queries ``rows`` (ascending), which become 0, 1, …"""
     keep = np.isin(judgements.query, rows)
     return Judgements(
         query=np.searchsorted(rows, judgements.query[keep]),

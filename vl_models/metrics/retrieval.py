@@ -27,8 +27,8 @@ class PerQuery:
     A query for which the measure is not defined has count 0.
 
     Attributes:
-      total: float64[Q].
-      count: float64[Q].
+        total: float64[Q].
+        count: float64[Q].
     """
 
     total: np.ndarray
@@ -100,13 +100,13 @@ def average_precision(
     """AP of each query: Σ over hits at rank r ≤ k of precision(r), over a denominator.
 
     Args:
-      ranking: ranks of the positives.
-      k: cut-off; None ranks the whole gallery.
-      denominator: ``relevant``: all R positives (SSAH, TFNH); ``hits``: the positives within
-        the cut-off (DSCMR, ACMR code; 0 if none); ``min``: min(R, k). Equal where k is None.
+        ranking: ranks of the positives.
+        k: cut-off; None ranks the whole gallery.
+        denominator: ``relevant``: all R positives (SSAH, TFNH); ``hits``: the positives within
+            the cut-off (DSCMR, ACMR code; 0 if none); ``min``: min(R, k). Equal where k is None.
 
     Raises:
-      ValueError: an unknown denominator.
+        ValueError: an unknown denominator.
     """
     inside = np.ones(len(ranking.query), bool) if k is None else ranking.list_rank <= k
     place = _place_in_query(ranking)

@@ -25,7 +25,7 @@ class ACMR(CommonSpace):
     anchor, in both directions.
 
     Raises:
-      UserError: the data have no labels.
+        UserError: the data have no labels.
     """
 
     config: ACMRConfig

@@ -17,17 +17,17 @@ class ACMRConfig(CommonSpaceConfig):
     and a label classifier that is never trained. `reference_demo` does as it does, to compare.
 
     Attributes:
-      system: "acmr".
-      triplet_weight: α of equation 6; the paper searches it, per data set, in [0.01, 100].
-      margin: μ of equations 4 and 5.
-      push_weight: λ of equations 4 and 5.
-      weight_norms: factor of the sum of the Frobenius norms of the towers' matrices
-        (equation 7, where it is 1 beside sums over the batch, which are means here).
-      tasks: the label classifier, with β as its weight, and the modality adversary.
-      reference_demo: the released code's behaviour on features, for tests alone: ``triplet`` is
-        `batch_hinge`, with its own margin and weight and the negatives that are hardest by raw
-        features; the adversary gives the towers no gradient; the label classifier stays as it
-        was initialised. There, the label classifier weighs 100.
+        system: "acmr".
+        triplet_weight: α of equation 6; the paper searches it, per data set, in [0.01, 100].
+        margin: μ of equations 4 and 5.
+        push_weight: λ of equations 4 and 5.
+        weight_norms: factor of the sum of the Frobenius norms of the towers' matrices
+            (equation 7, where it is 1 beside sums over the batch, which are means here).
+        tasks: the label classifier, with β as its weight, and the modality adversary.
+        reference_demo: the released code's behaviour on features, for tests alone: ``triplet`` is
+            `batch_hinge`, with its own margin and weight and the negatives that are hardest by raw
+            features; the adversary gives the towers no gradient; the label classifier stays as it
+            was initialised. There, the label classifier weighs 100.
     """
 
     OWN_LOSSES: ClassVar[tuple[str, ...]] = ("triplet", "weight_norms")

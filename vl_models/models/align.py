@@ -19,8 +19,8 @@ class ALIGN(CLIP):
     """The loss of section 3.2 (equations 1 and 2) on the global batch.
 
     Raises:
-      ValueError: in `build`, if there is no image projection and the image encoder's width is
-        not the embedding's.
+        ValueError: in `build`, if there is no image projection and the image encoder's width is
+            not the embedding's.
     """
 
     config: ALIGNConfig

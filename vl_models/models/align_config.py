@@ -17,13 +17,13 @@ class ALIGNConfig(ContrastiveConfig):
     here, a sum of the two directions.
 
     Attributes:
-      system: "align".
-      initial_temperature: σ, which divides the cosines.
-      maximum_scale: 1 / lower bound of σ.
-      label_smoothing: the paper's 0.1.
-      project_image: whether the image side has a projection, too; without it, the pooled
-        width of the image encoder must be ``embedding_dim``.
-      direction_sum: sum of the two directions (the paper's formula) or their mean.
+        system: "align".
+        initial_temperature: σ, which divides the cosines.
+        maximum_scale: 1 / lower bound of σ.
+        label_smoothing: the paper's 0.1.
+        project_image: whether the image side has a projection, too; without it, the pooled
+            width of the image encoder must be ``embedding_dim``.
+        direction_sum: sum of the two directions (the paper's formula) or their mean.
     """
 
     system: Literal["align"] = "align"

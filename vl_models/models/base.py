@@ -27,9 +27,9 @@ class VisionLanguageModel(LayerOwner, abc.ABC):
     phases, freezing and warm starts match it.
 
     Attributes:
-      config: of the system.
-      tasks: what is learnt beside the system's own losses, in order; each sees the outputs of
-        those before it.
+        config: of the system.
+        tasks: what is learnt beside the system's own losses, in order; each sees the outputs of
+            those before it.
     """
 
     config: ModelConfig
@@ -58,7 +58,7 @@ class VisionLanguageModel(LayerOwner, abc.ABC):
 
     @abc.abstractmethod
     def own_losses(self, batch: Batch, outputs: Outputs) -> dict[str, tf.Tensor]:
-        """The system's losses without those of the tasks, see `losses`."""
+        """Return the system's losses without those of the tasks, see `losses`."""
 
     def forward(self, batch: Batch, training: bool) -> Outputs:
         """Compute the system's outputs, then what its tasks add to them."""
@@ -114,8 +114,8 @@ class VisionLanguageModel(LayerOwner, abc.ABC):
         """Let encoders of features standardise their input.
 
         Args:
-          statistics: mean and standard deviation, float [d] each, of "image_features" and
-            "text_features" in the train split, as far as the model reads them.
+            statistics: mean and standard deviation, float [d] each, of "image_features" and
+                "text_features" in the train split, as far as the model reads them.
         """
 
     def get_config(self) -> dict[str, Any]:

@@ -20,17 +20,17 @@ class ModelConfig(StrictConfig):
     """Configuration of a system, beside what is its own.
 
     Attributes:
-      system: name of the system in the registry.
-      image_size: side of the input in pixels.
-      image_fit: whether images are cut to squares ("crop"), or keep their ratio of sides and get
-        a margin of zeros ("pad"); batches then hold ``image_extent``.
-      max_length: L, tokens of a text, special ones included.
-      vocabulary_size: number of token ids; the trainer sets it to that of the vocabulary.
-      precision: dtype policy of the towers; embeddings and losses are float32 always. "auto"
-        is what the machine is made for, see `resolve_precision`.
-      OWN_LOSSES: names of the system's losses, without those of its tasks.
-      NEEDS_LABELS: whether the system learns nothing from data without labels.
-      LEARNS_UNPAIRED: whether it learns something from batches of one modality alone.
+        system: name of the system in the registry.
+        image_size: side of the input in pixels.
+        image_fit: whether images are cut to squares ("crop"), or keep their ratio of sides and get
+            a margin of zeros ("pad"); batches then hold ``image_extent``.
+        max_length: L, tokens of a text, special ones included.
+        vocabulary_size: number of token ids; the trainer sets it to that of the vocabulary.
+        precision: dtype policy of the towers; embeddings and losses are float32 always. "auto"
+            is what the machine is made for, see `resolve_precision`.
+        OWN_LOSSES: names of the system's losses, without those of its tasks.
+        NEEDS_LABELS: whether the system learns nothing from data without labels.
+        LEARNS_UNPAIRED: whether it learns something from batches of one modality alone.
     """
 
     OWN_LOSSES: ClassVar[tuple[str, ...]] = ()
@@ -70,25 +70,25 @@ class ModelConfig(StrictConfig):
         return self.NEEDS_LABELS
 
     def completed(self, facts: DataFacts) -> Self:
-        """The configuration with what is the data's.
+        """Return the configuration with what is the data's.
 
         Raises:
-          UserError: the data do not give what the system needs.
+            UserError: the data do not give what the system needs.
         """
         if facts.vocabulary_size is None:
             return self
         return self.with_values(vocabulary_size=facts.vocabulary_size)
 
     def with_values(self, **values: object) -> Self:
-        """The configuration with other values, validated like those of a file."""
+        """Return the configuration with other values, validated like those of a file."""
         return type(self).model_validate({**dict(self), **values})
 
 
 def require_labels(system: str, num_labels: int | None) -> int:
-    """The number of classes that a system needs.
+    """Return the number of classes that a system needs.
 
     Raises:
-      UserError: the data have none.
+        UserError: the data have none.
     """
     if num_labels is None:
         raise UserError(

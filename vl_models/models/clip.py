@@ -22,9 +22,9 @@ class CLIP(DualEncoder):
     """The loss of section 2.3: mean of the cross-entropies of images over texts and back.
 
     Args:
-      config: sizes and options.
-      temperature: between cosines and logits; `Temperature` by default.
-      towers: further arguments of `DualEncoder`.
+        config: sizes and options.
+        temperature: between cosines and logits; `Temperature` by default.
+        towers: further arguments of `DualEncoder`.
     """
 
     config: ContrastiveConfig
@@ -71,7 +71,7 @@ class CLIP(DualEncoder):
         self.temperature.clamp()
 
     def scalars(self) -> dict[str, tf.Tensor]:
-        """The temperature 1 / scale, and what the tasks log."""
+        """Return the temperature 1 / scale, and what the tasks log."""
         return {**super().scalars(), "temperature": 1.0 / self.logit_scale()}
 
     def logit_scale(self) -> tf.Tensor:

@@ -17,15 +17,15 @@ class ContrastiveConfig(DualEncoderConfig):
     """Options of the softmax over the batch.
 
     Attributes:
-      initial_temperature: CLIP's 0.07.
-      maximum_scale: bound of the inverse temperature; CLIP's 100.
-      label_smoothing: share of the target spread over the batch; ALIGN's 0.1.
-      positives: what a known click beside the pairs is: a target ("uniform"), left out of
-        the softmax ("hide") or a negative ("pairs", CLIP).
-      gather: how the batch is put together over replicas, see `losses/gathered.py`.
-      correct_sampling: the logQ correction where images are the candidates; for sources that
-        draw images by their clicks (``image_draw_power``).
-      weigh_queries: whether a pair weighs in by its position-debiased clicks.
+        initial_temperature: CLIP's 0.07.
+        maximum_scale: bound of the inverse temperature; CLIP's 100.
+        label_smoothing: share of the target spread over the batch; ALIGN's 0.1.
+        positives: what a known click beside the pairs is: a target ("uniform"), left out of
+            the softmax ("hide") or a negative ("pairs", CLIP).
+        gather: how the batch is put together over replicas, see `losses/gathered.py`.
+        correct_sampling: the logQ correction where images are the candidates; for sources that
+            draw images by their clicks (``image_draw_power``).
+        weigh_queries: whether a pair weighs in by its position-debiased clicks.
     """
 
     OWN_LOSSES: ClassVar[tuple[str, ...]] = ("contrastive",)

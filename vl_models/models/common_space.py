@@ -49,8 +49,8 @@ class CommonSpace(DualEncoder):
         """Encode what the batch holds.
 
         Returns:
-          ``image_vector`` [B, D] and ``text_vector`` [B·n, D] of this replica, which losses see,
-          and ``image_embedding`` and ``text_embedding``, as in search; float32.
+            ``image_vector`` [B, D] and ``text_vector`` [B·n, D] of this replica, which losses see,
+            and ``image_embedding`` and ``text_embedding``, as in search; float32.
         """
         outputs = super().encode(batch, training)
         for side, name in enumerate(("image", "text")):
@@ -72,8 +72,8 @@ class CommonSpace(DualEncoder):
         """How much vectors [B, D] are of each class, [B, C]: the label classifier's probabilities.
 
         Args:
-          side: 0 of images, 1 of texts, which may have a classifier of their own.
-          vector: [B, D].
+            side: 0 of images, 1 of texts, which may have a classifier of their own.
+            vector: [B, D].
         """
         assert self.label_classifier is not None  # or search_by "classes" is refused
         scores = self.label_classifier.classifiers[side](vector)

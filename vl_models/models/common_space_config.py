@@ -14,17 +14,17 @@ class CommonSpaceConfig(DualEncoderConfig):
     """What the configurations of the family share; the towers read features by default.
 
     Attributes:
-      embedding_dim: D, the width of the common space.
-      image: the image side; of any kind, so that live towers work as well.
-      text: the text side.
-      vector_activation: of the last layer of both towers.
-      search_by: what an embedding is. "vector": the direction of the common space's vector, as in
-        the papers. "classes": that of what the classifier on it says of the classes, which are
-        then the axes of the space (semantic matching: Rasiwasia et al., "A New Approach to
-        Cross-Modal Multimedia Retrieval", section 4.2). Classes rank by class better, since a
-        vector between two classes is near both, and know nothing else of an item.
-      class_temperature: of the label classifier's softmax, in search alone; below 1 sure classes
-        count for more, which makes up for the modesty that dropout teaches.
+        embedding_dim: D, the width of the common space.
+        image: the image side; of any kind, so that live towers work as well.
+        text: the text side.
+        vector_activation: of the last layer of both towers.
+        search_by: what an embedding is. "vector": the direction of the common space's vector, as in
+            the papers. "classes": that of what the classifier on it says of the classes, which are
+            then the axes of the space (semantic matching: Rasiwasia et al., "A New Approach to
+            Cross-Modal Multimedia Retrieval", section 4.2). Classes rank by class better, since a
+            vector between two classes is near both, and know nothing else of an item.
+        class_temperature: of the label classifier's softmax, in search alone; below 1 sure classes
+            count for more, which makes up for the modesty that dropout teaches.
     """
 
     embedding_dim: PositiveInt = 40

@@ -26,7 +26,7 @@ class DSCMR(CommonSpace):
     The paper divides the norm of the whole matrix by n there, which is another scale.
 
     Raises:
-      UserError: the data have no labels.
+        UserError: the data have no labels.
     """
 
     config: DSCMRConfig

@@ -14,9 +14,9 @@ class DSCMRConfig(CommonSpaceConfig):
     """Configuration of `DSCMR`; the defaults are the released code's.
 
     Attributes:
-      system: "dscmr".
-      likelihood_weight: λ of the objective J = J1 + λ J2 + η J3.
-      pair_weight: η.
+        system: "dscmr".
+        likelihood_weight: λ of the objective J = J1 + λ J2 + η J3.
+        pair_weight: η.
     """
 
     OWN_LOSSES: ClassVar[tuple[str, ...]] = ("label_distance", "likelihood", "pair_distance")

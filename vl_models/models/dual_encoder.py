@@ -27,14 +27,14 @@ class DualEncoder(VisionLanguageModel):
     A batch with one modality alone is encoded as far as it goes, and has no loss of pairs.
 
     Args:
-      config: sizes and options; ``vocabulary_size`` must be set for a text encoder of tokens,
-        ``width`` for one of features.
-      projection: makes the last layer of a tower, given its ``name``; `Projection` by default.
-      image_projection: the last layer of the image tower, where it is another one.
-      prefix_length: vectors before the tokens of every text.
+        config: sizes and options; ``vocabulary_size`` must be set for a text encoder of tokens,
+            ``width`` for one of features.
+        projection: makes the last layer of a tower, given its ``name``; `Projection` by default.
+        image_projection: the last layer of the image tower, where it is another one.
+        prefix_length: vectors before the tokens of every text.
 
     Raises:
-      ValueError: a size that is the data's is None.
+        ValueError: a size that is the data's is None.
     """
 
     config: DualEncoderConfig
@@ -89,8 +89,8 @@ class DualEncoder(VisionLanguageModel):
         """Embed what the batch holds.
 
         Returns:
-          ``image_embedding`` [B, D] and ``text_embedding`` [B·n, D] of this replica,
-          unit-norm float32; the key of an absent modality is absent.
+            ``image_embedding`` [B, D] and ``text_embedding`` [B·n, D] of this replica,
+            unit-norm float32; the key of an absent modality is absent.
         """
         outputs: Outputs = {}
         if image_input(self.image_encoder) in batch:
@@ -100,11 +100,11 @@ class DualEncoder(VisionLanguageModel):
         return outputs
 
     def embed_image(self, batch: Batch, training: bool) -> tf.Tensor:
-        """What the image tower makes of a batch, [B, D]."""
+        """Return what the image tower makes of a batch, [B, D]."""
         return encode_images(self.image_layers, batch, training)
 
     def embed_text(self, batch: Batch, training: bool) -> tf.Tensor:
-        """What the text tower makes of a batch, [B·n, D]."""
+        """Return what the text tower makes of a batch, [B·n, D]."""
         return encode_texts(self.text_layers, batch, training)
 
     def encode_image(self, batch: Batch) -> tf.Tensor:
@@ -122,7 +122,7 @@ class DualEncoder(VisionLanguageModel):
             encoders[key].adapt(mean, deviation)
 
     def zeros(self) -> Batch:
-        """A batch of one row of zeros."""
+        """Return a batch of one row of zeros."""
         size, length = self.config.image_size, self.config.max_length
         batch: dict[str, tf.Tensor] = {}
         if isinstance(self.config.image, FeatureEncoderConfig):

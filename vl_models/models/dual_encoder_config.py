@@ -24,13 +24,13 @@ class DualEncoderConfig(ModelConfig):
     """Configuration of a dual encoder, beside what all systems have.
 
     Attributes:
-      embedding_dim: D, the width of the shared space.
-      image: the image encoder; of kind "features" it reads precomputed vectors.
-      text: the text encoder; likewise.
-      shared_projection: one last layer for both towers, whose encoders must be equally wide.
-      tasks: losses beside the system's own, each kind at most once.
-      num_labels: classes of the data; the trainer sets it.
-      num_text_labels: classes of the texts where they have a label set of their own; likewise.
+        embedding_dim: D, the width of the shared space.
+        image: the image encoder; of kind "features" it reads precomputed vectors.
+        text: the text encoder; likewise.
+        shared_projection: one last layer for both towers, whose encoders must be equally wide.
+        tasks: losses beside the system's own, each kind at most once.
+        num_labels: classes of the data; the trainer sets it.
+        num_text_labels: classes of the texts where they have a label set of their own; likewise.
     """
 
     embedding_dim: PositiveInt = 128
@@ -69,7 +69,7 @@ class DualEncoderConfig(ModelConfig):
         return tasks
 
     def completed(self, facts: DataFacts) -> Self:
-        """The configuration with vocabulary, classes and widths of features."""
+        """Return the configuration with vocabulary, classes and widths of features."""
         values: dict[str, object] = {
             side: config.model_copy(update={"width": facts.features[f"{side}_features"].width})
             for side, config in (("image", self.image), ("text", self.text))

@@ -11,7 +11,7 @@ class HashingConfig(ModelConfig):
     """What the configurations of systems with binary codes share.
 
     Attributes:
-      embedding_dim: c, bits of the codes; a multiple of 8.
+        embedding_dim: c, bits of the codes; a multiple of 8.
     """
 
     embedding_dim: PositiveInt = 64

@@ -34,7 +34,7 @@ class MoCo(VisionLanguageModel):
     optimiser update, which is where algorithm 1 has it: before the next batch's keys.
 
     Args:
-      config: sizes and options.
+        config: sizes and options.
     """
 
     config: MoCoConfig
@@ -73,8 +73,8 @@ class MoCo(VisionLanguageModel):
         """Embed the queries and, if there is a second view, the keys.
 
         Returns:
-          ``image_embedding`` and ``image_2_key_embedding``, unit-norm float32 [B, D] of this
-          replica; the latter without gradient.
+            ``image_embedding`` and ``image_2_key_embedding``, unit-norm float32 [B, D] of this
+            replica; the latter without gradient.
         """
         outputs = {"image_embedding": self._embed(batch, training)}
         if "image_2" in batch:
@@ -132,7 +132,7 @@ class MoCo(VisionLanguageModel):
         return encode_images(self.image_layers, batch, training=False)
 
     def _embed(self, batch: Batch, training: bool) -> tf.Tensor:
-        """Queries [B, D]; batch statistics are those of virtual devices."""
+        """Return queries [B, D]; batch statistics are those of virtual devices."""
         if not self._has_batch_statistics:
             return encode_images(self.image_layers, batch, training)
         return encode_in_groups(

@@ -17,9 +17,9 @@ class MoCoConfig(MomentumContrastConfig):
     the input's: ``views: 2`` and ``augmentation: moco_v1`` or ``moco_v2``.
 
     Attributes:
-      embedding_dim: D, the width of the embedding.
-      image: the image encoder.
-      head: "linear" (v1) or "mlp" (v2), of both encoders.
+        embedding_dim: D, the width of the embedding.
+        image: the image encoder.
+        head: "linear" (v1) or "mlp" (v2), of both encoders.
     """
 
     OWN_LOSSES: ClassVar[tuple[str, ...]] = ("contrastive",)

@@ -22,11 +22,11 @@ class PrefixConditioning(CLIP):
     (``input.sampling: debiased``, section 3.3), nothing is gained by telling sources apart.
 
     Args:
-      config: ``vocabulary_size`` and ``sources`` must be set.
+        config: ``vocabulary_size`` and ``sources`` must be set.
 
     Raises:
-      ValueError: one of the two is None.
-      UserError: ``test_prefix`` is none of the sources.
+        ValueError: one of the two is None.
+        UserError: ``test_prefix`` is none of the sources.
     """
 
     config: PrefixConditioningConfig
@@ -53,13 +53,13 @@ class PrefixConditioning(CLIP):
         return tuple(self.config.sources or ())
 
     def text_attention(self, batch: Batch) -> tf.Tensor:
-        """What the pooled text attends to in the last block, float32 [B, P + L]."""
+        """Return what the pooled text attends to in the last block, float32 [B, P + L]."""
         return self.text_encoder.pooled_attention(
             batch["token_ids"], batch["text_mask"], self._prefix(batch)
         )
 
     def embed_text(self, batch: Batch, training: bool) -> tf.Tensor:
-        """What the text tower makes of a batch, [B·n, D]."""
+        """Return what the text tower makes of a batch, [B·n, D]."""
         return encode_texts(self.text_layers, batch, training, self._prefix(batch))
 
     def _prefix(self, batch: Batch) -> tf.Tensor:

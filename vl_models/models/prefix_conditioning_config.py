@@ -19,13 +19,13 @@ class PrefixConditioningConfig(ContrastiveConfig):
     """Configuration of `PrefixConditioning`.
 
     Attributes:
-      system: "prefix_conditioning".
-      text: a transformer: prefixes enter before its first block.
-      sources: names of the data sources, in their order; the trainer sets them.
-      prefix_length: learned vectors per source.
-      test_prefix: name of the source whose prefix stands for all texts at test time; the first
-        by default. The paper takes that of the captions, which cover more than classes do.
-      loss: "unicl" counts rows of one label as positives of each other, "clip" does not.
+        system: "prefix_conditioning".
+        text: a transformer: prefixes enter before its first block.
+        sources: names of the data sources, in their order; the trainer sets them.
+        prefix_length: learned vectors per source.
+        test_prefix: name of the source whose prefix stands for all texts at test time; the first
+            by default. The paper takes that of the captions, which cover more than classes do.
+        loss: "unicl" counts rows of one label as positives of each other, "clip" does not.
     """
 
     system: Literal["prefix_conditioning"] = "prefix_conditioning"
@@ -45,7 +45,7 @@ class PrefixConditioningConfig(ContrastiveConfig):
         """Index of the source whose prefix stands for all texts at test time.
 
         Raises:
-          UserError: ``test_prefix`` is none of the sources.
+            UserError: ``test_prefix`` is none of the sources.
         """
         sources, name = self.sources or (), self.test_prefix
         if name is None:
@@ -59,5 +59,5 @@ class PrefixConditioningConfig(ContrastiveConfig):
         return sources.index(name)
 
     def completed(self, facts: DataFacts) -> Self:
-        """The configuration with the names of the data sources, too."""
+        """Return the configuration with the names of the data sources, too."""
         return super().completed(facts).with_values(sources=facts.sources)

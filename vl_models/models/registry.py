@@ -38,12 +38,12 @@ SYSTEMS = {
 
 
 def config_class(system: str) -> type[ModelConfig]:
-    """The class of a system's configuration."""
+    """Return the class of a system's configuration."""
     return getattr(import_module(f"{__package__}.{system}_config"), f"{SYSTEMS[system]}Config")
 
 
 def model_class(system: str) -> type[VisionLanguageModel]:
-    """The class of a system."""
+    """Return the class of a system."""
     return getattr(import_module(f"{__package__}.{system}"), SYSTEMS[system])
 
 
@@ -51,11 +51,11 @@ def model_config_from_dict(values: Mapping[str, Any], where: str = "model") -> M
     """Validate the configuration of a model; its key ``system`` says of which.
 
     Args:
-      values: plain values, as YAML gives them.
-      where: what is read, for error messages.
+        values: plain values, as YAML gives them.
+        where: what is read, for error messages.
 
     Raises:
-      UserError: for an unknown system, an unknown key or a wrong value.
+        UserError: for an unknown system, an unknown key or a wrong value.
     """
     system = values.get("system")
     if not isinstance(system, str) or system not in SYSTEMS:
@@ -75,10 +75,10 @@ def create_model(config: ModelConfig) -> VisionLanguageModel:
     """Create a model without variables; `build` makes them.
 
     Args:
-      config: of one of the registered systems.
+        config: of one of the registered systems.
 
     Raises:
-      ValueError: if the configuration belongs to no system.
+        ValueError: if the configuration belongs to no system.
     """
     system = getattr(config, "system", None)
     if system not in SYSTEMS or type(config) is not config_class(system):
@@ -93,10 +93,10 @@ def build_model(config: ModelConfig) -> VisionLanguageModel:
     """Create a model with all its variables, under the caller's strategy scope.
 
     Args:
-      config: of one of the registered systems.
+        config: of one of the registered systems.
 
     Raises:
-      ValueError: if the configuration belongs to no system.
+        ValueError: if the configuration belongs to no system.
     """
     model = create_model(config)
     model.build()

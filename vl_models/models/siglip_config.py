@@ -14,12 +14,12 @@ class SigLIPConfig(DualEncoderConfig):
     """Configuration of `SigLIP`.
 
     Attributes:
-      system: "siglip".
-      initial_temperature: of the published t' = ln 10.
-      maximum_scale: bound of the inverse temperature.
-      initial_bias: -10: at the start nearly all pairs are negatives, and known to be.
-      positives: what a known click beside the pairs is, see `pairwise_sigmoid_sums`.
-      weigh_queries: whether a pair weighs in by its position-debiased clicks.
+        system: "siglip".
+        initial_temperature: of the published t' = ln 10.
+        maximum_scale: bound of the inverse temperature.
+        initial_bias: -10: at the start nearly all pairs are negatives, and known to be.
+        positives: what a known click beside the pairs is, see `pairwise_sigmoid_sums`.
+        weigh_queries: whether a pair weighs in by its position-debiased clicks.
     """
 
     OWN_LOSSES: ClassVar[tuple[str, ...]] = ("sigmoid",)

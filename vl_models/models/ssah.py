@@ -45,7 +45,7 @@ class SSAH(Hashes, DualEncoder):
     phase with its own variables.
 
     Raises:
-      UserError: the data have no labels.
+        UserError: the data have no labels.
     """
 
     config: SSAHConfig
@@ -102,9 +102,9 @@ class SSAH(Hashes, DualEncoder):
         """Features, codes and label scores of what the batch holds.
 
         Returns:
-          For each of "image", "text" and, with labels, "label": ``<side>_features`` [B, S],
-          ``<side>_code`` [B, c] in (-1, 1), ``<side>_scores`` [B, C]; and the unit-norm
-          ``image_embedding`` and ``text_embedding``. Float32.
+            For each of "image", "text" and, with labels, "label": ``<side>_features`` [B, S],
+            ``<side>_code`` [B, c] in (-1, 1), ``<side>_scores`` [B, C]; and the unit-norm
+            ``image_embedding`` and ``text_embedding``. Float32.
         """
         outputs: Outputs = {}
         if image_input(self.image_encoder) in batch:

@@ -39,8 +39,8 @@ class TFNH(Hashes, VisionLanguageModel):
     texts alone. A batch of one modality (unpaired data) makes one stream.
 
     Raises:
-      UserError: the data have no labels.
-      ValueError: the widths of the features are not set.
+        UserError: the data have no labels.
+        ValueError: the widths of the features are not set.
     """
 
     config: TFNHConfig
@@ -101,11 +101,11 @@ class TFNH(Hashes, VisionLanguageModel):
         """Codes of the streams that the batch makes.
 
         Returns:
-          ``paired_code``, ``image_code``, ``text_code`` [B, c] in (-1, 1), and unit-norm
-          ``image_embedding`` and ``text_embedding``; float32. A row has one text.
+            ``paired_code``, ``image_code``, ``text_code`` [B, c] in (-1, 1), and unit-norm
+            ``image_embedding`` and ``text_embedding``; float32. A row has one text.
 
         Raises:
-          UserError: several texts per image.
+            UserError: several texts per image.
         """
         outputs: Outputs = {}
         features = {m: batch[m] for m in self.inputs if m in batch}

@@ -18,21 +18,21 @@ class TFNHConfig(HashingConfig):
     """Configuration of `TFNH`.
 
     Attributes:
-      system: "tfnh".
-      embedding_dim: c, bits of the codes; a multiple of 8.
-      image: the image features; only standardisation, no hidden layers.
-      text: the text features, likewise.
-      hidden_widths: widths of the fusion network before its codes.
-      dropout: of the fusion network's hidden layers.
-      input_dropout: of the features.
-      classifier_hidden_width: width of the label classifier's hidden layer; c / 2 by default.
-      label_loss: of the label classifier; the code's least squares learn many classes slowly.
-      label_weight: α.
-      adversarial_weight: μ.
-      graph_weights: β of the paired, image-only and text-only graph terms.
-      neighbour_share: of the largest distance: what is nearer is a neighbour among features.
-      reversal: how strongly the fusion network works against the data classifiers.
-      num_labels: classes of the data; the trainer sets it.
+        system: "tfnh".
+        embedding_dim: c, bits of the codes; a multiple of 8.
+        image: the image features; only standardisation, no hidden layers.
+        text: the text features, likewise.
+        hidden_widths: widths of the fusion network before its codes.
+        dropout: of the fusion network's hidden layers.
+        input_dropout: of the features.
+        classifier_hidden_width: width of the label classifier's hidden layer; c / 2 by default.
+        label_loss: of the label classifier; the code's least squares learn many classes slowly.
+        label_weight: α.
+        adversarial_weight: μ.
+        graph_weights: β of the paired, image-only and text-only graph terms.
+        neighbour_share: of the largest distance: what is nearer is a neighbour among features.
+        reversal: how strongly the fusion network works against the data classifiers.
+        num_labels: classes of the data; the trainer sets it.
     """
 
     OWN_LOSSES: ClassVar[tuple[str, ...]] = ("label", "graph", "data_classifiers")
@@ -68,7 +68,7 @@ class TFNHConfig(HashingConfig):
         return "image_features", "text_features"
 
     def completed(self, facts: DataFacts) -> Self:
-        """The configuration with classes and widths of features."""
+        """Return the configuration with classes and widths of features."""
         return self.with_values(
             num_labels=len(facts.classes) or None,
             image=self.image.model_copy(update={"width": facts.features["image_features"].width}),

@@ -14,12 +14,12 @@ class UCALConfig(CommonSpaceConfig):
     """Configuration of `UCAL`.
 
     Attributes:
-      system: "ucal".
-      pair_weight: of the correlation term; the code's 100.
-      pair_distance: "frobenius": norm of all differences of the batch, as in the vector, so its
-        gradient does not depend on the batch's size; "mean_square": mean over pairs of their
-        squared distance.
-      tasks: the modality adversary, with the code's weight of 0.05.
+        system: "ucal".
+        pair_weight: of the correlation term; the code's 100.
+        pair_distance: "frobenius": norm of all differences of the batch, as in the vector, so its
+            gradient does not depend on the batch's size; "mean_square": mean over pairs of their
+            squared distance.
+        tasks: the modality adversary, with the code's weight of 0.05.
     """
 
     OWN_LOSSES: ClassVar[tuple[str, ...]] = ("pair_distance",)

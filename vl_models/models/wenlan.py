@@ -48,10 +48,10 @@ class WenLan(DualEncoder):
     Both losses count once each (sum, no half).
 
     Args:
-      config: sizes and options; ``vocabulary_size`` must be set.
+        config: sizes and options; ``vocabulary_size`` must be set.
 
     Raises:
-      ValueError: if ``config.vocabulary_size`` is None.
+        ValueError: if ``config.vocabulary_size`` is None.
     """
 
     config: WenLanConfig
@@ -99,9 +99,9 @@ class WenLan(DualEncoder):
         """Embed what the batch holds; keys only if it holds both modalities.
 
         Returns:
-          ``image_embedding`` and ``image_key_embedding`` [B, D], ``text_embedding`` and
-          ``text_key_embedding`` [B·n, D] of this replica, unit-norm float32; the keys without
-          gradient.
+            ``image_embedding`` and ``image_key_embedding`` [B, D], ``text_embedding`` and
+            ``text_key_embedding`` [B·n, D] of this replica, unit-norm float32; the keys without
+            gradient.
         """
         outputs = super().encode(batch, training)
         if {"image_embedding", "text_embedding"} <= outputs.keys():
@@ -226,7 +226,7 @@ class WenLan(DualEncoder):
         return positives
 
     def embed_image(self, batch: Batch, training: bool) -> tf.Tensor:
-        """What the image tower makes of a batch, [B, D]; in training by virtual devices."""
+        """Return what the image tower makes of a batch, [B, D]; in training by virtual devices."""
         if not (training and self._has_batch_statistics):
             return encode_images(self.image_layers, batch, training)
         key = image_input(self.image_encoder)

@@ -15,22 +15,22 @@ class WenLanConfig(MomentumContrastConfig, DualEncoderConfig):
     """Configuration of `WenLan`.
 
     Attributes:
-      projection: "mlp" (BriVL's FC-ReLU-FC) or "linear" (CLIP's).
-      patch_pooling: regions of the image encoder's map instead of its pooled vector; needs
-        ``tokens`` that form a square.
-      text_pooling: a transformer over the text encoder's tokens instead of its pooled vector.
-      learn_temperature: whether the temperature is learned, like CLIP's; published: False.
-      maximum_scale: bound of the inverse of a learned temperature.
-      batch_negatives: whether the other keys of the global batch are negatives too, known
-        positives left out; published: False.
-      batch_positives: whether known positives among those keys are targets too, sharing them
-        evenly, instead of being left out; needs ``batch_negatives``. Published: False.
-      neighbours: k of the multi-label form: queue entries among the k nearest of a pair by
-        both modalities are positives too; 0 for none. Needs one text per image.
-      queue_query_hashes: how many query hashes an image in the queue carries: its texts in the
-        batch, then its known clicks.
-      weigh_queries: whether a pair weighs in by its position-debiased clicks.
-      label_smoothing: share of the target spread over all candidates; published: 0.
+        projection: "mlp" (BriVL's FC-ReLU-FC) or "linear" (CLIP's).
+        patch_pooling: regions of the image encoder's map instead of its pooled vector; needs
+            ``tokens`` that form a square.
+        text_pooling: a transformer over the text encoder's tokens instead of its pooled vector.
+        learn_temperature: whether the temperature is learned, like CLIP's; published: False.
+        maximum_scale: bound of the inverse of a learned temperature.
+        batch_negatives: whether the other keys of the global batch are negatives too, known
+            positives left out; published: False.
+        batch_positives: whether known positives among those keys are targets too, sharing them
+            evenly, instead of being left out; needs ``batch_negatives``. Published: False.
+        neighbours: k of the multi-label form: queue entries among the k nearest of a pair by
+            both modalities are positives too; 0 for none. Needs one text per image.
+        queue_query_hashes: how many query hashes an image in the queue carries: its texts in the
+            batch, then its known clicks.
+        weigh_queries: whether a pair weighs in by its position-debiased clicks.
+        label_smoothing: share of the target spread over all candidates; published: 0.
     """
 
     OWN_LOSSES: ClassVar[tuple[str, ...]] = ("image_to_text", "text_to_image")

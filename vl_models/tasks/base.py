@@ -21,7 +21,7 @@ class Task(LayerOwner, abc.ABC):
     Pretraining and fine-tuning of a system differ in their tasks alone.
 
     Attributes:
-      config: says what the task reads (``inputs``) and names its losses (``loss_names``).
+        config: says what the task reads (``inputs``) and names its losses (``loss_names``).
     """
 
     def __init__(self, config: BaseTaskConfig) -> None:
@@ -49,13 +49,13 @@ class Task(LayerOwner, abc.ABC):
         """Compute what the task needs and the outputs lack; later tasks see it, too.
 
         Args:
-          model: whose outputs they are.
-          batch: of this replica.
-          outputs: of the model and of the tasks before this one.
-          training: whether dropout acts.
+            model: whose outputs they are.
+            batch: of this replica.
+            outputs: of the model and of the tasks before this one.
+            training: whether dropout acts.
 
         Returns:
-          What is added to the outputs; nothing by default.
+            What is added to the outputs; nothing by default.
         """
         return {}
 
@@ -81,7 +81,7 @@ def vectors(outputs: Outputs) -> tuple[tf.Tensor | None, tf.Tensor | None]:
     """Image and text vectors as the towers give them: not normalised if the system keeps such.
 
     Returns:
-      ``image_vector`` [B, D] and ``text_vector`` [B·n, D], else the embeddings, else None.
+        ``image_vector`` [B, D] and ``text_vector`` [B·n, D], else the embeddings, else None.
     """
     return tuple(  # type: ignore[return-value]
         outputs.get(f"{side}_vector", outputs.get(f"{side}_embedding"))

@@ -14,8 +14,8 @@ class BaseTaskConfig(StrictConfig):
     """What the configurations of all tasks share.
 
     Attributes:
-      kind: which task.
-      weight: of its loss.
+        kind: which task.
+        weight: of its loss.
     """
 
     kind: str
@@ -36,11 +36,11 @@ class ModalityAdversaryConfig(BaseTaskConfig):
     """Configuration of `ModalityAdversary`.
 
     Attributes:
-      kind: "modality_adversary".
-      weight: of the loss; the towers get it times -λ.
-      hidden_widths: widths of the classifier's layers.
-      activation: between them; ACMR's released code has none.
-      reversal: the schedule of λ.
+        kind: "modality_adversary".
+        weight: of the loss; the towers get it times -λ.
+        hidden_widths: widths of the classifier's layers.
+        activation: between them; ACMR's released code has none.
+        reversal: the schedule of λ.
     """
 
     kind: Literal["modality_adversary"] = "modality_adversary"
@@ -53,8 +53,8 @@ class PairMarginConfig(BaseTaskConfig):
     """Configuration of `PairMargin`.
 
     Attributes:
-      kind: "pair_margin".
-      margin: m, in units of the distance; unit vectors are at most 2 apart.
+        kind: "pair_margin".
+        margin: m, in units of the distance; unit vectors are at most 2 apart.
     """
 
     kind: Literal["pair_margin"] = "pair_margin"
@@ -65,10 +65,10 @@ class LabelClassifierConfig(BaseTaskConfig):
     """Configuration of `LabelClassifier`.
 
     Attributes:
-      kind: "label_classifier".
-      shared: one classifier for both modalities, or one for each: that of the texts learns
-        ``text_label`` where the texts have a label set of their own.
-      hidden_widths: widths of its layers before the scores.
+        kind: "label_classifier".
+        shared: one classifier for both modalities, or one for each: that of the texts learns
+            ``text_label`` where the texts have a label set of their own.
+        hidden_widths: widths of its layers before the scores.
     """
 
     kind: Literal["label_classifier"] = "label_classifier"

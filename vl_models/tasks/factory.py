@@ -24,12 +24,12 @@ def build_tasks(
     """Create tasks, in the order of their configurations.
 
     Args:
-      configs: each kind at most once.
-      num_labels: classes of the data; None if unknown.
-      num_text_labels: of the texts, if they have a label set of their own.
+        configs: each kind at most once.
+        num_labels: classes of the data; None if unknown.
+        num_text_labels: of the texts, if they have a label set of their own.
 
     Raises:
-      UserError: a task needs labels and the data have none.
+        UserError: a task needs labels and the data have none.
     """
     tasks = []
     for config in configs:

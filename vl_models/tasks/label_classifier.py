@@ -20,12 +20,12 @@ class LabelClassifier(Task):
     Source: Wang et al., "Adversarial Cross-Modal Retrieval", equation 3.
 
     Args:
-      config: options.
-      num_labels: C; None if the data have no labels.
-      num_text_labels: classes of ``text_label``; None if the texts have the images' labels.
+        config: options.
+        num_labels: C; None if the data have no labels.
+        num_text_labels: classes of ``text_label``; None if the texts have the images' labels.
 
     Raises:
-      UserError: the data have no labels.
+        UserError: the data have no labels.
     """
 
     config: LabelClassifierConfig

@@ -30,11 +30,11 @@ def read_merges(
     """Read a merges file: a header line, then one pair per line, the commonest first.
 
     Args:
-      path: text file, or gzip (CLIP's ``bpe_simple_vocab_16e6.txt.gz``).
-      limit: how many merges to read; None for all.
+        path: text file, or gzip (CLIP's ``bpe_simple_vocab_16e6.txt.gz``).
+        limit: how many merges to read; None for all.
 
     Raises:
-      UserError: naming file and line, if it cannot be read or a line holds no pair.
+        UserError: naming file and line, if it cannot be read or a line holds no pair.
     """
     try:
         data = Path(path).read_bytes()
@@ -68,14 +68,14 @@ class CLIPTokenizer(Tokenizer):
     Supervision", section 2.4.
 
     Args:
-      merges: pairs of `read_merges`, symbols in the byte alphabet of GPT-2.
-      max_length: L, at least 3; CLIP's 77.
-      vocabulary: tokens in the order of their ids; CLIP's order by default: bytes, bytes that
-        end a word, merges, start and end.
+        merges: pairs of `read_merges`, symbols in the byte alphabet of GPT-2.
+        max_length: L, at least 3; CLIP's 77.
+        vocabulary: tokens in the order of their ids; CLIP's order by default: bytes, bytes that
+            end a word, merges, start and end.
 
     Raises:
-      UserError: if ``max_length`` is below 3, or the vocabulary lacks a token that the merges
-        make.
+        UserError: if ``max_length`` is below 3, or the vocabulary lacks a token that the merges
+            make.
     """
 
     def __init__(
@@ -127,10 +127,10 @@ class CLIPTokenizer(Tokenizer):
         """Tokenise raw or normalised queries.
 
         Args:
-          texts: string [B].
+            texts: string [B].
 
         Returns:
-          ``token_ids`` int32 [B, L] and ``text_mask`` bool [B, L].
+            ``token_ids`` int32 [B, L] and ``text_mask`` bool [B, L].
         """
         texts = tf.strings.unicode_transcode(
             texts, "UTF-8", "UTF-8", errors="replace", replacement_char=ord(" ")
@@ -142,7 +142,7 @@ class CLIPTokenizer(Tokenizer):
         return self.frame(ids)
 
     def continuation_mask(self, token_ids: tf.Tensor) -> tf.Tensor:
-        """True where the token before it does not end a word; bool [B, L]."""
+        """Return True where the token before it does not end a word; bool [B, L]."""
         special = (self.start_id, self.end_id)
         ends = [
             token.endswith(_WORD_END) or index in special

@@ -32,14 +32,14 @@ def pretrained_tokenizer(kind: TokenizerKind, path: str | Path, max_length: int)
     """Tokeniser of a vocabulary that came from elsewhere.
 
     Args:
-      kind: "wordpiece" or "clip_bpe".
-      path: for "wordpiece" the ``vocab.txt`` of an uncased BERT; for "clip_bpe" CLIP's merges
-        (``bpe_simple_vocab_16e6.txt``, also as gzip) or a folder with ``vocab.json`` and
-        ``merges.txt``.
-      max_length: L, special tokens included.
+        kind: "wordpiece" or "clip_bpe".
+        path: for "wordpiece" the ``vocab.txt`` of an uncased BERT; for "clip_bpe" CLIP's merges
+            (``bpe_simple_vocab_16e6.txt``, also as gzip) or a folder with ``vocab.json`` and
+            ``merges.txt``.
+        max_length: L, special tokens included.
 
     Raises:
-      UserError: a file is missing or not of its kind, or the vocabulary is a cased one.
+        UserError: a file is missing or not of its kind, or the vocabulary is a cased one.
     """
     if kind == "clip_bpe":
         path = Path(path)
@@ -63,7 +63,7 @@ def load_tokenizer(folder: str | Path, max_length: int) -> Tokenizer:
     """Tokeniser of a folder that `save_vocabulary` wrote, or of a text tower's assets.
 
     Raises:
-      UserError: its files are missing or damaged.
+        UserError: its files are missing or damaged.
     """
     folder = Path(folder)
     if not (folder / MERGES_FILE).is_file():
@@ -94,7 +94,7 @@ def save_vocabulary(files: Mapping[str, str], folder: str | Path) -> None:
 
 
 def pretrained_files(path: str | Path) -> Sequence[Path]:
-    """The files that a configured ``pretrained`` path means, for fingerprints."""
+    """Return the files that a configured ``pretrained`` path means, for fingerprints."""
     path = Path(path)
     return [path / "vocab.json", path / MERGES_FILE] if path.is_dir() else [path]
 

@@ -18,10 +18,10 @@ def normalize_queries(texts: tf.Tensor) -> tf.Tensor:
     The result is a fixed point: normalising it again changes nothing.
 
     Args:
-      texts: string tensor of any shape, valid UTF-8.
+        texts: string tensor of any shape, valid UTF-8.
 
     Returns:
-      string tensor of the same shape.
+        string tensor of the same shape.
     """
     texts = tf_text.normalize_utf8(texts, "NFKC")
     texts = tf.strings.lower(texts, encoding="utf-8")
@@ -34,10 +34,10 @@ def normalize_batch(texts: Sequence[str]) -> list[str]:
     """Normalise a batch of Python strings eagerly, by the same graph function.
 
     Args:
-      texts: strings; they must be encodable as UTF-8 (no lone surrogates).
+        texts: strings; they must be encodable as UTF-8 (no lone surrogates).
 
     Returns:
-      Normalised strings, in order.
+        Normalised strings, in order.
     """
     if not texts:
         return []

@@ -23,12 +23,12 @@ class Tokenizer(abc.ABC):
     signature cannot differ.
 
     Attributes:
-      vocabulary: all tokens, in the order of their ids.
-      max_length: L, special tokens included.
-      padding_id: fills the rest of a row.
-      start_id: the first token of every row.
-      end_id: the last token of every row, kept when a text is truncated.
-      mask_id: replaces tokens in masked language modelling; None if there is none.
+        vocabulary: all tokens, in the order of their ids.
+        max_length: L, special tokens included.
+        padding_id: fills the rest of a row.
+        start_id: the first token of every row.
+        end_id: the last token of every row, kept when a text is truncated.
+        mask_id: replaces tokens in masked language modelling; None if there is none.
     """
 
     vocabulary: list[str]
@@ -56,10 +56,10 @@ class Tokenizer(abc.ABC):
         """Put start and end token around each row, truncate so that the end stays, and pad.
 
         Args:
-          pieces: ragged int32 [B, (tokens)].
+            pieces: ragged int32 [B, (tokens)].
 
         Returns:
-          Ids int32 [B, L] and mask bool [B, L].
+            Ids int32 [B, L] and mask bool [B, L].
         """
         column = [pieces.nrows(out_type=tf.int32), 1]
         start, end = tf.fill(column, self.start_id), tf.fill(column, self.end_id)
@@ -69,10 +69,10 @@ class Tokenizer(abc.ABC):
         return TokenBatch(token_ids=token_ids, text_mask=tf.sequence_mask(lengths, self.max_length))
 
     def text_mask(self, token_ids: tf.Tensor) -> tf.Tensor:
-        """True up to the end token, which no text can hold; bool, shape of ``token_ids``."""
+        """Return True up to the end token, which no text can hold; bool, shape of ``token_ids``."""
         ends = tf.cast(token_ids == self.end_id, tf.int32)
         return tf.cumsum(ends, axis=-1, exclusive=True) == 0
 
     @abc.abstractmethod
     def continuation_mask(self, token_ids: tf.Tensor) -> tf.Tensor:
-        """True where a token continues the word of the token before it; bool, same shape."""
+        """Return True where a token continues the word of the token before it; bool, same shape."""

@@ -34,11 +34,11 @@ def split_words(texts: tf.Tensor, strip_accents: bool = True) -> tf.RaggedTensor
     Bytes that are not UTF-8 count as white space.
 
     Args:
-      texts: string [B], raw or normalised.
-      strip_accents: drop combining marks ("café" becomes "cafe"), as uncased BERT does.
+        texts: string [B], raw or normalised.
+        strip_accents: drop combining marks ("café" becomes "cafe"), as uncased BERT does.
 
     Returns:
-      ragged string [B, (words)].
+        ragged string [B, (words)].
     """
     texts = tf.strings.unicode_transcode(
         texts, "UTF-8", "UTF-8", errors="replace", replacement_char=ord(" ")
@@ -57,14 +57,14 @@ def learn_wordpiece(
     ones get at most half of the vocabulary.
 
     Args:
-      word_counts: count of every word of `split_words`.
-      vocabulary_size: largest size, special tokens included.
+        word_counts: count of every word of `split_words`.
+        vocabulary_size: largest size, special tokens included.
 
     Returns:
-      At most ``vocabulary_size`` tokens, special ones first (`[PAD]` has id 0).
+        At most ``vocabulary_size`` tokens, special ones first (`[PAD]` has id 0).
 
     Raises:
-      UserError: if there are no words, or the size has no room for the alphabet.
+        UserError: if there are no words, or the size has no room for the alphabet.
     """
     pairs = word_counts.items() if isinstance(word_counts, Mapping) else word_counts
     counts = sorted(pairs, key=lambda pair: (-pair[1], pair[0]))
@@ -99,14 +99,14 @@ def read_vocabulary(path: str | os.PathLike[str]) -> list[str]:
     """Read a vocabulary file, one token per line; the line number is the id.
 
     Args:
-      path: a file of `write_vocabulary`, or the ``vocab.txt`` of a BERT model.
+        path: a file of `write_vocabulary`, or the ``vocab.txt`` of a BERT model.
 
     Returns:
-      Tokens in the order of their ids.
+        Tokens in the order of their ids.
 
     Raises:
-      UserError: naming file and line, if it is missing, not UTF-8, has an empty or repeated
-        line, or lacks a special token.
+        UserError: naming file and line, if it is missing, not UTF-8, has an empty or repeated
+            line, or lacks a special token.
     """
     tokens = read_tokens(path)
     check_vocabulary(tokens, f"The vocabulary {path}")
@@ -117,7 +117,7 @@ def read_tokens(path: str | os.PathLike[str]) -> list[str]:
     """Read the lines of a vocabulary file, whatever tokeniser it is for.
 
     Raises:
-      UserError: it is missing or not UTF-8.
+        UserError: it is missing or not UTF-8.
     """
     try:
         text = Path(path).read_bytes().decode("utf-8")
@@ -134,7 +134,7 @@ def write_vocabulary(tokens: Sequence[str], path: str | os.PathLike[str]) -> Non
     """Write a vocabulary file atomically, one token per line.
 
     Raises:
-      UserError: if the tokens are no valid vocabulary.
+        UserError: if the tokens are no valid vocabulary.
     """
     check_vocabulary(tokens, f"The vocabulary for {path}")
     temporary = Path(f"{path}.tmp")

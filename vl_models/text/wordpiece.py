@@ -18,12 +18,12 @@ class WordPieceTokenizer(Tokenizer):
     The vocabulary is a constant of the graph: an exported signature needs no file.
 
     Args:
-      vocabulary: tokens in the order of their ids, with the five special ones.
-      max_length: L, at least 3.
-      strip_accents: as uncased BERT does; False for vocabularies that hold accents.
+        vocabulary: tokens in the order of their ids, with the five special ones.
+        max_length: L, at least 3.
+        strip_accents: as uncased BERT does; False for vocabularies that hold accents.
 
     Raises:
-      UserError: if the vocabulary is not valid or ``max_length`` is below 3.
+        UserError: if the vocabulary is not valid or ``max_length`` is below 3.
     """
 
     def __init__(
@@ -55,16 +55,16 @@ class WordPieceTokenizer(Tokenizer):
         """Tokenise raw or normalised queries.
 
         Args:
-          texts: string [B].
+            texts: string [B].
 
         Returns:
-          ``token_ids`` int32 [B, L] and ``text_mask`` bool [B, L].
+            ``token_ids`` int32 [B, L] and ``text_mask`` bool [B, L].
         """
         words = vocabularies.split_words(texts, self.strip_accents)
         return self.frame(self._pieces.tokenize(words).merge_dims(1, 2))
 
     def continuation_mask(self, token_ids: tf.Tensor) -> tf.Tensor:
-        """True for pieces that start with ``##``; bool, shape of ``token_ids``."""
+        """Return True for pieces that start with ``##``; bool, shape of ``token_ids``."""
         prefix = vocabularies.CONTINUATION_PREFIX
         continues = [token.startswith(prefix) for token in self.vocabulary]
         return tf.gather(tf.constant(continues), token_ids)

@@ -24,11 +24,11 @@ class BestWeights:
     """Keeps the best weights of one run in its folder; a resumed run finds them there.
 
     Args:
-      run_dir: gets ``best.safetensors``, whose metadata tell step and value.
-      config: which value counts.
-      every: steps from one measurement to the next.
-      variables: the model's, by path.
-      writes: whether this process writes; with several workers, the chief alone.
+        run_dir: gets ``best.safetensors``, whose metadata tell step and value.
+        config: which value counts.
+        every: steps from one measurement to the next.
+        variables: the model's, by path.
+        writes: whether this process writes; with several workers, the chief alone.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class BestWeights:
         """Keep the weights of this step if none before measured as well.
 
         Raises:
-          UserError: the hook does not measure what counts.
+            UserError: the hook does not measure what counts.
         """
         metric = self._config.metric
         if metric not in values:

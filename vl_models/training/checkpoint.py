@@ -49,12 +49,12 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
     """Write a checkpoint under a temporary name, rename it, and delete the oldest.
 
     Args:
-      folder: holds all checkpoints of the run; made if needed.
-      checkpoint: what to write.
-      keep: how many to keep, this one included.
+        folder: holds all checkpoints of the run; made if needed.
+        checkpoint: what to write.
+        keep: how many to keep, this one included.
 
     Returns:
-      The folder of the new checkpoint.
+        The folder of the new checkpoint.
     """
     final = folder / f"step-{checkpoint.step:010d}"
     temporary = folder / f".{final.name}.tmp"
@@ -85,8 +85,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """Read one checkpoint and verify its checksums.
 
     Raises:
-      OtherFormatError: another version wrote it.
-      UserError: it is damaged or incomplete.
+        OtherFormatError: another version wrote it.
+        UserError: it is damaged or incomplete.
     """
     try:
         state = json.loads((path / STATE).read_bytes())
@@ -115,14 +115,14 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
 
 def latest_checkpoint(folder: Path) -> Checkpoint | None:
-    """The newest checkpoint that is whole; damaged ones are passed over with a warning.
+    """Return the newest checkpoint that is whole; damaged ones are passed over with a warning.
 
     Returns:
-      None if there is no checkpoint at all.
+        None if there is no checkpoint at all.
 
     Raises:
-      OtherFormatError: another version wrote the newest one.
-      UserError: there are checkpoints, but all are damaged.
+        OtherFormatError: another version wrote the newest one.
+        UserError: there are checkpoints, but all are damaged.
     """
     folders = checkpoint_folders(folder)
     for path in folders:
@@ -144,7 +144,7 @@ def read_weights(path: Path) -> dict[str, np.ndarray]:
     """Weights by variable path, from a run folder, a checkpoint or a safetensors file.
 
     Raises:
-      UserError: none of these, or damaged.
+        UserError: none of these, or damaged.
     """
     if path.is_file():
         try:
@@ -160,7 +160,7 @@ def read_weights(path: Path) -> dict[str, np.ndarray]:
 
 
 def variable_values(variables: Mapping[str, keras.Variable]) -> dict[str, np.ndarray]:
-    """Current values by key; for mirrored variables, the first replica's."""
+    """Return current values by key; for mirrored variables, the first replica's."""
     return {key: np.asarray(variable.value.numpy()) for key, variable in variables.items()}
 
 
@@ -170,12 +170,12 @@ def assign_values(
     """Assign every variable its value, by key.
 
     Args:
-      variables: all of them must be among the values.
-      values: may hold more.
-      where: what the values come from, for messages.
+        variables: all of them must be among the values.
+        values: may hold more.
+        where: what the values come from, for messages.
 
     Raises:
-      UserError: a value is missing or has another shape.
+        UserError: a value is missing or has another shape.
     """
     missing = [key for key in variables if key not in values]
     if missing:
@@ -198,7 +198,7 @@ def by_path(variables: Iterable[keras.Variable]) -> dict[str, keras.Variable]:
     """Variables by path.
 
     Raises:
-      UserError: two variables share a path, so they could not be told apart in a file.
+        UserError: two variables share a path, so they could not be told apart in a file.
     """
     result: dict[str, keras.Variable] = {}
     for variable in variables:

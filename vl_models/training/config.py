@@ -191,7 +191,7 @@ class TrainConfig(StrictConfig):
         """Examples of one forward pass over all replicas; the one place that computes it.
 
         Raises:
-          UserError: the replicas cannot share the batch evenly.
+            UserError: the replicas cannot share the batch evenly.
         """
         if self.batch_size_per_replica is not None:
             return self.batch_size_per_replica * replicas
@@ -204,7 +204,7 @@ class TrainConfig(StrictConfig):
         return size
 
     def resolved_stages(self) -> tuple[StageConfig, ...]:
-        """The stages, with the short form turned into the one stage that it means."""
+        """Return the stages, with the short form turned into the one stage that it means."""
         if self.stages:
             return self.stages
         return (
@@ -217,7 +217,7 @@ class TrainConfig(StrictConfig):
         )
 
     def resolved_optimizers(self) -> tuple[OptimizerConfig, ...]:
-        """The shared optimisers, with the short form turned into the one that it means."""
+        """Return the shared optimisers, with the short form turned into the one that it means."""
         if self.optimizers:
             return self.optimizers
         return (
@@ -231,7 +231,7 @@ class TrainConfig(StrictConfig):
         )
 
     def default_schedule(self) -> ScheduleConfig:
-        """The schedule of every optimiser that has none of its own."""
+        """Return the schedule of every optimiser that has none of its own."""
         return ScheduleConfig(decay=self.decay, warmup_steps=self.warmup_steps)
 
 

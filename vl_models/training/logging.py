@@ -46,11 +46,11 @@ class RunLog:
     """Writes what was measured at a logged step to every place that shows it.
 
     Args:
-      run_dir: gets ``history.jsonl`` (one row per logged step, hook results in rows of their
-        own) and ``tensorboard/``.
-      step: the step from which the run continues; later rows of an earlier run are dropped.
-      total_steps: for the time left.
-      enabled: False on workers other than the chief, which write nothing.
+        run_dir: gets ``history.jsonl`` (one row per logged step, hook results in rows of their
+            own) and ``tensorboard/``.
+        step: the step from which the run continues; later rows of an earlier run are dropped.
+        total_steps: for the time left.
+        enabled: False on workers other than the chief, which write nothing.
     """
 
     def __init__(self, run_dir: Path, step: int, total_steps: int, enabled: bool = True) -> None:
@@ -90,9 +90,9 @@ class RunLog:
         """Log one step: a row of history, the scalars, and the line.
 
         Args:
-          step: updates made so far.
-          place: stage and phase.
-          values: "loss/<name>", "data_seconds", "step_seconds", … as floats.
+            step: updates made so far.
+            place: stage and phase.
+            values: "loss/<name>", "data_seconds", "step_seconds", … as floats.
         """
         if not self._enabled:
             return

@@ -32,13 +32,13 @@ class Measurements:
         """Check every step since the last report.
 
         Args:
-          samples: rows per step.
+            samples: rows per step.
 
         Returns:
-          Values of the newest step, times per step, and the newest step's phase.
+            Values of the newest step, times per step, and the newest step's phase.
 
         Raises:
-          TrainingDiverged: a value of one of the steps is not finite.
+            TrainingDiverged: a value of one of the steps is not finite.
         """
         values: dict[str, float] = {}
         for step, _, passes in self._steps:

@@ -35,16 +35,16 @@ def build_groups(
     """Create the optimisers and all their slots; call it under the strategy's scope.
 
     Args:
-      prefix: makes the names unique, for example "stage/phase/"; "" for the shared ones.
-      configs: a variable belongs to the first whose patterns match.
-      variables: trainable variables to distribute over the optimisers.
-      schedule: of optimisers without one of their own.
+        prefix: makes the names unique, for example "stage/phase/"; "" for the shared ones.
+        configs: a variable belongs to the first whose patterns match.
+        variables: trainable variables to distribute over the optimisers.
+        schedule: of optimisers without one of their own.
 
     Returns:
-      One group per configuration, in order.
+        One group per configuration, in order.
 
     Raises:
-      UserError: an optimiser that gets no variable, or a repeated name.
+        UserError: an optimiser that gets no variable, or a repeated name.
     """
     owned: list[list[keras.Variable]] = [[] for _ in configs]
     for variable in variables:
@@ -86,7 +86,7 @@ def clip_by_global_norm(
     """Scale gradients down to a global norm of at most ``limit`` (Pascanu et al. 2013).
 
     Returns:
-      The gradients, and the float32 norm before clipping.
+        The gradients, and the float32 norm before clipping.
     """
     norm = tf.linalg.global_norm([tf.cast(gradient, tf.float32) for gradient in gradients])
     if limit is None:
@@ -96,7 +96,7 @@ def clip_by_global_norm(
 
 
 def _make(config: OptimizerConfig, name: str) -> Any:
-    """An optimiser of the configured kind, for reduced gradients."""
+    """Return an optimiser of the configured kind, for reduced gradients."""
     common = {
         "learning_rate": config.learning_rate,
         "weight_decay": config.weight_decay or None,
@@ -118,7 +118,7 @@ def _make(config: OptimizerConfig, name: str) -> Any:
 
 
 def _reduced(kind: type) -> type:
-    """The optimiser class, not summing gradients over replicas once more.
+    """Return the optimiser class, not summing gradients over replicas once more.
 
     Keras' `apply` sums in replica context. The trainer has to do it earlier, to clip by the
     norm of the sum; the one-versus-two-replicas tests fail if Keras changes this method.

@@ -10,7 +10,7 @@ from vl_models.errors import UserError
 
 
 def matches(path: str, patterns: Iterable[str]) -> bool:
-    """True if ``path`` matches one of the shell patterns."""
+    """Return True if ``path`` matches one of the shell patterns."""
     return any(fnmatchcase(path, pattern) for pattern in patterns)
 
 
@@ -18,12 +18,12 @@ def require_matches(patterns: Iterable[str], paths: Iterable[str], what: str) ->
     """Check that no pattern is idle.
 
     Args:
-      patterns: shell patterns.
-      paths: what they may match.
-      what: starts the message, for example "Phase 'all': frozen".
+        patterns: shell patterns.
+        paths: what they may match.
+        what: starts the message, for example "Phase 'all': frozen".
 
     Raises:
-      UserError: a pattern matches no path; the message names the nearest.
+        UserError: a pattern matches no path; the message names the nearest.
     """
     paths = list(paths)
     for pattern in patterns:
@@ -35,7 +35,7 @@ def require_matches(patterns: Iterable[str], paths: Iterable[str], what: str) ->
 
 
 def _nearest(pattern: str, paths: Iterable[str]) -> str:
-    """The path of which a leading part is most similar to the pattern."""
+    """Return the path of which a leading part is most similar to the pattern."""
     wanted = pattern.strip("*").rstrip("/")
     leading: dict[str, str] = {}
     for path in paths:

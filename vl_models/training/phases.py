@@ -33,12 +33,12 @@ def plan_stages(
     """Count out every stage.
 
     Args:
-      stages: in order.
-      steps_per_epoch: updates in one pass over the named sources (all, if none is named);
-        called only where a stage counts in epochs or sweeps.
+        stages: in order.
+        steps_per_epoch: updates in one pass over the named sources (all, if none is named);
+            called only where a stage counts in epochs or sweeps.
 
     Returns:
-      One plan per stage; an epoch of a stage with phases is one pass over all sources.
+        One plan per stage; an epoch of a stage with phases is one pass over all sources.
     """
     plans: list[StagePlan] = []
     first = 0

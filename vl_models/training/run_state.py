@@ -31,12 +31,12 @@ class RunState:
     """Saves and restores one run.
 
     Args:
-      run_dir: gets ``checkpoints/``.
-      config: of the run; some settings must not change while it is continued.
-      variables: the model's, by path.
-      slots: the optimisers' variables, by name.
-      mixer: holds the input's position.
-      strategy: only its chief writes; all workers read.
+        run_dir: gets ``checkpoints/``.
+        config: of the run; some settings must not change while it is continued.
+        variables: the model's, by path.
+        slots: the optimisers' variables, by name.
+        mixer: holds the input's position.
+        strategy: only its chief writes; all workers read.
     """
 
     def __init__(
@@ -73,13 +73,13 @@ class RunState:
         """Load the newest whole checkpoint.
 
         Args:
-          resume: False refuses a run folder that has checkpoints.
+            resume: False refuses a run folder that has checkpoints.
 
         Returns:
-          The step it was made at; 0 if there is none.
+            The step it was made at; 0 if there is none.
 
         Raises:
-          UserError: checkpoints that cannot be used, or that another worker sees differently.
+            UserError: checkpoints that cannot be used, or that another worker sees differently.
         """
         if not resume and checkpoint_folders(self._folder):
             raise UserError(f"{self._run_dir} already holds a run; resume it, or use another.")

@@ -26,12 +26,12 @@ def learning_rate_factor(schedule: ScheduleConfig, step: int, total_steps: int) 
     f + (1 - f)·(1 + cos πp)/2, linear 1 - (1 - f)·p, constant 1.
 
     Args:
-      schedule: shape of the schedule.
-      step: updates already made in this stage, from 0.
-      total_steps: updates of the whole stage, warm-up included.
+        schedule: shape of the schedule.
+        step: updates already made in this stage, from 0.
+        total_steps: updates of the whole stage, warm-up included.
 
     Returns:
-      A float in [0, 1].
+        A float in [0, 1].
     """
     warmup = schedule.warmup_steps
     if step < warmup:

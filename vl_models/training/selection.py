@@ -16,7 +16,7 @@ def phase_variables(phase: PhaseConfig, groups: Sequence[Group]) -> list[keras.V
     """Variables of the optimisers that the phase names and does not freeze, in group order.
 
     Raises:
-      UserError: there is none.
+        UserError: there is none.
     """
     variables = [
         variable
@@ -52,7 +52,7 @@ def check_losses(phase: PhaseConfig, loss_names: Collection[str]) -> None:
     A batch may lack a declared loss: images alone have none of pairs.
 
     Raises:
-      UserError: names the losses that there are.
+        UserError: names the losses that there are.
     """
     unknown = sorted(set(phase.losses or ()) - set(loss_names))
     if unknown:

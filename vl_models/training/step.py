@@ -80,20 +80,20 @@ def compile_steps(
     forward passes then give the gradient of the mean over the step's global batches.
 
     Args:
-      model: built under the strategy's scope.
-      strategy: runs the replicas.
-      phase: loss weights and which variables may change.
-      groups: optimisers; variables of other phases are left alone, slots included.
-      accumulation_steps: forward passes per update.
-      clip_norm: bound of the gradient norm over all groups.
-      accumulators: needed with several accumulation steps.
-      jit_compile: compile with XLA; on one device only, see `check_jit`.
+        model: built under the strategy's scope.
+        strategy: runs the replicas.
+        phase: loss weights and which variables may change.
+        groups: optimisers; variables of other phases are left alone, slots included.
+        accumulation_steps: forward passes per update.
+        clip_norm: bound of the gradient norm over all groups.
+        accumulators: needed with several accumulation steps.
+        jit_compile: compile with XLA; on one device only, see `check_jit`.
 
     Returns:
-      The compiled functions.
+        The compiled functions.
 
     Raises:
-      UserError: the phase changes no variable.
+        UserError: the phase changes no variable.
     """
     variables = phase_variables(phase, groups)
     statistics = moving_statistics(model.variables)

@@ -15,7 +15,7 @@ from vl_models.training.workers import await_chief, place_in_cluster
 
 
 def make_strategy(devices: str = "auto") -> tf.distribute.Strategy:
-    """The strategy over some devices; call it before anything else uses TensorFlow.
+    """Return the strategy over some devices; call it before anything else uses TensorFlow.
 
     The same object for the same devices: a second MirroredStrategy over them would number its
     collectives anew, and TensorFlow then takes them for those of the first.
@@ -24,14 +24,14 @@ def make_strategy(devices: str = "auto") -> tf.distribute.Strategy:
     each worker; else MirroredStrategy over several local devices, or the one device.
 
     Args:
-      devices: "auto" (all GPUs, else one CPU), "cpu", "cpu:N" (N logical CPU devices),
-        "gpu" (all), "gpu:N" (the first N).
+        devices: "auto" (all GPUs, else one CPU), "cpu", "cpu:N" (N logical CPU devices),
+            "gpu" (all), "gpu:N" (the first N).
 
     Returns:
-      The strategy; `num_replicas_in_sync` is the number of replicas.
+        The strategy; `num_replicas_in_sync` is the number of replicas.
 
     Raises:
-      UserError: a malformed specification, or fewer devices than asked for.
+        UserError: a malformed specification, or fewer devices than asked for.
     """
     return _make(devices, os.environ.get("TF_CONFIG"))
 

@@ -53,18 +53,18 @@ class Trainer:
     """Trains one model in one run folder, and continues there if it was stopped.
 
     Args:
-      model_fn: makes the unbuilt model; called, and the model built, under the strategy's
-        scope.
-      config: how to train.
-      run_dir: gets ``checkpoints/``, ``history.jsonl`` and ``tensorboard/``; with several
-        workers they must share it, and only the chief writes.
-      strategy: see `make_strategy`.
-      sources: data, in a fixed order.
-      hooks: by the names that ``config.hooks`` uses; every worker calls them.
-      sampling: how a batch is made of several sources, see `Mixer`.
+        model_fn: makes the unbuilt model; called, and the model built, under the strategy's
+            scope.
+        config: how to train.
+        run_dir: gets ``checkpoints/``, ``history.jsonl`` and ``tensorboard/``; with several
+            workers they must share it, and only the chief writes.
+        strategy: see `make_strategy`.
+        sources: data, in a fixed order.
+        hooks: by the names that ``config.hooks`` uses; every worker calls them.
+        sampling: how a batch is made of several sources, see `Mixer`.
 
     Raises:
-      UserError: the configuration does not fit the model, the data or the devices.
+        UserError: the configuration does not fit the model, the data or the devices.
     """
 
     def __init__(
@@ -134,16 +134,16 @@ class Trainer:
         """Train to the last step, from the newest whole checkpoint in the run folder.
 
         Args:
-          resume: False refuses a run folder that has checkpoints.
+            resume: False refuses a run folder that has checkpoints.
 
         Returns:
-          How the run ended. After SIGTERM or SIGINT the current step is finished and
-          checkpointed first; calling `fit` on the same run folder again continues exactly.
+            How the run ended. After SIGTERM or SIGINT the current step is finished and
+            checkpointed first; calling `fit` on the same run folder again continues exactly.
 
         Raises:
-          Interrupted: another worker ended.
-          TrainingDiverged: a loss or the gradient norm is not finite.
-          UserError: data or checkpoints that cannot be used.
+            Interrupted: another worker ended.
+            TrainingDiverged: a loss or the gradient norm is not finite.
+            UserError: data or checkpoints that cannot be used.
         """
         self.step = self._state.restore(resume)
         if self.step > 0:
@@ -242,13 +242,13 @@ class Trainer:
         pending.restart_clock()
 
     def _stopped(self, stop: StopRequest, results: Mapping[str, Any]) -> str | None:
-        """The signal to stop for. Workers agree, since each may be told at another step."""
+        """Return the signal to stop for. Workers agree, since each may be told at another step."""
         if self._place.count == 1:
             return stop.requested
         return (stop.requested or "stop of another worker") if float(results["stop"]) > 0 else None
 
     def _steps(self, plan: StagePlan, phase_name: str) -> Steps:
-        """The phase's compiled step, compiled at its first use."""
+        """Return the phase's compiled step, compiled at its first use."""
         key = (plan.config.name, phase_name)
         if key not in self._compiled:
             phase = next(phase for phase in plan.config.phases if phase.name == phase_name)

@@ -34,15 +34,15 @@ class Validation:
     sizes.
 
     Args:
-      source: the split, neither augmented nor shuffled.
-      batch_size: rows per batch; fewer if the split has fewer. A last part is left out. With
-        classes, whose measures do not depend on it, rows per batch at most: the parts are as even
-        as they can be, so that fewer rows are left out than there are batches.
-      texts_per_image: as in training.
-      source_id: the source in training whose rows these count as.
+        source: the split, neither augmented nor shuffled.
+        batch_size: rows per batch; fewer if the split has fewer. A last part is left out. With
+            classes, whose measures do not depend on it, rows per batch at most: the parts are as
+            even as they can be, so that fewer rows are left out than there are batches.
+        texts_per_image: as in training.
+        source_id: the source in training whose rows these count as.
 
     Raises:
-      UserError: the split is empty.
+        UserError: the split is empty.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Validation:
         return means | _class_map(embedded)
 
     def _read(self) -> Iterator[Batch]:
-        """The batches, the same at every call: those of a small split are kept."""
+        """Return the batches, the same at every call: those of a small split are kept."""
         if self._kept is not None:
             yield from self._kept
             return

@@ -67,15 +67,15 @@ def resize_positions(values: np.ndarray, length: int, kind: str) -> np.ndarray:
     is kept. A sequence is resized linearly; positions keep their relative place.
 
     Args:
-      values: float [..., old length, width].
-      length: the new length.
-      kind: "grid" or "sequence".
+        values: float [..., old length, width].
+        length: the new length.
+        kind: "grid" or "sequence".
 
     Returns:
-      float [..., length, width], of the same dtype.
+        float [..., length, width], of the same dtype.
 
     Raises:
-      UserError: a grid whose length is no square, nor a square plus one.
+        UserError: a grid whose length is no square, nor a square plus one.
     """
     old, width = values.shape[-2:]
     if old == length:
@@ -111,7 +111,7 @@ def _fitted(
 
 
 def _renamed(name: str, prefixes: Mapping[str, str]) -> str:
-    """The name with the longest matching prefix replaced."""
+    """Return the name with the longest matching prefix replaced."""
     for prefix in sorted(prefixes, key=len, reverse=True):
         if name.startswith(prefix):
             return prefixes[prefix] + name[len(prefix) :]

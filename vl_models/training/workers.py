@@ -30,10 +30,10 @@ class WorkerPlace:
 
 
 def place_in_cluster() -> WorkerPlace:
-    """The place of this process in the cluster that TF_CONFIG describes; alone without one.
+    """Return the place of this process in the cluster that TF_CONFIG describes; alone without one.
 
     Raises:
-      UserError: TF_CONFIG is not JSON, or its task is none of the cluster's training workers.
+        UserError: TF_CONFIG is not JSON, or its task is none of the cluster's training workers.
     """
     text = os.environ.get("TF_CONFIG") or "{}"
     try:
@@ -57,7 +57,7 @@ def await_chief(timeout: float = 600.0) -> None:
     """Wait until the chief's address in TF_CONFIG answers; TensorFlow itself waits unstoppably.
 
     Raises:
-      UserError: it does not answer within ``timeout`` seconds.
+        UserError: it does not answer within ``timeout`` seconds.
     """
     cluster = json.loads(os.environ["TF_CONFIG"])["cluster"]
     address = next(cluster[role][0] for role in _ROLES if cluster.get(role))
@@ -77,24 +77,24 @@ def await_chief(timeout: float = 600.0) -> None:
 
 
 def worker_place(strategy: tf.distribute.Strategy) -> WorkerPlace:
-    """The place of this process among the workers of a strategy."""
+    """Return the place of this process among the workers of a strategy."""
     if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         return place_in_cluster()
     return WorkerPlace(CHIEF, 1)
 
 
 def from_chief(strategy: tf.distribute.Strategy, value: int) -> int:
-    """The chief's value, on every worker; all of them wait here for the slowest.
+    """Return the chief's value, on every worker; all of them wait here for the slowest.
 
     Args:
-      strategy: of this run.
-      value: what this worker would say, an int64.
+        strategy: of this run.
+        value: what this worker would say, an int64.
 
     Returns:
-      What the chief said; with one worker, ``value``.
+        What the chief said; with one worker, ``value``.
 
     Raises:
-      Interrupted: a worker ended instead of answering.
+        Interrupted: a worker ended instead of answering.
     """
     if worker_place(strategy).count == 1:
         return value
@@ -114,7 +114,7 @@ def from_chief(strategy: tf.distribute.Strategy, value: int) -> int:
 
 
 def worker_lost() -> Interrupted:
-    """What to raise where a collective broke off.
+    """Return what to raise where a collective broke off.
 
     Nothing is wrong with this worker's input: whoever started the workers can start them again.
     """

@@ -22,20 +22,20 @@ _VOCABULARIES = {
 
 
 def experiment_sections(tensors: TensorFiles, layout: str = "auto") -> dict[str, Any]:
-    """The sections ``vocabulary`` and ``model`` of an experiment with the towers of a file.
+    """Return the sections ``vocabulary`` and ``model`` of an experiment with the towers of a file.
 
     Sizes are read off the shapes; what no shape tells (heads, activations) is what the models
     of the layout are made with.
 
     Args:
-      tensors: the file's.
-      layout: name of the layout, or "auto".
+        tensors: the file's.
+        layout: name of the layout, or "auto".
 
     Returns:
-      Plain values; towers that the file lacks, or that have no counterpart, are left out.
+        Plain values; towers that the file lacks, or that have no counterpart, are left out.
 
     Raises:
-      UserError: the names show no known layout.
+        UserError: the names show no known layout.
     """
     found = find_layout(layout, tensors)
     shapes = match_names(found, list(tensors)).shapes({n: t.shape for n, t in tensors.items()})
@@ -94,7 +94,7 @@ def _transformer(
 
 
 def blocks(paths: Mapping[str, Any], tower: Tower) -> int:
-    """Number of transformer blocks among the variable paths of a tower."""
+    """Return the number of transformer blocks among the variable paths of a tower."""
     pattern = re.compile(rf"{tower}_encoder/block_(\d+)/")
     found = [int(match[1]) for path in paths if (match := pattern.match(path))]
     return max(found, default=-1) + 1

@@ -48,15 +48,15 @@ def import_weights(
     warm start to resize.
 
     Args:
-      paths: safetensors files, shards, or an index.
-      config: of the model, with its ``vocabulary_size``.
-      layout: name of the layout, or "auto".
-      allow_missing: patterns of variables that may stay without a value.
-      learned_vocabulary: whether the experiment's token ids are its own, so that the file's
-        token embeddings would be those of other words.
+        paths: safetensors files, shards, or an index.
+        config: of the model, with its ``vocabulary_size``.
+        layout: name of the layout, or "auto".
+        allow_missing: patterns of variables that may stay without a value.
+        learned_vocabulary: whether the experiment's token ids are its own, so that the file's
+            token embeddings would be those of other words.
 
     Raises:
-      UserError: another kind of tower, another shape, or a tower variable without a value.
+        UserError: another kind of tower, another shape, or a tower variable without a value.
     """
     tensors = TensorFiles(paths)
     found = find_layout(layout, tensors)
@@ -169,7 +169,7 @@ def _entry(
 def _other_length(
     path: str, value: np.ndarray, shape: tuple[int, ...], result: ImportResult
 ) -> tuple[np.ndarray | None, Status, str]:
-    """What becomes of a value of another shape: only positions may have another length."""
+    """Return what becomes of a value of another shape: only positions may have another length."""
     if value.ndim != 2 or len(shape) != 2 or value.shape[1] != shape[1]:
         return None, "missing", ""
     if path == TEXT_POSITIONS and value.shape[0] > shape[0]:
@@ -218,7 +218,7 @@ def _depth_warnings(match: Match, config: ModelConfig, wanted: Mapping[Tower, bo
 def _fact_warnings(
     layout: WeightLayout, tensors: TensorFiles, config: ModelConfig, wanted: Mapping[Tower, bool]
 ) -> list[str]:
-    """Settings that no tensor tells and that differ from what these models are made with."""
+    """Return the settings that no tensor tells and that differ from what these models are made with."""
     warnings = []
     folder = tensors.paths[0].parent
     certain = not layout.caveat or (folder / layout.configuration).is_file()

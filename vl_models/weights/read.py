@@ -29,11 +29,11 @@ class TensorFiles(Mapping[str, StoredTensor]):
     """The tensors of one or more files by name; values are read when they are asked for.
 
     Args:
-      paths: ``.safetensors`` files, all shards of one model, or an index
-        (``….safetensors.index.json``) that names them.
+        paths: ``.safetensors`` files, all shards of one model, or an index
+            (``….safetensors.index.json``) that names them.
 
     Raises:
-      UserError: a file is missing, damaged, of another format, or a name occurs twice.
+        UserError: a file is missing, damaged, of another format, or a name occurs twice.
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
@@ -64,7 +64,7 @@ class TensorFiles(Mapping[str, StoredTensor]):
 
 
 def _shards(path: Path) -> list[Path]:
-    """The files that a path means: itself, or those of an index."""
+    """Return the files that a path means: itself, or those of an index."""
     if path.suffix != ".json":
         return [path]
     try:

@@ -47,12 +47,12 @@ class ImportResult:
     """Values by variable path and how they came about.
 
     Attributes:
-      layout: name of the layout.
-      values: float32, as they are written.
-      entries: all variables of the model, in its order.
-      unmatched: tensors of the file that have no place in the model.
-      resize: kind of interpolation by path, for values of another length.
-      warnings: what no tensor tells and the configuration says otherwise.
+        layout: name of the layout.
+        values: float32, as they are written.
+        entries: all variables of the model, in its order.
+        unmatched: tensors of the file that have no place in the model.
+        resize: kind of interpolation by path, for values of another length.
+        warnings: what no tensor tells and the configuration says otherwise.
     """
 
     layout: str
@@ -63,7 +63,7 @@ class ImportResult:
     warnings: list[str] = field(default_factory=list)
 
     def count(self, status: Status) -> int:
-        """Number of variables of that status."""
+        """Return the number of variables of that status."""
         return sum(entry.status == status for entry in self.entries)
 
     def only(self) -> list[str]:
@@ -78,7 +78,7 @@ class ImportResult:
         return list(patterns)
 
     def warm_start(self, source: str) -> str:
-        """The part of an experiment that starts from the file, as YAML."""
+        """Return the part of an experiment that starts from the file, as YAML."""
         settings: dict[str, object] = {"from": source}
         if len(self.values) < len(self.entries):
             settings["only"] = self.only()

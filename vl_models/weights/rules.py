@@ -18,12 +18,12 @@ _WRAPPERS = re.compile(r"^(?:module\.|_orig_mod\.)+")
 
 
 def keep(values: np.ndarray) -> np.ndarray:
-    """The values as they are."""
+    """Return the values as they are."""
     return values
 
 
 def transpose(values: np.ndarray) -> np.ndarray:
-    """A linear layer's weight [out, in] as a kernel [in, out]."""
+    """Return a linear layer's weight [out, in] as a kernel [in, out]."""
     return values.T
 
 
@@ -33,7 +33,7 @@ def patches(values: np.ndarray) -> np.ndarray:
 
 
 def first_row(values: np.ndarray) -> np.ndarray:
-    """The vector [W] of type 0 of a table [types, W]."""
+    """Return the vector [W] of type 0 of a table [types, W]."""
     return values[0]
 
 
@@ -47,12 +47,12 @@ class Rule:
     """Tensors whose whole name matches ``pattern`` are a value, or a part of one.
 
     Attributes:
-      pattern: regular expression.
-      target: variable path, with the pattern's groups as in `re.sub`.
-      convert: brings a tensor into the variable's form.
-      part: which part of the value, from 0.
-      parts: how many there are.
-      join: parts are put side by side on the last axis, or added.
+        pattern: regular expression.
+        target: variable path, with the pattern's groups as in `re.sub`.
+        convert: brings a tensor into the variable's form.
+        part: which part of the value, from 0.
+        parts: how many there are.
+        join: parts are put side by side on the last axis, or added.
     """
 
     pattern: str
@@ -82,16 +82,16 @@ class WeightLayout:
     """The names of one program's checkpoints.
 
     Attributes:
-      name: as `--layout` takes it.
-      sign: regular expression; a file is of this layout if one of its names matches.
-      rules: of tensors that have a place here.
-      ignored: patterns of buffers that hold nothing learned.
-      refusals: of towers that have no counterpart.
-      kinds: the ``kind`` that each tower's configuration must have.
-      facts: what the published models of this layout share and no tensor tells: settings by
-        tower, given the folder of the file (which may hold a configuration).
-      configuration: name of that configuration; "" if there is none.
-      caveat: where the facts do not hold without it, as the end of a sentence; "" if always.
+        name: as `--layout` takes it.
+        sign: regular expression; a file is of this layout if one of its names matches.
+        rules: of tensors that have a place here.
+        ignored: patterns of buffers that hold nothing learned.
+        refusals: of towers that have no counterpart.
+        kinds: the ``kind`` that each tower's configuration must have.
+        facts: what the published models of this layout share and no tensor tells: settings by
+            tower, given the folder of the file (which may hold a configuration).
+        configuration: name of that configuration; "" if there is none.
+        caveat: where the facts do not hold without it, as the end of a sentence; "" if always.
     """
 
     name: str
@@ -135,9 +135,9 @@ class Match:
     """What a layout makes of the names of a file.
 
     Attributes:
-      sources: by variable path.
-      rules: by tensor name.
-      unmatched: names that no rule knows.
+        sources: by variable path.
+        rules: by tensor name.
+        unmatched: names that no rule knows.
     """
 
     sources: dict[str, MatchedTensors]

@@ -118,7 +118,7 @@ class BatchingParameters:
 def read_batching_parameters(
     path: str | Path, common: BatchingParameters | None = None
 ) -> BatchingParameters:
-    """Parses the text proto BatchingParameters in `path`; what it leaves out has its default.
+    """Parse the text proto BatchingParameters in `path`; what it leaves out has its default.
 
     Args:
         path: of the file.

@@ -48,7 +48,7 @@ class BatchedGraph:
 def cut_out(
     graph: tf.Graph, inputs: Sequence[tf.Tensor], outputs: Sequence[tf.Tensor], name: str
 ) -> BatchedGraph:
-    """Copies what lies between `inputs` and `outputs` into a function called `name`.
+    """Copy what lies between `inputs` and `outputs` into a function called `name`.
 
     The function takes the inputs, the tickets (float64 [rows, 2]) and what is captured; it returns
     the outputs and, for each row, [when the batch began, rows run, rows of padding, whether this is
@@ -90,7 +90,7 @@ def cut_out(
 def add_queue(
     batched: BatchedGraph, parameters: BatchingParameters, queue: str
 ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
-    """Adds an operator with a queue of its own; returns the tensors to feed and those to fetch."""
+    """Add an operator with a queue of its own; returns the tensors to feed and those to fetch."""
     graph = batched.graph
     with graph.as_default(), tf.device(None):
         feeds = [tf.compat.v1.placeholder(dtype) for dtype in batched.input_types]
@@ -187,7 +187,7 @@ def _define(
     inputs: Sequence[tf.Tensor],
     outputs: Sequence[tf.Tensor],
 ) -> str:
-    """Adds a function made of operators of the graph to the graph's own library."""
+    """Add a function made of operators of the graph to the graph's own library."""
     # TensorFlow's public ways to a function all trace Python; these are what they end in.
     with graph._c_graph.get() as c_graph:
         function = pywrap_tf_session.TF_GraphToFunction_wrapper(

@@ -134,7 +134,7 @@ class _Lane:
     def run(
         self, feeds: Mapping[str, np.ndarray], rows: int, deadline: float | None
     ) -> dict[str, np.ndarray] | None:
-        """Outputs by name; None if these inputs have to be run alone."""
+        """Return outputs by name; None if these inputs have to be run alone."""
         arrays = [feeds[name] for name in self._feeds]
         if any(a.dtype != t.dtype.as_numpy_dtype for a, t in zip(arrays, self._inputs)):
             # The session says what is wrong with it.
@@ -201,7 +201,7 @@ class _Queue:
 
 
 def _count_rows(feeds: Mapping[str, np.ndarray]) -> int:
-    """The first dimension, which all inputs share (BatchingSession::ComputeInputSize)."""
+    """Return the first dimension, which all inputs share (BatchingSession::ComputeInputSize)."""
     rows: int | None = None
     for array in feeds.values():
         if not array.ndim:

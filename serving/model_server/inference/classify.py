@@ -22,7 +22,7 @@ SCORES = "scores"
 def fill_classifications(
     signature: Any, examples: int, outputs: Mapping[str, np.ndarray], result: Any
 ) -> None:
-    """Writes `outputs` (arrays by tensor name) into a ClassificationResult.
+    """Write `outputs` (arrays by tensor name) into a ClassificationResult.
 
     Args:
         examples: how many examples were classified.

@@ -94,7 +94,7 @@ def _jpeg_pixels(data: bytes) -> int:
 
 
 def _gif_pixels(data: bytes, most: int) -> int:
-    """The canvas, once per frame: that is what an animation is decoded into."""
+    """Return the canvas, once per frame: that is what an animation is decoded into."""
     canvas = _little(data, 6, 2) * _little(data, 8, 2)
     flags = data[10]
     at = 13 + _gif_table(flags)

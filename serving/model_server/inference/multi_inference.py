@@ -28,7 +28,7 @@ def run_multi_inference(
     deadline: float | None = None,
     check_method_name: bool = False,
 ) -> inference_pb2.MultiInferenceResponse:
-    """Runs the tasks of `request`, which share its examples, at once; result i is that of task i.
+    """Run the tasks of `request`, which share its examples, at once; result i is that of task i.
 
     Args:
         model: what runs it.

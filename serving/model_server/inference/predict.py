@@ -37,7 +37,7 @@ def run_predict(
     check_method_name: bool = False,
     max_image_pixels: int = 0,
 ) -> predict_pb2.PredictResponse:
-    """Runs the signature that `request` names on `model`.
+    """Run the signature that `request` names on `model`.
 
     Args:
         model: what runs it.

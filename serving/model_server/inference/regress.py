@@ -21,7 +21,7 @@ OUTPUTS = "outputs"
 def fill_regressions(
     signature: Any, examples: int, outputs: Mapping[str, np.ndarray], result: Any
 ) -> None:
-    """Writes `outputs` (arrays by tensor name) into a RegressionResult.
+    """Write `outputs` (arrays by tensor name) into a RegressionResult.
 
     Args:
         examples: how many examples were asked for.

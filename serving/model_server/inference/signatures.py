@@ -18,12 +18,12 @@ REGRESS_METHOD = "tensorflow/serving/regress"
 
 
 def signature_name(model_spec: Any) -> str:
-    """The signature that a ModelSpec means."""
+    """Return the signature that a ModelSpec means."""
     return model_spec.signature_name or DEFAULT_SIGNATURE
 
 
 def fill_model_spec(answered: Any, asked: Any, version: int) -> None:
-    """Writes which model, version and signature answered into the ModelSpec of a response."""
+    """Write which model, version and signature answered into the ModelSpec of a response."""
     answered.name = asked.name
     answered.version.value = version
     answered.signature_name = signature_name(asked)

@@ -14,7 +14,7 @@ _PLATFORM = "tensorflow"
 
 
 def read_config(path: str | Path) -> ModelServerConfig:
-    """Parses the text proto in `path`.
+    """Parse the text proto in `path`.
 
     Raises:
         StatusError: no such file, or `Invalid protobuf file`; the log says what is wrong in it.
@@ -23,14 +23,14 @@ def read_config(path: str | Path) -> ModelServerConfig:
 
 
 def single_model_config(name: str, base_path: str) -> ModelServerConfig:
-    """The configuration that `--model_name` and `--model_base_path` stand for."""
+    """Return the configuration that `--model_name` and `--model_base_path` stand for."""
     config = ModelServerConfig()
     config.model_config_list.config.add(name=name, base_path=base_path, model_platform=_PLATFORM)
     return config
 
 
 def check_config(new: ModelServerConfig, old: ModelServerConfig | None = None) -> None:
-    """Checks a configuration, and the transition from `old`, in TensorFlow Serving's words.
+    """Check a configuration, and the transition from `old`, in TensorFlow Serving's words.
 
     Raises:
         StatusError: INVALID_ARGUMENT or FAILED_PRECONDITION.

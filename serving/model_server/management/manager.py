@@ -78,7 +78,7 @@ class Manager:
             self._changed.notify_all()
 
     def use(self, name: str, version: int | None = None) -> Use:
-        """Holds a version (the highest AVAILABLE one if none is named) in a `with` block.
+        """Hold a version (the highest AVAILABLE one if none is named) in a `with` block.
 
         Raises:
             StatusError: NOT_FOUND, the version is not AVAILABLE; on entering the block.
@@ -86,7 +86,7 @@ class Manager:
         return Use(self, name, version)
 
     def acquire(self, name: str, version: int | None) -> Entry:
-        """Counts a user of a version, as `use` does; the caller releases it.
+        """Count a user of a version, as `use` does; the caller releases it.
 
         Raises:
             StatusError: NOT_FOUND, the version is not AVAILABLE.
@@ -104,12 +104,12 @@ class Manager:
             # It was retired since the look-up, and is no longer among the available ones.
 
     def release(self, entry: Entry) -> None:
-        """Counts a user less."""
+        """Count a user less."""
         if entry.release():
             self.wake()
 
     def wake(self) -> None:
-        """Makes those who wait look again."""
+        """Make those who wait look again."""
         with self._changed:
             self._changed.notify_all()
 
@@ -142,7 +142,7 @@ class Manager:
         timeout: float | None = None,
         abandoned: Callable[[], bool] = lambda: False,
     ) -> bool:
-        """Waits until every model serves, and every version wanted has been tried.
+        """Wait until every model serves, and every version wanted has been tried.
 
         Args:
             names: of the models.
@@ -195,7 +195,7 @@ class Manager:
                 self._unload(entry)
 
     def _failure(self, name: str) -> Entry | None:
-        """The highest version that ended, of a model none of whose versions serves."""
+        """Return the highest version that ended, of a model none of whose versions serves."""
         if name in self._available:
             return None
         ended = [e for e in self._models[name].values() if e.aspired and e.state == State.END]

@@ -32,7 +32,7 @@ C = TypeVar("C", bound=Candidate)
 
 
 def next_action(versions: Iterable[C]) -> tuple[Action, C] | None:
-    """The next thing to do with the versions of one model; None if there is nothing.
+    """Return the next thing to do with the versions of one model; None if there is nothing.
 
     The lowest version that serves and is not wanted is unloaded if no version is wanted, or a
     wanted one serves, or several serve that are not wanted. Otherwise the highest wanted version

@@ -22,7 +22,7 @@ def handle_reload_config(
     request: model_management_pb2.ReloadConfigRequest,
     abandoned: Callable[[], bool] = lambda: False,
 ) -> model_management_pb2.ReloadConfigResponse:
-    """Makes `core` serve the list in `request`; returns when its new models are AVAILABLE.
+    """Make `core` serve the list in `request`; returns when its new models are AVAILABLE.
 
     A list that is refused changes nothing. New models that cannot be loaded are an error, but the
     list stays: the other models in it are served (model_servers/server_core.cc, ReloadConfig).

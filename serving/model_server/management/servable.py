@@ -69,7 +69,7 @@ class Entry:
         return self._users > 0
 
     def acquire(self) -> bool:
-        """Counts a user; False, and none counted, once the version is retired."""
+        """Count a user; False, and none counted, once the version is retired."""
         with self._lock:
             if self._retired:
                 return False
@@ -77,12 +77,12 @@ class Entry:
             return True
 
     def release(self) -> bool:
-        """Counts a user less; True if it was the last one of a retired version."""
+        """Count a user less; True if it was the last one of a retired version."""
         with self._lock:
             self._users -= 1
             return self._retired and not self._users
 
     def retire(self) -> None:
-        """Takes no more users."""
+        """Take no more users."""
         with self._lock:
             self._retired = True

@@ -31,7 +31,7 @@ class FileSystemSource:
         self._poller: Periodic | None = None
 
     def configure(self, configs: Iterable[Any]) -> None:
-        """Replaces the list of ModelConfig protos; models that are gone from it are unloaded."""
+        """Replace the list of ModelConfig protos; models that are gone from it are unloaded."""
         with self._lock:
             before = self._configs
             self._configs = {config.name: config for config in configs}
@@ -43,7 +43,7 @@ class FileSystemSource:
             self.poll()
 
     def poll(self) -> None:
-        """Looks once. A base path that cannot be read changes nothing."""
+        """Look once. A base path that cannot be read changes nothing."""
         with self._lock:
             for name, config in self._configs.items():
                 try:
@@ -55,7 +55,7 @@ class FileSystemSource:
                     )
 
     def stop(self) -> None:
-        """Looks no more; returns when the look that is under way has ended."""
+        """Look no more; returns when the look that is under way has ended."""
         with self._lock:
             poller, self._poller = self._poller, None
         if poller is not None:

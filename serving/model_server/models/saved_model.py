@@ -49,7 +49,7 @@ class SavedModel:
         tags: Sequence[str] = ("serve",),
         config: config_pb2.ConfigProto | None = None,
     ) -> SavedModel:
-        """Loads the graph with the given tags into a session of its own.
+        """Load the graph with the given tags into a session of its own.
 
         Args:
             folder: that holds saved_model.pb.
@@ -107,7 +107,7 @@ class SavedModel:
         return self._session.graph
 
     def compiled(self, feeds: tuple[str, ...], fetches: tuple[str, ...]) -> Callable[..., list]:
-        """A function of one array per name in `feeds`, kept for the next time.
+        """Return a function of one array per name in `feeds`, kept for the next time.
 
         Raises:
             ValueError: a name that is no tensor's.
@@ -169,5 +169,5 @@ def _not_loaded(error: OSError | RuntimeError, folder: str | Path) -> StatusErro
 
 
 def status_of(error: tf.errors.OpError) -> StatusError:
-    """The status that TensorFlow raised, as ours."""
+    """Return the status that TensorFlow raised, as ours."""
     return StatusError(Code(error.error_code), error.message)

@@ -19,7 +19,7 @@ _MIXED_PRECISIONS = ("", "bfloat16")
 
 
 def session_config(options: ServerOptions) -> config_pb2.ConfigProto:
-    """The ConfigProto that `options` mean.
+    """Return the ConfigProto that `options` mean.
 
     Raises:
         StatusError: the file is missing or broken, or a precision that there is not.

@@ -24,7 +24,7 @@ def is_absolute(path: str) -> bool:
 
 
 def list_folder(base_path: str) -> dict[str, Location] | None:
-    """What is directly under a base path, by name; None if the base path does not exist.
+    """Return what is directly under a base path, by name; None if the base path does not exist.
 
     Raises:
         StatusError: the file system cannot be read, or TensorFlow knows no such scheme.
@@ -52,7 +52,7 @@ def list_folder(base_path: str) -> dict[str, Location] | None:
 
 
 def fetch(location: Location) -> tuple[Path, tempfile.TemporaryDirectory[str] | None]:
-    """A local folder with the content of `location`, and what removes it when it is a copy.
+    """Return a local folder with the content of `location`, and what removes it when it is a copy.
 
     Models are read from a copy so that all that belongs to a version (assets, warm-up records,
     batching parameters) is an ordinary file.

@@ -53,7 +53,7 @@ class TFLiteModel:
     def load(
         cls, folder: str | Path, num_pools: int = 1, num_interpreters_per_pool: int = 1
     ) -> TFLiteModel:
-        """Loads `model.tflite` in `folder`, to be run by up to pools x interpreters at once.
+        """Load `model.tflite` in `folder`, to be run by up to pools x interpreters at once.
 
         Raises:
             StatusError: no such file, no TensorFlow Lite model, or operators that TensorFlow's
@@ -129,7 +129,7 @@ class _Interpreter:
         self._shapes = {name: tuple(d["shape"]) for name, d in self.inputs.items()}
 
     def run(self, feeds: Mapping[str, np.ndarray], fetches: Sequence[str]) -> list[np.ndarray]:
-        """Feeds, runs, fetches."""
+        """Feed, runs, fetches."""
         values = {known_name(self.inputs, name): value for name, value in feeds.items()}
         outputs = [self.outputs[known_name(self.outputs, name)]["index"] for name in fetches]
         try:

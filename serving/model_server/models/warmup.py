@@ -42,7 +42,7 @@ def replay_warmup(
     *,
     check_method_name: bool = False,
 ) -> int:
-    """Runs each record of the version's warm-up file `iterations` times; returns the record count.
+    """Run each record of the version's warm-up file `iterations` times; returns the record count.
 
     No file is fine, and so is a record without a request.
 

@@ -37,7 +37,7 @@ class MonitoringConfig:
 
 
 def read_monitoring_config(path: str | Path) -> MonitoringConfig:
-    """Parses the text proto MonitoringConfig in `path`.
+    """Parse the text proto MonitoringConfig in `path`.
 
     Raises:
         StatusError: no such file, or not in that format.

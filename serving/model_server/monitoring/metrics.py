@@ -36,7 +36,7 @@ class Counter(prometheus_client.Gauge):
     """A counter whose name is printed as it is; prometheus_client's would get `_total` appended."""
 
     def collect(self) -> Iterable[Metric]:
-        """The cells, typed as a counter."""
+        """Return the cells, typed as a counter."""
         for metric in super().collect():
             metric.type = "counter"
             yield metric
@@ -49,7 +49,7 @@ class Histogram(prometheus_client.Histogram):
     """
 
     def collect(self) -> Iterable[Metric]:
-        """The cells, without the time at which each was made."""
+        """Return the cells, without the time at which each was made."""
         for metric in super().collect():
             metric.samples = [
                 sample._replace(labels={k: _limit(k, v) for k, v in sample.labels.items()})
@@ -79,7 +79,7 @@ def metric_name(name: str) -> str:
 def counter(
     name: str, *labels: str, registry: prometheus_client.CollectorRegistry = REGISTRY
 ) -> Counter:
-    """A new counter of TensorFlow's `name`."""
+    """Return a new counter of TensorFlow's `name`."""
     return Counter(metric_name(name), name, labels, registry=registry)
 
 
@@ -89,7 +89,7 @@ def histogram(
     limits: Iterable[float],
     registry: prometheus_client.CollectorRegistry = REGISTRY,
 ) -> Histogram:
-    """A new histogram of TensorFlow's `name`; a value below a limit is in its bucket."""
+    """Return a new histogram of TensorFlow's `name`; a value below a limit is in its bucket."""
     # Prometheus' limits belong to the bucket below.
     buckets = [math.nextafter(limit, 0) for limit in limits]
     return Histogram(metric_name(name), name, labels, buckets=buckets, registry=registry)
@@ -155,7 +155,7 @@ SIGNATURE_REQUEST_LATENCY = histogram(
 
 
 def record_request(model_name: str, api: str, entrypoint: str, status: str, start: float) -> None:
-    """Counts one request, and if it succeeded its latency.
+    """Count one request, and if it succeeded its latency.
 
     TensorFlow Serving counts Predict, Classify and Regress of gRPC, and every request of REST.
 
@@ -191,18 +191,18 @@ def counted_by_signature(api: str, method: Callable[..., Any]) -> Callable[..., 
 
 
 def record_runtime(model_name: str, api: str, start: float) -> None:
-    """Records how long TensorFlow took for one run that began at `start` and succeeded."""
+    """Record how long TensorFlow took for one run that began at `start` and succeeded."""
     cell(RUNTIME_LATENCY, model_name, api, "TF1").observe(_microseconds(start))
 
 
 def record_examples(model_name: str, count: int) -> None:
-    """Records the number of tf.Examples of one MultiInference request."""
+    """Record the number of tf.Examples of one MultiInference request."""
     cell(REQUEST_EXAMPLE_COUNTS, model_name).observe(count)
     cell(REQUEST_EXAMPLE_COUNT_TOTAL, model_name).inc(count)
 
 
 def record_warmup(folder: Path, status: str, records: int, start: float) -> None:
-    """Records one replay of a warm-up file: how it ended, and how many records were read."""
+    """Record one replay of a warm-up file: how it ended, and how many records were read."""
     cell(WARMUP_LATENCY, str(folder), status).observe(_microseconds(start))
     cell(WARMUP_RECORDS_READ, str(folder), status).inc(records)
 
@@ -213,7 +213,7 @@ def record_batched_run(
     rows: int,
     begun: Iterable[tuple[int, int]],
 ) -> None:
-    """Records one request that was run in batches.
+    """Record one request that was run in batches.
 
     Args:
         wait_microseconds: how long it was queued.

@@ -124,7 +124,7 @@ class RestApi:
             return refusal(StatusError(Code.INTERNAL, "Internal error of the server."), name, api)
 
     def refuse(self, method: str, path: str, error: StatusError) -> Answer:
-        """The answer to a request that is refused before it is looked at."""
+        """Return the answer to a request that is refused before it is looked at."""
         return refusal(error, *_labels(*_parse(method, path)))
 
     def health(self) -> Answer:
@@ -224,7 +224,7 @@ class RestApi:
 
 
 def refusal(error: StatusError, model_name: str = "", api: str = "") -> Answer:
-    """The answer that tells the sender of a request what was wrong with it."""
+    """Return the answer that tells the sender of a request what was wrong with it."""
     text = json.dumps({"error": error.message}, indent=4, ensure_ascii=False)
     status = 413 if isinstance(error, BodyTooLarge) else _HTTP_STATUS.get(error.code, 500)
     return Answer(status, text, error.code, model_name, api)

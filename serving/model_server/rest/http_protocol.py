@@ -36,20 +36,20 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._watch: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
-        """Starts the clock."""
+        """Start the clock."""
         super().connection_made(transport)
         self._heard = self.loop.time()
         # One timer that is moved on only when it rings costs nothing per request.
         self._watch = self.loop.call_later(self._read_timeout, self._check_clock)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stops the clock."""
+        """Stop the clock."""
         if self._watch is not None:
             self._watch.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parses what came in."""
+        """Parse what came in."""
         self._has_begun = True
         if self._in_head:
             self._head_bytes += len(data)

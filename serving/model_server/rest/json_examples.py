@@ -23,7 +23,7 @@ _INT64_MAX = 2**63 - 1
 
 
 def fill_examples(document: dict[str, Any], target: Any) -> None:
-    """Writes the examples of a parsed body, and their context if there is one, into an Input.
+    """Write the examples of a parsed body, and their context if there is one, into an Input.
 
     Raises:
         StatusError: INVALID_ARGUMENT.
@@ -97,7 +97,7 @@ def _add_element(value: Any, name: str, feature: Any) -> None:
 
 
 def _values(feature: Any, wanted: str, name: str) -> Any:
-    """The list of a feature for elements of the wanted kind."""
+    """Return the list of a feature for elements of the wanted kind."""
     field = feature.WhichOneof("kind")
     if field not in (None, f"{wanted}_list"):
         raise invalid(

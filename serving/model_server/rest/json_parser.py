@@ -68,7 +68,7 @@ def parse_object(body: bytes) -> dict[str, Any]:
 
 
 def signature_name(document: dict[str, Any]) -> str:
-    """The signature that a body names, or "".
+    """Return the signature that a body names, or "".
 
     Raises:
         StatusError: INVALID_ARGUMENT, it is no string.
@@ -142,7 +142,7 @@ def _parse_error(text: str) -> StatusError:
 
 
 def _may_repeat_names(value: Any, body: bytes) -> bool:
-    """False only if no object in `body` has a name twice, which orjson does not tell.
+    """Return False only if no object in `body` has a name twice, which orjson does not tell.
 
     Every member has a colon; so if there are no more colons than members, none was dropped. Colons
     in strings are counted too, unless no quotation mark is before them.

@@ -31,7 +31,7 @@ _WRITABLE = READABLE | {_DT_HALF}
 
 
 def fill_request(document: dict[str, Any], infos: Mapping[str, Any], request: Any) -> str:
-    """Writes the tensors of a parsed predict body into `request`; returns "instances" or "inputs".
+    """Write the tensors of a parsed predict body into `request`; returns "instances" or "inputs".
 
     Args:
         infos: TensorInfo by input name, of the signature that is asked for.
@@ -198,7 +198,7 @@ def _shape_of(value: Any) -> tuple[int, ...]:
 
 
 def _flatten(value: Any, shape: tuple[int, ...], dtype: int, out: list[Any]) -> None:
-    """Appends the elements of nested lists to `out`; no recursion, for lists may be deep."""
+    """Append the elements of nested lists to `out`; no recursion, for lists may be deep."""
     rank = len(shape)
     pending = [(value, 0)]
     while pending:
@@ -241,7 +241,7 @@ def _rows(outputs: Mapping[str, Any]) -> Any:
 
 
 def _columns(outputs: Mapping[str, Any]) -> Any:
-    """The values of the outputs by name, or of the only output."""
+    """Return the values of the outputs by name, or of the only output."""
     columns = {name: _values(name, outputs[name]) for name in sorted(outputs)}
     return columns if len(columns) > 1 else columns.popitem()[1]
 

@@ -37,7 +37,7 @@ _PADDING = {0: 0, 2: 2, 3: 1}
 
 
 def type_name(dtype: int) -> str:
-    """What TensorFlow's DataTypeString calls a DataType: `float`, `half`, `int32`."""
+    """Return what TensorFlow's DataTypeString calls a DataType: `float`, `half`, `int32`."""
     return types_pb2.DataType.Name(dtype).removeprefix("DT_").lower()  # type: ignore[arg-type]
 
 
@@ -74,7 +74,7 @@ def elements_array(items: list[Any], dtype: int) -> np.ndarray:
 
 
 def to_bytes(text: str) -> bytes:
-    """The bytes that stood in the body."""
+    """Return the bytes that stood in the body."""
     return text.encode("utf-8", "surrogateescape")
 
 
@@ -104,7 +104,7 @@ def scalar(value: Any, dtype: int) -> Any:
 
 
 def lossless(value: int | float, dtype: int) -> float:
-    """A number as a float, if `dtype` (float or double) holds it.
+    """Return a number as a float, if `dtype` (float or double) holds it.
 
     Raises:
         StatusError: INVALID_ARGUMENT, it does not.
@@ -118,7 +118,7 @@ def lossless(value: int | float, dtype: int) -> float:
 
 
 def decode_base64(value: Any) -> bytes:
-    """The bytes of `{"b64": "..."}`; padding may be left out, white space is passed over.
+    """Return the bytes of `{"b64": "..."}`; padding may be left out, white space is passed over.
 
     Raises:
         StatusError: INVALID_ARGUMENT, not of that form.

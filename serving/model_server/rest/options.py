@@ -32,7 +32,7 @@ class RestOptions:
 
 
 def read_rest_options(flags: ServerOptions) -> RestOptions:
-    """The server's options, with the files read that REST needs.
+    """Return the server's options, with the files read that REST needs.
 
     Raises:
         StatusError: a file that is missing or broken.

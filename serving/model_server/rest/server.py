@@ -90,12 +90,12 @@ class RestServer:
         self._thread.start()
 
     def begin_stop(self, grace: float) -> None:
-        """Stops accepting; requests under way have `grace` seconds to end."""
+        """Stop accepting; requests under way have `grace` seconds to end."""
         self._server.config.timeout_graceful_shutdown = max(1, round(grace))
         self._server.should_exit = True
 
     def join(self) -> None:
-        """Returns when the server has ended."""
+        """Return when the server has ended."""
         self._thread.join()
         self._workers.stop()
 

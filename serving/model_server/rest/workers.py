@@ -35,7 +35,7 @@ class Workers:
     async def run(
         self, function: Callable[..., Any], *arguments: Any, timeout: float | None = None
     ) -> Any:
-        """What `function(*arguments)` returns or raises in one of the threads.
+        """Return what `function(*arguments)` returns or raises in one of the threads.
 
         Raises:
             TimeoutError: it takes more than `timeout` seconds; it is made or goes on all the same.
@@ -51,7 +51,7 @@ class Workers:
                 timer.cancel()
 
     def stop(self) -> None:
-        """Returns when the calls that are waiting and those under way have ended."""
+        """Return when the calls that are waiting and those under way have ended."""
         for _ in self._threads:
             self._jobs.put(_STOP)
         for thread in self._threads:

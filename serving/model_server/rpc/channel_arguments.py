@@ -8,7 +8,7 @@ _INT32 = range(-(2**31), 2**31)
 
 
 def parse_channel_arguments(text: str) -> dict[str, int | str]:
-    """Reads `name=value,name=value`; a value that can be a 32-bit integer is one.
+    """Read `name=value,name=value`; a value that can be a 32-bit integer is one.
 
     Raises:
         StatusError: a part without a name or without "=".

@@ -12,7 +12,7 @@ from serving.model_server.ssl_config import read_ssl_config
 
 
 def server_credentials(options: ServerOptions) -> grpc.ServerCredentials | None:
-    """What to open ports with; None is in the clear.
+    """Return what to open ports with; None is in the clear.
 
     Raises:
         StatusError: an SSLConfig that is missing, broken or incomplete.

@@ -54,7 +54,7 @@ class HealthService:
         )
 
     def check(self, request: Any, context: grpc.ServicerContext) -> Any:
-        """The state now."""
+        """Return the state now."""
         if request.service not in SERVICES:
             context.abort(grpc.StatusCode.NOT_FOUND, "service name unknown")
         return self._response(request.service)

@@ -33,7 +33,7 @@ def add_ports(
 
 
 def check_socket_path(path: str) -> None:
-    """Makes sure that a UNIX socket can be bound there.
+    """Make sure that a UNIX socket can be bound there.
 
     gRPC replaces the file whatever it is, so that two servers would take it from each other.
 

@@ -113,7 +113,7 @@ class ProfilerService:
         return ProfileResponse()
 
     def terminate(self, request: Any, context: grpc.ServicerContext) -> Any:
-        """Ends the session of that name, if it is the one that runs, before its time."""
+        """End the session of that name, if it is the one that runs, before its time."""
         with self._changed:
             if self._session == request.session_id:
                 self._terminated = True
@@ -121,7 +121,7 @@ class ProfilerService:
         return TerminateResponse()
 
     def stop(self) -> None:
-        """Ends the session that runs, so that a server that stops need not wait for it."""
+        """End the session that runs, so that a server that stops need not wait for it."""
         with self._changed:
             self._terminated = True
             self._changed.notify_all()
@@ -141,7 +141,7 @@ class ProfilerService:
                 self._session = None
 
     def _trace(self, request: Any, context: grpc.ServicerContext) -> bytes:
-        """A serialized XSpace."""
+        """Return a serialized XSpace."""
         self._wait_until(request.opts.start_timestamp_ns / 1e9, context)
         with tempfile.TemporaryDirectory() as folder:
             try:
@@ -157,7 +157,7 @@ class ProfilerService:
             return trace.read_bytes()
 
     def _wait_until(self, moment: float, context: grpc.ServicerContext) -> None:
-        """Returns at that time, or when the session is terminated or the client is gone."""
+        """Return at that time, or when the session is terminated or the client is gone."""
         with self._changed:
             while not self._terminated and context.is_active():
                 seconds = moment - time.time()

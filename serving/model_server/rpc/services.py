@@ -45,7 +45,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         self._core = core
 
     def Predict(self, request: Any, context: grpc.ServicerContext) -> Any:
-        """Runs one signature."""
+        """Run one signature."""
         return self._infer("Predict", self._core.predict, request, context)
 
     def Classify(self, request: Any, context: grpc.ServicerContext) -> Any:
@@ -53,7 +53,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         return self._infer("Classify", self._core.classify, request, context)
 
     def Regress(self, request: Any, context: grpc.ServicerContext) -> Any:
-        """A value for each tf.Example."""
+        """Return a value for each tf.Example."""
         return self._infer("Regress", self._core.regress, request, context)
 
     def MultiInference(self, request: Any, context: grpc.ServicerContext) -> Any:

@@ -21,11 +21,11 @@ class Records:
     """The records of one batch, as readers see them.
 
     Attributes:
-      spec: of the source.
-      parsed: the features that the readers asked for, by name.
-      rows: int64 [B], the stable indices of the Examples; B is static.
-      seeds: int32 [B, 2], all randomness of the rows.
-      texts_per_image: n, texts drawn per image.
+        spec: of the source.
+        parsed: the features that the readers asked for, by name.
+        rows: int64 [B], the stable indices of the Examples; B is static.
+        seeds: int32 [B, 2], all randomness of the rows.
+        texts_per_image: n, texts drawn per image.
     """
 
     spec: SourceSpec
@@ -40,7 +40,7 @@ class Records:
         return self.rows.shape[0]
 
     def check(self, good: tf.Tensor, message: str) -> tf.Operation:
-        """An assertion that names shard and record of the first row that is not good."""
+        """Return an assertion that names shard and record of the first row that is not good."""
         row = self.rows[tf.argmin(tf.cast(good, tf.int32))]
         where = [f"{message}: shard, record", *row_place(row)]
         return tf.debugging.Assert(tf.reduce_all(good), where)
@@ -51,8 +51,8 @@ class Reader:
     """How some keys of the batch are made of Examples.
 
     Attributes:
-      features: which features of the Examples it reads, as `tf.io.parse_example` takes them.
-      read: makes the keys.
+        features: which features of the Examples it reads, as `tf.io.parse_example` takes them.
+        read: makes the keys.
     """
 
     features: Callable[[SourceSpec], dict[str, object]]

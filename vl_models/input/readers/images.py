@@ -40,7 +40,7 @@ def _read_second_image(records: Records) -> Rows:
 
 
 def _second(batch: Rows) -> Rows:
-    """The keys of an image as those of a second one: `image_2`, `image_2_extent`, …"""
+    """Return the keys of an image as those of a second one: `image_2`, `image_2_extent`, …"""
     return {key.replace("image", "image_2", 1): value for key, value in batch.items()}
 
 
@@ -64,7 +64,7 @@ def _decode(records: Records, encoded: tf.Tensor, seeds: tf.Tensor) -> Rows:
 def _view(
     spec: SourceSpec, seeds: tf.Tensor
 ) -> tuple[Window | None, Finish | None, tf.Tensor | None]:
-    """What is done to images at random, and the randomness of it."""
+    """Return what is done to images at random, and the randomness of it."""
     shared, facts = spec.shared, spec.facts
     if not shared.augment:
         return None, None, None

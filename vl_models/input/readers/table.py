@@ -25,7 +25,7 @@ def readers_of(spec: SourceSpec) -> tuple[Reader, ...]:
     """The readers of one source's rows, each once; later ones may replace what earlier ones made.
 
     Raises:
-      ValueError: nothing reads one of the model's inputs.
+        ValueError: nothing reads one of the model's inputs.
     """
     unknown = sorted(set(spec.inputs) - set(READERS))
     if unknown:

@@ -19,10 +19,10 @@ LAYOUTS: dict[str, WeightLayout] = {
 
 
 def find_layout(name: str, tensors: Collection[str]) -> WeightLayout:
-    """The layout of that name, or with "auto" the one that the tensors' names show.
+    """Return the layout of that name, or with "auto" the one that the tensors' names show.
 
     Raises:
-      UserError: there is no such layout, or the names show none.
+        UserError: there is no such layout, or the names show none.
     """
     if name != "auto":
         if name not in LAYOUTS:

@@ -19,7 +19,7 @@ TEMPERATURE = (
 
 
 def norm(pattern: str, target: str) -> tuple[Rule, Rule]:
-    """A layer normalisation."""
+    """Return a layer normalisation."""
     return (
         Rule(rf"{pattern}\.weight", f"{target}/gamma"),
         Rule(rf"{pattern}\.bias", f"{target}/beta"),
@@ -27,7 +27,7 @@ def norm(pattern: str, target: str) -> tuple[Rule, Rule]:
 
 
 def linear(pattern: str, target: str) -> tuple[Rule, ...]:
-    """A linear layer."""
+    """Return a linear layer."""
     return fused([pattern], target)
 
 
@@ -42,7 +42,7 @@ def fused(patterns: Sequence[str], target: str) -> tuple[Rule, ...]:
 
 
 def resblocks(prefix: str, encoder: str) -> tuple[Rule, ...]:
-    """The residual blocks of OpenAI's and open_clip's transformers."""
+    """Return the residual blocks of OpenAI's and open_clip's transformers."""
     block = rf"{prefix}transformer\.resblocks\.(\d+)\."
     target = rf"{encoder}/block_\1"
     return (
@@ -125,7 +125,7 @@ VISUAL_REFUSALS = (
 
 
 def clip_facts(activation: str) -> dict[Any, dict[str, Any]]:
-    """Settings of CLIP's two transformers that no tensor tells."""
+    """Return the settings of CLIP's two transformers that no tensor tells."""
     shared = {"activation": activation, "epsilon": 1e-5, "head_width": 64}
     return {
         "image": {**shared, "pooling": "cls", **PIXELS},

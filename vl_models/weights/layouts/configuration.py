@@ -8,7 +8,7 @@ from typing import Any
 
 
 def read_configuration(path: Path) -> dict[str, Any]:
-    """The mapping in a JSON file; empty if there is no such file, or nothing of the kind."""
+    """Return the mapping in a JSON file; empty if there is no such file, or nothing of the kind."""
     try:
         values = json.loads(path.read_bytes())
     except (OSError, ValueError):
@@ -17,6 +17,6 @@ def read_configuration(path: Path) -> dict[str, Any]:
 
 
 def section(values: dict[str, Any], name: str) -> dict[str, Any]:
-    """A nested mapping; empty if it is absent or of another type."""
+    """Return a nested mapping; empty if it is absent or of another type."""
     inner = values.get(name)
     return inner if isinstance(inner, dict) else {}
