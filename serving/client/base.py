@@ -72,7 +72,7 @@ class BaseClient(ABC):
 
     @abstractmethod
     async def _sleep(self, seconds: float) -> None:
-        """Waits."""
+        """Wait before the next attempt."""
 
     @abstractmethod
     async def _gather(self, send: Send, chunks: Sequence[Chunk], concurrency: int) -> list[Answer]:

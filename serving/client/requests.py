@@ -248,7 +248,7 @@ def _read_status(response: Any) -> list[VersionStatus]:
 
 
 def reload_config(models: str | Sequence[ServedModelConfig]) -> Call[None]:
-    """HandleReloadConfigRequest."""
+    """Make the server serve these models instead of those that it has."""
     request = wire.ReloadConfigRequest()
     fill_model_server_config(request.config, models)
     return Call(

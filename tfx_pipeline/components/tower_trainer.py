@@ -32,7 +32,7 @@ class TowerTrainerExecutor(trainer_executor.GenericExecutor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Train."""
+        """Run the module's `run_fn` for the steps that this run names."""
         custom_config = json_utils.loads(exec_properties[specs.CUSTOM_CONFIG_KEY])
         custom_config["steps"] = exec_properties["steps"]
         properties = {

@@ -154,7 +154,7 @@ class FeatureStatistics:
 
     @property
     def width(self) -> int:
-        """d."""
+        """Length of a feature vector, d."""
         return len(self.mean)
 
 

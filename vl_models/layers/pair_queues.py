@@ -41,7 +41,7 @@ class PairQueues:
 
     @property
     def layers(self) -> tuple[keras.layers.Layer, ...]:
-        """Both queues."""
+        """The image queue and the text queue."""
         return self.image, self.text
 
     def excluded(

@@ -37,5 +37,5 @@ class DSCMRConfig(CommonSpaceConfig):
 
     @property
     def classifies(self) -> bool:
-        """Always."""
+        """DSCMR has a classifier of its own, beside any task."""
         return True

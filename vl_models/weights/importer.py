@@ -218,7 +218,7 @@ def _depth_warnings(match: Match, config: ModelConfig, wanted: Mapping[Tower, bo
 def _fact_warnings(
     layout: WeightLayout, tensors: TensorFiles, config: ModelConfig, wanted: Mapping[Tower, bool]
 ) -> list[str]:
-    """Return the settings that no tensor tells and that differ from what these models are made with."""
+    """Return what differs from how these models are made and no tensor tells."""
     warnings = []
     folder = tensors.paths[0].parent
     certain = not layout.caveat or (folder / layout.configuration).is_file()

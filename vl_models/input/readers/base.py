@@ -36,7 +36,7 @@ class Records:
 
     @property
     def size(self) -> int:
-        """B."""
+        """Number of rows, B."""
         return self.rows.shape[0]
 
     def check(self, good: tf.Tensor, message: str) -> tf.Operation:
