@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from tfx_pipeline.cli.places import release_root
-
-if TYPE_CHECKING:
-    from serving.search import SearchService
 
 
 def query(
@@ -51,8 +46,11 @@ def query(
 
         Release.load(root)  # complains at once; starting a server takes seconds
 
-    with _search_service(server, root) as service:
-        hits = service.search([text], k)[0]
+    from serving.client import PredictClient
+    from serving.search import SearchService, embedded_server
+
+    with embedded_server(root) if server is None else PredictClient(server) as client:
+        [hits] = SearchService(root, client).search([text], k)
     table = Table(title=text if len(text) <= 80 else f"{text[:79]}…")
     for column in ("rank", "score"):
         table.add_column(column, justify="right")
@@ -66,7 +64,7 @@ def query(
         from tfx_pipeline.report.contact_sheet import render_contact_sheet
 
         write_atomically(html, render_contact_sheet(text, hits))
-        Console().print(f"Contact sheet: {html}")
+        typer.echo(f"Contact sheet: {html}")
 
 
 def _check_text(text: str) -> None:
@@ -78,18 +76,3 @@ def _check_text(text: str) -> None:
         text.encode("utf-8")
     except UnicodeEncodeError:
         raise UserError("The query is not valid UTF-8.") from None
-
-
-@contextlib.contextmanager
-def _search_service(server: str | None, release: Path) -> Iterator[SearchService]:
-    """A search service over a running server, or over one started for this query."""
-    from serving.search import SearchService, embedded_server
-
-    if server is None:
-        with embedded_server(release) as client:
-            yield SearchService(release, client)
-        return
-    from serving.client import PredictClient
-
-    with PredictClient(server) as client:
-        yield SearchService(release, client)

@@ -9,14 +9,9 @@ from tfx_pipeline.cli.places import RootArgument
 
 def rollback(root: RootArgument) -> None:
     """Go back to the release before the current one; running servers follow."""
+    from serving.publish import roll_back
+    from tfx_pipeline.storage.releases import roll_back_bucket
     from tfx_pipeline.storage.uris import is_uri
 
-    if is_uri(root):
-        from tfx_pipeline.storage.releases import roll_back_bucket
-
-        release = roll_back_bucket(root)
-    else:
-        from serving.publish import roll_back
-
-        release = roll_back(root)
+    release = roll_back_bucket(root) if is_uri(root) else roll_back(root)
     typer.echo(f"{root}: version {release.version} is current.")

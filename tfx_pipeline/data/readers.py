@@ -178,10 +178,9 @@ def _read_csv(path: str) -> Iterator[RawBatch]:
             if header is None:
                 return  # an empty file holds no rows; a wholly empty log is reported as such
             check_columns(path, header)
-            number = 1
-            while records := list(itertools.islice(reader, BATCH_ROWS)):
-                yield _csv_batch(path, header, records, number)
-                number += len(records)
+            numbered = enumerate(reader, 1)
+            while records := list(itertools.islice(numbered, BATCH_ROWS)):
+                yield _csv_batch(path, header, records)
         except (csv.Error, OSError, EOFError, zlib.error) as error:
             raise _broken(path, "CSV", error) from error
 
@@ -190,11 +189,11 @@ def _is_blank(record: list[str]) -> bool:
     return len(record) <= 1 and not "".join(record).strip()
 
 
-def _csv_batch(path: str, header: list[str], records: list[list[str]], first: int) -> RawBatch:
+def _csv_batch(path: str, header: list[str], records: list[tuple[int, list[str]]]) -> RawBatch:
     kept: list[dict[str, Any]] = []
     rows: list[int] = []
     rejected: list[Rejected] = []
-    for number, record in enumerate(records, first):
+    for number, record in records:
         if len(record) == len(header):
             kept.append({name: value or None for name, value in zip(header, record)})
             rows.append(number)
@@ -207,22 +206,20 @@ def _csv_batch(path: str, header: list[str], records: list[list[str]], first: in
 
 def _read_jsonl(path: str) -> Iterator[RawBatch]:
     with _open(path) as stream:
-        number = 1
+        numbered = enumerate(stream, 1)
         try:
-            while lines := list(itertools.islice(stream, BATCH_ROWS)):
-                if number == 1:
-                    lines[0] = lines[0].removeprefix(codecs.BOM_UTF8)
-                yield _jsonl_batch(path, lines, number)
-                number += len(lines)
+            while lines := list(itertools.islice(numbered, BATCH_ROWS)):
+                yield _jsonl_batch(path, lines)
         except (OSError, EOFError, zlib.error) as error:
             raise _broken(path, "JSON lines", error) from error
 
 
-def _jsonl_batch(path: str, lines: list[bytes], first: int) -> RawBatch:
+def _jsonl_batch(path: str, lines: list[tuple[int, bytes]]) -> RawBatch:
     records: list[dict[str, Any]] = []
     rows: list[int] = []
     rejected: list[Rejected] = []
-    for number, line in enumerate(lines, first):
+    for number, raw in lines:
+        line = raw.removeprefix(codecs.BOM_UTF8) if number == 1 else raw
         if not line.strip():
             continue
         try:
@@ -259,12 +256,12 @@ def _read_local_tfrecord(path: str, local: str) -> Iterator[RawBatch]:
     from vl_models.input.untuned import untuned
 
     compression = "GZIP" if path.endswith(".gz") else ""
-    stream = iter(untuned(tf.data.TFRecordDataset([local], compression)).as_numpy_iterator())
-    number = 1
+    dataset = untuned(tf.data.TFRecordDataset([local], compression))
+    numbered = enumerate(dataset.as_numpy_iterator(), 1)
     try:
-        while serialized := list(itertools.islice(stream, 4_096)):
+        while serialized := list(itertools.islice(numbered, 4_096)):
             records, rows, rejected = [], [], []
-            for row, record in enumerate(serialized, number):
+            for row, record in serialized:
                 try:
                     records.append(_from_example(tf.train.Example.FromString(record)))
                     rows.append(row)
@@ -275,7 +272,6 @@ def _read_local_tfrecord(path: str, local: str) -> Iterator[RawBatch]:
                     message = "the record is not a tf.Example"
                     rejected.append(Rejected(path, row, Reason.MALFORMED_ROW, message))
             yield _record_batch(path, records, rows, rejected)
-            number += len(serialized)
     except tf.errors.OpError as error:
         raise _broken(path, "TFRecord", _first_line(error.message)) from error
 
