@@ -115,7 +115,7 @@ def stage_release(
     Args:
         staging_root: a folder that is empty or does not exist.
         version: as in `publish_release`.
-        towers: as in `publish_release`.
+        models: as in `publish_release`.
         index: as in `publish_release`.
         details: as in `publish_release`.
 

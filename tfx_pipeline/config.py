@@ -128,7 +128,7 @@ class ExperimentConfig(StrictConfig):
         """Validate; errors name ``where``, the key and the nearest valid key.
 
         Raises:
-          UserError: the values are not a valid configuration.
+            UserError: the values are not a valid configuration.
         """
         if not isinstance(values, Mapping):
             raise UserError(
@@ -163,7 +163,7 @@ class ExperimentConfig(StrictConfig):
         """Read a YAML file and apply ``key.sub=value`` overrides; values are YAML, too.
 
         Raises:
-          UserError: the file is missing, not YAML, or not a valid configuration.
+            UserError: the file is missing, not YAML, or not a valid configuration.
         """
         return cls.from_dict(read_experiment(path, overrides), str(path))
 
@@ -171,11 +171,11 @@ class ExperimentConfig(StrictConfig):
         """The experiment with other values of some dotted keys, and without its section `tune`.
 
         Args:
-          values: key, such as ``train.stages.0.steps``, → value.
-          where: what sets them, for error messages.
+            values: key, such as ``train.stages.0.steps``, → value.
+            where: what sets them, for error messages.
 
         Raises:
-          UserError: an unknown key (names the nearest) or values that do not fit.
+            UserError: an unknown key (names the nearest) or values that do not fit.
         """
         content = self.model_dump(mode="json")
         content["tune"] = None
@@ -184,10 +184,10 @@ class ExperimentConfig(StrictConfig):
         return ExperimentConfig.from_dict(content, where)
 
     def load_data_folder(self) -> DataFolder:
-        """The data folder; Beam's file systems get the options that this experiment names.
+        """Return the data folder; Beam's file systems get the options that this experiment names.
 
         Raises:
-          UserError: it cannot be read, or `beam_pipeline_args` holds credentials.
+            UserError: it cannot be read, or `beam_pipeline_args` holds credentials.
         """
         # What is wrong with a local folder is said before Beam is imported.
         local = None if is_uri(self.data.folder) else DataFolder.load(self.data.folder)
@@ -195,7 +195,7 @@ class ExperimentConfig(StrictConfig):
         return local or DataFolder.load(self.data.folder)
 
     def to_yaml(self, *, without: Sequence[str] = ()) -> str:
-        """The complete configuration, defaults included, less some keys, such as a.b."""
+        """Return the complete configuration, defaults included, less some keys, such as a.b."""
         values = self.model_dump(mode="json", exclude=excluded(without))
         return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 

@@ -19,8 +19,8 @@ def read_experiment(path: str | Path, overrides: Sequence[str] = ()) -> Any:
     another ``kind``; ``null`` takes a key out.
 
     Raises:
-      UserError: a file is missing, cannot be read or is not YAML; a base that has a base; a wrong
-        override.
+        UserError: a file is missing, cannot be read or is not YAML; a base that has a base; a wrong
+            override.
     """
     values = _read(Path(path))
     if isinstance(values, dict):  # else there is nothing to change, and no experiment
@@ -45,7 +45,7 @@ def _read(path: Path) -> Any:
 
 
 def _on_base(path: Path, values: dict[str, Any]) -> dict[str, Any]:
-    """The base's values with this file's over them."""
+    """Return the base's values with this file's over them."""
     values = dict(values)
     base = values.pop("base")
     if not isinstance(base, str):
@@ -78,7 +78,7 @@ def parse(text: str, where: str) -> Any:
     """YAML.
 
     Raises:
-      UserError: it is none; the message starts with ``where``.
+        UserError: it is none; the message starts with ``where``.
     """
     try:
         return yaml.safe_load(text)
@@ -108,7 +108,7 @@ def set_key(content: Any, key: str, value: Any) -> None:
     A whole number in a key is the place in a list: ``train.stages.0.steps``.
 
     Raises:
-      UserError: there is no such place.
+        UserError: there is no such place.
     """
     *parents, last = key.split(".")
     for parent in parents:

@@ -29,10 +29,10 @@ def fingerprint_code(*places: str) -> str:
     """Fingerprint of sources (Python, templates) of the project, for cache keys.
 
     Args:
-      places: folders and files, relative to the project's root, as in ``vl_models/text``.
+        places: folders and files, relative to the project's root, as in ``vl_models/text``.
 
     Raises:
-      FileNotFoundError: one of them is not there, so a list of code is out of date.
+        FileNotFoundError: one of them is not there, so a list of code is out of date.
     """
     return fingerprint_text(*_sources(places))
 

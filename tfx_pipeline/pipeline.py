@@ -58,14 +58,14 @@ class RunValues:
     """What may differ from run to run of one compiled pipeline; there they are its parameters.
 
     Attributes:
-      run_name: goes into the release's lineage; may be "".
-      data: the data folder.
-      resolved: what the folder came down to, a `ResolvedData` as JSON, or `unseen`.
-      steps: of training; 0 as the experiment says.
-      thresholds: for a release, as JSON; "" as the experiment says.
-      version: of the release; `NEXT_VERSION`.
-      baseline: metrics to compare with as JSON, "" without any; `CURRENT`.
-      lineage: what a release of the run is made of, as JSON.
+        run_name: goes into the release's lineage; may be "".
+        data: the data folder.
+        resolved: what the folder came down to, a `ResolvedData` as JSON, or `unseen`.
+        steps: of training; 0 as the experiment says.
+        thresholds: for a release, as JSON; "" as the experiment says.
+        version: of the release; `NEXT_VERSION`.
+        baseline: metrics to compare with as JSON, "" without any; `CURRENT`.
+        lineage: what a release of the run is made of, as JSON.
     """
 
     run_name: str | RuntimeParameter
@@ -79,7 +79,7 @@ class RunValues:
 
     @classmethod
     def of(cls, submission: Submission) -> RunValues:
-        """The values of one submission."""
+        """Return the values of one submission."""
         data = submission.data
         return cls(
             run_name="",
@@ -97,11 +97,11 @@ def build_components(submission: Submission, values: RunValues | None = None) ->
     """Make the components of one run.
 
     Args:
-      submission: the experiment with its inputs, baseline and version settled.
-      values: the submission's own by default; parameters where the pipeline is compiled.
+        submission: the experiment with its inputs, baseline and version settled.
+        values: the submission's own by default; parameters where the pipeline is compiled.
 
     Returns:
-      Components in an order in which they can run.
+        Components in an order in which they can run.
     """
     values = values or RunValues.of(submission)
     config = submission.config
@@ -222,7 +222,7 @@ def build_components(submission: Submission, values: RunValues | None = None) ->
 def _tuner(
     submission: Submission, example_gen: BaseNode, schema: BaseNode, transform: BaseNode
 ) -> list[BaseNode]:
-    """The Tuner, if the experiment asks for one."""
+    """Return the Tuner, if the experiment asks for one."""
     config = submission.config
     if config.tune is None or not config.tune.enabled:
         return []
@@ -251,7 +251,7 @@ def _bucket_options(submission: Submission) -> dict[str, list[str]]:
 
 
 def _pinned_schema(path: str, submission: Submission) -> str:
-    """A copy of a curated schema under a name made of its content: TFX caches by name."""
+    """Return a copy of a curated schema under a name made of its content: TFX caches by name."""
     if not submission.schema_fingerprint:  # not to be seen from here
         return path
     folder = submission.pipeline_root / "schema" / submission.schema_fingerprint

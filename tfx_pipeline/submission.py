@@ -105,14 +105,14 @@ def submit(config: ExperimentConfig, seen: bool = True) -> Submission:
     serving root.
 
     Args:
-      config: the experiment.
-      seen: whether data folder, serving root and files that the configuration names lie where
-        this process can read them. If not (a cluster's volume), the steps look themselves.
+        config: the experiment.
+        seen: whether data folder, serving root and files that the configuration names lie where
+            this process can read them. If not (a cluster's volume), the steps look themselves.
 
     Raises:
-      UserError: the data folder, the log or a named file is not there, the system has no
-        text tower, Beam does not take its arguments, or the bucket to publish to holds other
-        releases.
+        UserError: the data folder, the log or a named file is not there, the system has no
+            text tower, Beam does not take its arguments, or the bucket to publish to holds other
+            releases.
     """
     if config.features is None and config.model.reads_features:
         raise UserError(

@@ -34,9 +34,9 @@ class TrainingRun:
     the towers once more, on top of those that the features come from.
 
     Args:
-      path: the folder; created when something is written.
-      data: folder of the Examples and of vocabularies learned from them, which several runs may
-        share; inside the run folder by default.
+        path: the folder; created when something is written.
+        data: folder of the Examples and of vocabularies learned from them, which several runs may
+            share; inside the run folder by default.
     """
 
     def __init__(self, path: str | Path, data: str | Path | None = None):
@@ -52,12 +52,12 @@ class TrainingRun:
         """Make Examples and vocabulary, unless those of the same inputs are there.
 
         Args:
-          config: the experiment.
-          fresh: forget an earlier training of other data or settings.
+            config: the experiment.
+            fresh: forget an earlier training of other data or settings.
 
         Raises:
-          UserError: the folder holds a training of other data or settings, or of an earlier
-            version.
+            UserError: the folder holds a training of other data or settings, or of an earlier
+                version.
         """
         from tfx_pipeline.data.feature_extraction import find_towers, fingerprint_towers
 
@@ -100,7 +100,7 @@ class TrainingRun:
         """Make the Examples in `data`, or take those of the same inputs that are there.
 
         Returns:
-          A key of what they are made of.
+            A key of what they are made of.
         """
         folder = config.load_data_folder()
         _check_kind(folder, config)
@@ -150,13 +150,13 @@ class TrainingRun:
         """Measure this run's members, or those of a release.
 
         Args:
-          config: of the run; its section ``evaluate`` counts.
-          out: gets what is measured.
-          release: root of a release whose members are measured instead.
-          data: a data folder; that of the run by default. Examples are made of another one.
+            config: of the run; its section ``evaluate`` counts.
+            out: gets what is measured.
+            release: root of a release whose members are measured instead.
+            data: a data folder; that of the run by default. Examples are made of another one.
 
         Returns:
-          What is written.
+            What is written.
         """
         from serving.release import Release, model_folders
         from tfx_pipeline.data.feature_set import FeatureSet
@@ -197,10 +197,10 @@ class TrainingRun:
         return evaluation
 
     def load_experiment(self, overrides: Sequence[str]) -> ExperimentConfig:
-        """The experiment that the run was started with.
+        """Return the experiment that the run was started with.
 
         Raises:
-          UserError: the folder holds no finished run.
+            UserError: the folder holds no finished run.
         """
         experiment = self.path / "experiment.yaml"
         if not experiment.is_file() or not self.towers.is_dir():

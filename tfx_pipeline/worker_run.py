@@ -34,15 +34,15 @@ def prepare_on_chief(
     """Make Examples and vocabulary on the chief; the others wait until they see them.
 
     Args:
-      run: its folder is the same, shared one for all workers.
-      config: the experiment, the same for all workers.
-      strategy: of this run; with one worker, that is the chief.
-      fresh: see `TrainingRun.prepare`.
-      timeout: seconds that the chief's files may take to be seen by another worker.
+        run: its folder is the same, shared one for all workers.
+        config: the experiment, the same for all workers.
+        strategy: of this run; with one worker, that is the chief.
+        fresh: see `TrainingRun.prepare`.
+        timeout: seconds that the chief's files may take to be seen by another worker.
 
     Raises:
-      UserError: on the chief, what `TrainingRun.prepare` raises; on the others, that the chief
-        failed, that its files are not to be seen, or that it trains another experiment.
+        UserError: on the chief, what `TrainingRun.prepare` raises; on the others, that the chief
+            failed, that its files are not to be seen, or that it trains another experiment.
     """
     if worker_place(strategy).is_chief:
         answer = _FAILED

@@ -100,7 +100,7 @@ def compare(
 
 
 def _tables(comparison: object) -> list[Table]:
-    """The comparison for a terminal."""
+    """Return the comparison for a terminal."""
     from rich.markup import escape
     from rich.table import Table
 

@@ -222,7 +222,7 @@ def tfjob(
 def _given(
     run_name: str, data: str | None, steps: int | None, minima: list[str] | None
 ) -> dict[str, str | int]:
-    """The parameters that options set."""
+    """Return the parameters that options set."""
     from vl_models.errors import UserError
 
     given: dict[str, str | int] = {}

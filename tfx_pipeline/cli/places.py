@@ -15,7 +15,7 @@ def _is_an_experiment(path: Path) -> Path:
     """Callback: a file that cannot be read is said at once, not after TensorFlow's import.
 
     Raises:
-      UserError: it is missing, or not YAML.
+        UserError: it is missing, or not YAML.
     """
     read_experiment(path)
     return path
@@ -43,7 +43,7 @@ BeamOption = Annotated[
 
 
 def override_option(example: str) -> Any:
-    """The option `--set`, which is told with an example."""
+    """Return the option `--set`, which is told with an example."""
     return typer.Option("--set", metavar="KEY=VALUE", help=f"Override, e.g. {example}.")
 
 
@@ -51,7 +51,7 @@ def on_disk(option: typer.CallbackParam, value: Path | None) -> Path | None:
     """Callback of what names a folder to write: a URI is an error, and makes no folder `s3:`.
 
     Raises:
-      UserError: the value was a URI.
+        UserError: the value was a URI.
     """
     if value is not None:
         name = option.opts[-1]
@@ -61,10 +61,10 @@ def on_disk(option: typer.CallbackParam, value: Path | None) -> Path | None:
 
 
 def release_root(place: str) -> Path:
-    """A release root on the local disk: the one named, or a copy of a bucket's.
+    """Return a release root on the local disk: the one named, or a copy of a bucket's.
 
     Raises:
-      UserError: the bucket has no release, or cannot be read.
+        UserError: the bucket has no release, or cannot be read.
     """
     if not is_uri(place):
         return Path(place)

@@ -104,7 +104,7 @@ def _serve_embedded(root: str, options: ServerOptions) -> None:
 
 
 def _become_tf_serving(options: ServerOptions, host: str | None) -> None:
-    """Replaces this process by TensorFlow Serving, with the arguments our own server would get.
+    """Replace this process by TensorFlow Serving, with the arguments our own server would get.
 
     Raises:
         ServingError: it is not on the PATH, or cannot listen on `host` alone.

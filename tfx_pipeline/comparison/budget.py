@@ -30,10 +30,10 @@ class Budget:
 
 
 def budget_of(config: ExperimentConfig) -> Budget:
-    """The budget that an experiment gives itself.
+    """Return the budget that an experiment gives itself.
 
     Raises:
-      UserError: it counts in epochs, or its batch does not fit its devices.
+        UserError: it counts in epochs, or its batch does not fit its devices.
     """
     train = config.train
     return Budget(
@@ -45,10 +45,10 @@ def budget_of(config: ExperimentConfig) -> Budget:
 
 
 def with_samples(config: ExperimentConfig, samples: int) -> ExperimentConfig:
-    """The experiment, trained on (as nearly as its batch allows) ``samples`` images.
+    """Return the experiment, trained on (as nearly as its batch allows) ``samples`` images.
 
     Raises:
-      UserError: it counts in epochs, or its batch does not fit its devices.
+        UserError: it counts in epochs, or its batch does not fit its devices.
     """
     own = budget_of(config)
     per_step = own.batch * own.accumulation
@@ -56,13 +56,13 @@ def with_samples(config: ExperimentConfig, samples: int) -> ExperimentConfig:
 
 
 def with_steps(config: ExperimentConfig, steps: int) -> ExperimentConfig:
-    """The experiment with its stages, warm-ups and so its schedules stretched to ``steps``.
+    """Return the experiment with its stages, warm-ups and so its schedules stretched to ``steps``.
 
     A decay always ends at the last step. Logged are at least ten steps; how often that is has
     no influence on the training.
 
     Raises:
-      UserError: it counts in epochs, or has more stages than ``steps``.
+        UserError: it counts in epochs, or has more stages than ``steps``.
     """
     train = config.train
     factor = steps / _total_steps(config)

@@ -33,12 +33,12 @@ class ComparedValue:
     """One metric of one contestant.
 
     Attributes:
-      value: mean over the seeds; None if undefined.
-      interval: over queries; None where there are no per-query results.
-      spread: standard deviation over the seeds; None with one.
-      difference: to the first contestant; None for itself and where it cannot be paired.
-      difference_interval: of the difference, by the paired bootstrap.
-      verdict: "better" or "worse" if that interval excludes 0, else "within"; "" without one.
+        value: mean over the seeds; None if undefined.
+        interval: over queries; None where there are no per-query results.
+        spread: standard deviation over the seeds; None with one.
+        difference: to the first contestant; None for itself and where it cannot be paired.
+        difference_interval: of the difference, by the paired bootstrap.
+        verdict: "better" or "worse" if that interval excludes 0, else "within"; "" without one.
     """
 
     value: float | None = None
@@ -64,9 +64,9 @@ def measure(
     """One metric of every contestant, against the first.
 
     Args:
-      contestants: those that failed get no value.
-      key: ``[slice=value/]metric[/direction]``.
-      bootstrap: number of resamples, confidence and seed.
+        contestants: those that failed get no value.
+        key: ``[slice=value/]metric[/direction]``.
+        bootstrap: number of resamples, confidence and seed.
     """
     values = [[run.result.metrics.get(key) for run in c.runs] for c in contestants]
     found = [_without_queries(c, key, one) for c, one in zip(contestants, values)]

@@ -29,11 +29,11 @@ class Contestant:
     """One experiment of a comparison.
 
     Attributes:
-      name: unique among the contestants.
-      system: of the model.
-      budget: how it was trained.
-      runs: one per seed; those before a failure, if it failed.
-      error: why it failed; empty if it did not.
+        name: unique among the contestants.
+        system: of the model.
+        budget: how it was trained.
+        runs: one per seed; those before a failure, if it failed.
+        error: why it failed; empty if it did not.
     """
 
     name: str
@@ -57,15 +57,15 @@ Report = Callable[[str], None]
 def load_experiments(
     paths: Sequence[Path], overrides: Sequence[str], data: str | None = None
 ) -> dict[str, ExperimentConfig]:
-    """The experiments by their names, or by their files' names if two share one.
+    """Return the experiments by their names, or by their files' names if two share one.
 
     Args:
-      paths: YAML files.
-      overrides: ``key.sub=value``, the same in all.
-      data: data folder instead of those that the files name.
+        paths: YAML files.
+        overrides: ``key.sub=value``, the same in all.
+        data: data folder instead of those that the files name.
 
     Raises:
-      UserError: wrong files or overrides, or names that cannot be told apart.
+        UserError: wrong files or overrides, or names that cannot be told apart.
     """
     loaded = [(path, load_experiment(path, overrides, data=data)) for path in paths]
     for names in ([config.name for _, config in loaded], [path.stem for path in paths]):
@@ -92,17 +92,17 @@ def compare(
     (same data, settings and budget) is not repeated, an interrupted one goes on.
 
     Args:
-      experiments: by name; the first is what the others are compared with.
-      output: gets `data/` (Examples, shared) and `runs/`.
-      samples: training images each may see; by default as many as the first says itself.
-      seeds: each trains once per seed; by default once, with its own.
-      fresh: forget earlier trainings in ``output``.
-      report: called with a line whenever a training begins or ends.
+        experiments: by name; the first is what the others are compared with.
+        output: gets `data/` (Examples, shared) and `runs/`.
+        samples: training images each may see; by default as many as the first says itself.
+        seeds: each trains once per seed; by default once, with its own.
+        fresh: forget earlier trainings in ``output``.
+        report: called with a line whenever a training begins or ends.
 
     Raises:
-      UserError: the data folder or a budget is wrong; a training that fails is in its
-        contestant's ``error``.
-      Interrupted: told to stop.
+        UserError: the data folder or a budget is wrong; a training that fails is in its
+            contestant's ``error``.
+        Interrupted: told to stop.
     """
     first = next(iter(experiments.values()))
     budget = samples or budget_of(first).samples

@@ -25,11 +25,11 @@ class Comparison:
     """What is shown.
 
     Attributes:
-      contestants: in the order of the command line; the first is the reference.
-      metrics: key → what was measured, one per contestant.
-      confidence: of the intervals.
-      splits: that were evaluated.
-      data: the data folder.
+        contestants: in the order of the command line; the first is the reference.
+        metrics: key → what was measured, one per contestant.
+        confidence: of the intervals.
+        splits: that were evaluated.
+        data: the data folder.
     """
 
     contestants: Sequence[Contestant]
@@ -136,7 +136,7 @@ def csv_text(comparison: Comparison) -> str:
 
 
 def html_text(comparison: Comparison) -> str:
-    """A page that needs nothing beside itself."""
+    """Return a page that needs nothing beside itself."""
     verdicts = {
         (c.name, key): measured[i].verdict
         for i, c in enumerate(comparison.contestants)

@@ -35,19 +35,19 @@ def ClickExampleGen(
     has to look at the input. Where the submitter cannot see the data, the step looks itself.
 
     Args:
-      examples: gets the splits train, val, test.
-      gallery: gets every image once.
-      relevance: gets the known positives.
-      rejected: gets what could not be used.
-      data: the data folder.
-      options: how Examples are made of it, a `DataConfig` as JSON.
-      resolved: what the folder came down to at submission, a `ResolvedData` as JSON; see
-        `resolved.settle`.
-      code_fingerprint: of the code that builds; for the cache key only.
-      beam_pipeline: given by TFX.
+        examples: gets the splits train, val, test.
+        gallery: gets every image once.
+        relevance: gets the known positives.
+        rejected: gets what could not be used.
+        data: the data folder.
+        options: how Examples are made of it, a `DataConfig` as JSON.
+        resolved: what the folder came down to at submission, a `ResolvedData` as JSON; see
+            `resolved.settle`.
+        code_fingerprint: of the code that builds; for the cache key only.
+        beam_pipeline: given by TFX.
 
     Raises:
-      UserError: the input cannot be read, holds nothing, or too much of it is rejected.
+        UserError: the input cannot be read, holds nothing, or too much of it is rejected.
     """
     del code_fingerprint
     from tfx_pipeline.data.examples import OutputDirs, build_examples, finish_run

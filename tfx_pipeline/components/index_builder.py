@@ -33,13 +33,13 @@ def IndexBuilder(
     """Write the embeddings (Parquet shards) and the index over them; nothing without a tower.
 
     Args:
-      gallery: every image of the store.
-      model: the Trainer's model; its image tower encodes.
-      index: gets `embeddings/` and `index/` (as `serving.index` reads it).
-      kind: "flat", "hnsw" or "binary".
-      batch_size: images per call of the tower.
-      code_fingerprint: of the code that builds, for the cache key only.
-      beam_pipeline: given by TFX.
+        gallery: every image of the store.
+        model: the Trainer's model; its image tower encodes.
+        index: gets `embeddings/` and `index/` (as `serving.index` reads it).
+        kind: "flat", "hnsw" or "binary".
+        batch_size: images per call of the tower.
+        code_fingerprint: of the code that builds, for the cache key only.
+        beam_pipeline: given by TFX.
     """
     del code_fingerprint
     from serving.index import build_index

@@ -34,21 +34,21 @@ def ReleasePusher(
     """Publish models, index and weights under one version number, then the release manifest.
 
     Args:
-      model: the Trainer's model.
-      index: the built index.
-      evaluation: metrics for the manifest and the model card.
-      blessing: the evaluator's verdict.
-      infra_blessing: the serving validator's verdict.
-      release: `released` = 1 with the version, or 0 with the reasons.
-      serving_root: folder that the model server serves.
-      version: the release's number, decided at submission; 0 where the submitter could not see
-        the serving root: then the next one.
-      experiment: the experiment configuration, YAML, for the model card.
-      lineage: JSON object that says what the release was made of, decided at submission.
-      run_name: of this run, for the lineage.
-      code_fingerprint: of the code that publishes, for the cache key only.
-      publish_to: URI that the release is copied to, too; "" for none.
-      file_system_options: JSON list of Beam's options for it, such as the endpoint.
+        model: the Trainer's model.
+        index: the built index.
+        evaluation: metrics for the manifest and the model card.
+        blessing: the evaluator's verdict.
+        infra_blessing: the serving validator's verdict.
+        release: `released` = 1 with the version, or 0 with the reasons.
+        serving_root: folder that the model server serves.
+        version: the release's number, decided at submission; 0 where the submitter could not see
+            the serving root: then the next one.
+        experiment: the experiment configuration, YAML, for the model card.
+        lineage: JSON object that says what the release was made of, decided at submission.
+        run_name: of this run, for the lineage.
+        code_fingerprint: of the code that publishes, for the cache key only.
+        publish_to: URI that the release is copied to, too; "" for none.
+        file_system_options: JSON list of Beam's options for it, such as the endpoint.
     """
     del code_fingerprint
     from serving.errors import VersionTakenError

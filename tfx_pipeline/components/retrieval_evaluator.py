@@ -32,20 +32,20 @@ def RetrievalEvaluator(
     """Evaluate with the SavedModels that would be served, compare, bless, report.
 
     Args:
-      model: the Trainer's model, with a folder per member.
-      model_run: the Trainer's run, for the loss curves.
-      gallery: images to search in.
-      relevance: which image is right for which query, and in which split.
-      rejected: rows that data preparation refused, for the report.
-      evaluation: metrics, intervals, per-query results, report.
-      blessing: `blessed` = 1 or 0.
-      experiment: the experiment configuration, YAML.
-      thresholds: rules for a release in place of the experiment's, as JSON; "" keeps those.
-      baseline: metrics of the current release as JSON, "" without one; decided at
-        submission, so that a cached step stands for the same comparison. "current" where the
-        submitter could not see the releases: then those of the serving root count.
-      serving_root: folder of the releases.
-      code_fingerprint: of the evaluation's code, for the cache key only.
+        model: the Trainer's model, with a folder per member.
+        model_run: the Trainer's run, for the loss curves.
+        gallery: images to search in.
+        relevance: which image is right for which query, and in which split.
+        rejected: rows that data preparation refused, for the report.
+        evaluation: metrics, intervals, per-query results, report.
+        blessing: `blessed` = 1 or 0.
+        experiment: the experiment configuration, YAML.
+        thresholds: rules for a release in place of the experiment's, as JSON; "" keeps those.
+        baseline: metrics of the current release as JSON, "" without one; decided at
+            submission, so that a cached step stands for the same comparison. "current" where the
+            submitter could not see the releases: then those of the serving root count.
+        serving_root: folder of the releases.
+        code_fingerprint: of the evaluation's code, for the cache key only.
     """
     from serving.release import model_folders
     from tfx_pipeline.config import ExperimentConfig

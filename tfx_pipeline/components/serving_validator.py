@@ -26,13 +26,13 @@ def ServingValidator(
     """Serve a staged copy in the release layout on loopback and search it over gRPC.
 
     Args:
-      model: the Trainer's model.
-      index: the built index.
-      gallery: real images to encode.
-      relevance: real queries to ask.
-      infra_blessing: `blessed` = 1 if every answer was right, else 0 with the reason.
-      queries: how many queries to ask, and images to encode.
-      code_fingerprint: of the code that serves, for the cache key only.
+        model: the Trainer's model.
+        index: the built index.
+        gallery: real images to encode.
+        relevance: real queries to ask.
+        infra_blessing: `blessed` = 1 if every answer was right, else 0 with the reason.
+        queries: how many queries to ask, and images to encode.
+        code_fingerprint: of the code that serves, for the cache key only.
     """
     del code_fingerprint
     from tfx_pipeline.release.validation import validate_serving

@@ -69,11 +69,11 @@ class TextTransform(Transform):
         """Construct the component.
 
         Args:
-          examples: Examples artifact with a `train` split, which is analysed.
-          schema: Schema artifact.
-          vocabulary: Vocabulary artifact.
-          preprocessing_fn: import path of the function.
-          custom_config: JSON values for `preprocessing_fn`, part of the cache key.
+            examples: Examples artifact with a `train` split, which is analysed.
+            schema: Schema artifact.
+            vocabulary: Vocabulary artifact.
+            preprocessing_fn: import path of the function.
+            custom_config: JSON values for `preprocessing_fn`, part of the cache key.
         """
         spec = TextTransformSpec(
             examples=examples,

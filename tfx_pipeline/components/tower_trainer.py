@@ -58,10 +58,10 @@ class TowerTrainer(Trainer):
         """Construct the component.
 
         Args:
-          steps: optimiser updates; 0 as the experiment says.
-          run_fn: import path of the function that trains.
-          custom_config: JSON values for `run_fn`, part of the cache key.
-          **channels_and_splits: further fields of TFX's `TrainerSpec`.
+            steps: optimiser updates; 0 as the experiment says.
+            run_fn: import path of the function that trains.
+            custom_config: JSON values for `run_fn`, part of the cache key.
+            **channels_and_splits: further fields of TFX's `TrainerSpec`.
         """
         spec = TowerTrainerSpec(
             steps=steps,

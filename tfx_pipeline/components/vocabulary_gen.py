@@ -33,15 +33,15 @@ def VocabularyGen(
     """Write the files of `vl_models.text.factory`: `vocabulary.txt`, one piece a line.
 
     Args:
-      examples: Examples with a train split.
-      vocabulary: where the files go.
-      size: pieces to aim for; the learner may return somewhat fewer.
-      pretrained: a vocabulary to take instead, for example that of a BERT.
-      kind: of the pretrained vocabulary; learned is a WordPiece one.
-      templates: JSON list of the templates that label texts are put into, see
-        `learn_vocabulary`.
-      fingerprint: of code and pretrained file at submission, for the cache key only.
-      beam_pipeline: given by TFX.
+        examples: Examples with a train split.
+        vocabulary: where the files go.
+        size: pieces to aim for; the learner may return somewhat fewer.
+        pretrained: a vocabulary to take instead, for example that of a BERT.
+        kind: of the pretrained vocabulary; learned is a WordPiece one.
+        templates: JSON list of the templates that label texts are put into, see
+            `learn_vocabulary`.
+        fingerprint: of code and pretrained file at submission, for the cache key only.
+        beam_pipeline: given by TFX.
     """
     from tfx_pipeline.data.word_counts import learn_vocabulary
     from vl_models.text import factory

@@ -68,7 +68,7 @@ _ENVIRONMENT_TYPES = ("DOCKER", "EXTERNAL", "LOOPBACK", "PROCESS")
 
 
 def runner_of(arguments: Sequence[str]) -> str | None:
-    """The runner that arguments name, as they name it; None if they name none."""
+    """Return the runner that arguments name, as they name it; None if they name none."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--runner", nargs="?")  # without a value: for the check to complain of
     return parser.parse_known_args(list(arguments))[0].runner
@@ -78,10 +78,10 @@ def check_beam_args(sources: Mapping[str, Sequence[str]]) -> None:
     """Check arguments as one command line.
 
     Args:
-      sources: where arguments come from → the arguments, in the order in which they count.
+        sources: where arguments come from → the arguments, in the order in which they count.
 
     Raises:
-      UserError: names the source, what is wrong, and the nearest valid option.
+        UserError: names the source, what is wrong, and the nearest valid option.
     """
     from apache_beam.options.pipeline_options import PipelineOptions, PortableOptions
     from apache_beam.options.pipeline_options_validator import PipelineOptionsValidator

@@ -37,7 +37,7 @@ def default_beam_args() -> list[str]:
 
 
 def resolve_beam_args(configured: Sequence[str] | None) -> list[str]:
-    """The arguments to run with: of the configuration, then of the environment, checked.
+    """Return the arguments to run with: of the configuration, then of the environment, checked.
 
     The environment comes last, and of an option given twice Beam takes the last: an experiment
     says what is done, the environment where. So one experiment runs on another cluster by one
@@ -45,10 +45,10 @@ def resolve_beam_args(configured: Sequence[str] | None) -> list[str]:
     either, the default arguments come first. Workers are told to import the package.
 
     Args:
-      configured: `beam_pipeline_args` of the experiment.
+        configured: `beam_pipeline_args` of the experiment.
 
     Raises:
-      UserError: an option that Beam does not know, or does not take with this value or runner.
+        UserError: an option that Beam does not know, or does not take with this value or runner.
     """
     from tfx_pipeline.data.beam_check import check_beam_args, runner_of
 
@@ -66,7 +66,7 @@ def load_option_set(path: str | Path) -> list[str]:
     """Read a file of Beam arguments, such as those in configs/beam: a YAML list of flags.
 
     Raises:
-      UserError: the file is missing, or holds something else.
+        UserError: the file is missing, or holds something else.
     """
     try:
         values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))

@@ -83,15 +83,15 @@ def write_captions(
     """Write a data folder of kind captions.
 
     Args:
-      file: the captions.
-      images: folder with the images.
-      out: data folder to write.
-      name: of the data set; default: the name of `out`.
-      place: leave the images where they are, link them, or copy them into `out/images`.
+        file: the captions.
+        images: folder with the images.
+        out: data folder to write.
+        name: of the data set; default: the name of `out`.
+        place: leave the images where they are, link them, or copy them into `out/images`.
 
     Raises:
-      UserError: names file and row or key: unknown form, missing key, missing image; an
-        image to be linked or copied onto itself or to a place outside `out/images`.
+        UserError: names file and row or key: unknown form, missing key, missing image; an
+            image to be linked or copied onto itself or to a place outside `out/images`.
     """
     file, images, out = Path(file), Path(images).resolve(), Path(out)
     if not images.is_dir():
@@ -130,10 +130,10 @@ def write_captions(
 
 
 def read_captions(file: Path) -> tuple[str, list[Caption]]:
-    """The form of a caption file and its captions, in order.
+    """Return the form of a caption file and its captions, in order.
 
     Raises:
-      UserError: the file is missing, empty or of no known form; names row or key.
+        UserError: the file is missing, empty or of no known form; names row or key.
     """
     try:
         text = file.read_text(encoding="utf-8-sig")

@@ -26,7 +26,7 @@ def read_annotations(language: str, root: Path = CLDR) -> dict[str, Annotation]:
     """Annotations of a language by character; only characters that have a name.
 
     Raises:
-      UserError: the file is not there; names the package to install.
+        UserError: the file is not there; names the package to install.
     """
     names: dict[str, str] = {}
     keywords: dict[str, tuple[str, ...]] = {}
@@ -48,7 +48,7 @@ def read_groups() -> dict[str, str]:
     """Group of each character, as `Food & Drink/food-fruit`; a character's first one.
 
     Raises:
-      UserError: the file is not there; names the package to install.
+        UserError: the file is not there; names the package to install.
     """
     groups: dict[str, str] = {}
     file = installed(CLDR / "properties/labels.txt", PACKAGE)
@@ -77,10 +77,10 @@ def _unicode_set(text: str) -> list[str]:
 
 
 def installed(path: Path, package: str) -> Path:
-    """The path of a file of a Debian package.
+    """Return the path of a file of a Debian package.
 
     Raises:
-      UserError: it is not there; names the package to install.
+        UserError: it is not there; names the package to install.
     """
     if not path.is_file():
         raise UserError(

@@ -19,12 +19,12 @@ class ClickModel:
     """Parameters of the simulation.
 
     Attributes:
-      eta: examination propensity at position k is 1 / k ** eta.
-      attraction: click probability of an examined result by grade 0 (noise), 1, 2.
-      zipf: exponent of the queries' popularity.
-      ranking_noise: standard deviation added to the engine's scores per session; the same
-        image appears at different positions, as under a ranker that explores.
-      noise_images: irrelevant images that the engine mixes into a query's results.
+        eta: examination propensity at position k is 1 / k ** eta.
+        attraction: click probability of an examined result by grade 0 (noise), 1, 2.
+        zipf: exponent of the queries' popularity.
+        ranking_noise: standard deviation added to the engine's scores per session; the same
+            image appears at different positions, as under a ranker that explores.
+        noise_images: irrelevant images that the engine mixes into a query's results.
     """
 
     eta: float = 0.7
@@ -39,12 +39,12 @@ class Impressions:
     """Shown results, one entry each, ordered by session and position.
 
     Attributes:
-      session: int64[n].
-      query: int64[n].
-      image: int64[n].
-      position: int64[n], 1-based.
-      clicked: int64[n], 0 or 1.
-      grade: int64[n], 0 for noise.
+        session: int64[n].
+        query: int64[n].
+        image: int64[n].
+        position: int64[n], 1-based.
+        clicked: int64[n], 0 or 1.
+        grade: int64[n], 0 for noise.
     """
 
     session: np.ndarray
@@ -71,13 +71,13 @@ class Simulator:
         """Set up the candidates of each query.
 
         Args:
-          query: int64[n] of the true pairs, 0-based.
-          image: int64[n].
-          grade: int64[n], 1 or 2.
-          forbidden: keys query * images + image that must never be shown as noise.
-          images: number of images.
-          model: the parameters.
-          seed: of all random draws.
+            query: int64[n] of the true pairs, 0-based.
+            image: int64[n].
+            grade: int64[n], 1 or 2.
+            forbidden: keys query * images + image that must never be shown as noise.
+            images: number of images.
+            model: the parameters.
+            seed: of all random draws.
         """
         self.model = model
         self.rng = np.random.default_rng(seed)

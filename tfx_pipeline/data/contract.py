@@ -67,12 +67,12 @@ class Rejected:
     """One rejected row, or one rejected image with the count of rows behind it.
 
     Attributes:
-      source: log file (rows) or image URI (images).
-      row: 1-based number in the log file; for an image, of its first row (0 if it has none).
-      reason: why.
-      message: why, for a person.
-      rows: how many rows of the log are lost by it.
-      content: the row as JSON text, without image bytes.
+        source: log file (rows) or image URI (images).
+        row: 1-based number in the log file; for an image, of its first row (0 if it has none).
+        reason: why.
+        message: why, for a person.
+        rows: how many rows of the log are lost by it.
+        content: the row as JSON text, without image bytes.
     """
 
     source: str
@@ -103,7 +103,7 @@ def printable(text: str) -> str:
 
 
 def content_json(row: dict[str, Any]) -> str:
-    """A row as JSON text: image bytes left out, undecodable bytes shown with escapes."""
+    """Return a row as JSON text: image bytes left out, undecodable bytes shown with escapes."""
 
     def plain(value: Any) -> Any:
         if isinstance(value, bytes):

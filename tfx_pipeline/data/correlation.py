@@ -33,7 +33,7 @@ COLUMNS = (
 
 
 def image_labels(label: pa.ChunkedArray, label_text: pa.ChunkedArray) -> pa.ChunkedArray:
-    """The label of each row as text: the number, else the text, else null; string[n]."""
+    """Return the label of each row as text: the number, else the text, else null; string[n]."""
     return pc.coalesce(label.cast(pa.string()), label_text)
 
 
@@ -44,13 +44,13 @@ def add_correlation(pairs: pa.Table, config: CorrelationConfig, stats: Stats) ->
     where a query has none there: nothing that is trained on depends on held-out clicks.
 
     Args:
-      pairs: query, image_id, image_label (or null), clicks, split; all rows of each query, one
-        per (query, image), sorted by query.
-      config: threshold and minimum of clicks, or a fixed value.
-      stats: gets the numbers of strong and of weak queries, and of those with too few clicks.
+        pairs: query, image_id, image_label (or null), clicks, split; all rows of each query, one
+            per (query, image), sorted by query.
+        config: threshold and minimum of clicks, or a fixed value.
+        stats: gets the numbers of strong and of weak queries, and of those with too few clicks.
 
     Returns:
-      The same rows; the score is null where the clicks are too few or the value is fixed.
+        The same rows; the score is null where the clicks are too few or the value is fixed.
     """
     query = pairs["query"].combine_chunks().dictionary_encode()
     code, queries = query.indices.to_numpy(), len(query.dictionary)

@@ -92,16 +92,16 @@ def write_emoji(
     """Write the emoji data folder.
 
     Args:
-      out: folder; made if missing, must be empty or an earlier emoji folder.
-      days: number of spans.
-      impressions: at least so many shown results in train and val.
-      seed: of splits and clicks; the same seed gives the same bytes.
-      size: shorter side of the images in pixels, at most 128.
-      limit: only the first so many emoji, for quick tests.
-      progress: called with (images done, images in all).
+        out: folder; made if missing, must be empty or an earlier emoji folder.
+        days: number of spans.
+        impressions: at least so many shown results in train and val.
+        seed: of splits and clicks; the same seed gives the same bytes.
+        size: shorter side of the images in pixels, at most 128.
+        limit: only the first so many emoji, for quick tests.
+        progress: called with (images done, images in all).
 
     Raises:
-      UserError: a Debian package is missing (named), or a value is out of range.
+        UserError: a Debian package is missing (named), or a value is out of range.
     """
     for name, value, low, high in (
         ("days", days, 1, 366),
@@ -217,7 +217,7 @@ def _true_pairs(
 
 
 def _fold(text: str) -> str:
-    """The equivalence of query normalisation, without TensorFlow."""
+    """Return the equivalence of query normalisation, without TensorFlow."""
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).lower())
     return " ".join(folded.split())
 
@@ -225,7 +225,7 @@ def _fold(text: str) -> str:
 def _log(
     emoji: list[str], pairs: _Pairs, model: ClickModel, impressions: int, days: int, seed: int
 ) -> pa.Table:
-    """The click log, ordered by time."""
+    """Return the click log, ordered by time."""
     held_out = pairs.split == 2
     keys = pairs.query * len(emoji) + pairs.image
     simulator = Simulator(

@@ -63,10 +63,10 @@ def build_examples(
     """Add the whole graph to a Beam pipeline; after its run, call `finish_run`.
 
     Args:
-      pipeline: any Beam pipeline.
-      config: what to build.
-      files: resolved log files.
-      dirs: output folders, reachable from every worker.
+        pipeline: any Beam pipeline.
+        config: what to build.
+        files: resolved log files.
+        dirs: output folders, reachable from every worker.
     """
     shards, folder = config.shards, dirs.rejected
     read = (
@@ -147,8 +147,8 @@ def finish_run(config: ExampleGenConfig, dirs: OutputDirs) -> dict[str, Any]:
     """After the pipeline's run: remove spilled bytes, judge the run, return its counts.
 
     Raises:
-      UserError: the input could not be read, held nothing, too much was rejected, the train
-        split is empty, days are too few, or propensities cannot be estimated.
+        UserError: the input could not be read, held nothing, too much was rejected, the train
+            split is empty, days are too few, or propensities cannot be estimated.
     """
     import tensorflow as tf
 
@@ -176,14 +176,14 @@ def materialize_examples(
     A second call with the same data, configuration and code returns what is there.
 
     Args:
-      folder: as `DataFolder.load` gives it.
-      out_dir: gets `examples/`, `gallery/`, `relevance/` and `rejected/`.
-      config: default: `folder.example_config()`.
-      window: span window, see `resolve_spans`.
-      beam_args: Beam pipeline arguments; default: in this process.
+        folder: as `DataFolder.load` gives it.
+        out_dir: gets `examples/`, `gallery/`, `relevance/` and `rejected/`.
+        config: default: `folder.example_config()`.
+        window: span window, see `resolve_spans`.
+        beam_args: Beam pipeline arguments; default: in this process.
 
     Raises:
-      UserError: see `finish_run`.
+        UserError: see `finish_run`.
     """
     config = config or folder.example_config()
     resolved = folder.resolve(window)
@@ -215,13 +215,13 @@ def spill_dir(dirs: OutputDirs) -> str:
 
 
 def _tagged(dofn: beam.DoFn, **side_inputs: Any) -> beam.PTransform:
-    """A ParDo with all outputs that its DoFn names in capitals."""
+    """Return a ParDo with all outputs that its DoFn names in capitals."""
     tags = [value for name, value in vars(type(dofn)).items() if name.isupper()]
     return beam.ParDo(dofn, **side_inputs).with_outputs(*tags)
 
 
 def _propensities(consolidated: beam.PCollection, config: ExampleGenConfig) -> Any:
-    """Examination propensities: None, an array, or a side input that estimates one."""
+    """Return examination propensities: None, an array, or a side input that estimates one."""
     if config.propensity.mode == "none":
         return None
     if config.propensity.mode == "given":

@@ -42,17 +42,17 @@ def extract_feature_set(
     """Encode images and texts of a data folder, one row per pair of them.
 
     Args:
-      folder: of clicks or captions; its Examples are built in a temporary folder.
-      towers: what `find_towers` found; they take images and texts.
-      texts_per_image: of an image's texts, as many of the heaviest ones become a row each.
-      split_by_image: draw the splits anew, each image into one. Where queries were split, the
-        same image is in several splits, which makes the test split of classes too easy.
-      val_share: with ``split_by_image``.
-      test_share: with ``split_by_image``.
-      seed: with ``split_by_image``.
+        folder: of clicks or captions; its Examples are built in a temporary folder.
+        towers: what `find_towers` found; they take images and texts.
+        texts_per_image: of an image's texts, as many of the heaviest ones become a row each.
+        split_by_image: draw the splits anew, each image into one. Where queries were split, the
+            same image is in several splits, which makes the test split of classes too easy.
+        val_share: with ``split_by_image``.
+        test_share: with ``split_by_image``.
+        seed: with ``split_by_image``.
 
     Raises:
-      UserError: the data cannot be read, or no image has a text.
+        UserError: the data cannot be read, or no image has a text.
     """
     from tfx_pipeline.evaluation.encode import Tower
 

@@ -21,14 +21,14 @@ def materialize_feature_examples(folder: DataFolder, out: Path) -> str:
     """Build `examples/` of a data folder of features; cached like those of clicks.
 
     Args:
-      folder: of kind `features`.
-      out: gets `examples/` and `built.json`.
+        folder: of kind `features`.
+        out: gets `examples/` and `built.json`.
 
     Returns:
-      A key of data and code, by which a training knows its data again.
+        A key of data and code, by which a training knows its data again.
 
     Raises:
-      UserError: the features cannot be read.
+        UserError: the features cannot be read.
     """
     path = folder.feature_file
     data = FeatureSet.load(path)
@@ -52,12 +52,12 @@ def write_feature_examples(data: FeatureSet, examples: Path, source_name: str) -
     rows that lack a modality, where there are some.
 
     Args:
-      data: the rows.
-      examples: folder that gets the splits' folders.
-      source_name: becomes `source/name`.
+        data: the rows.
+        examples: folder that gets the splits' folders.
+        source_name: becomes `source/name`.
 
     Returns:
-      Number of Examples by folder.
+        Number of Examples by folder.
     """
     counts = {}
     kinds = {

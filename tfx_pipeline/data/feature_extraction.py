@@ -28,11 +28,11 @@ def find_towers(path: str | Path) -> dict[str, Path]:
     """Folders of `image_tower` and `text_tower` of a release, a training run or a folder of both.
 
     Args:
-      path: a release root or the output folder of `vlsearch run` (its current release), a run
-        folder of `vlsearch train`, or a folder that holds the two SavedModels.
+        path: a release root or the output folder of `vlsearch run` (its current release), a run
+            folder of `vlsearch train`, or a folder that holds the two SavedModels.
 
     Raises:
-      UserError: there are none.
+        UserError: there are none.
     """
     from serving.release import RELEASE_FILE, Release
     from tfx_pipeline.release.place import SERVING_DIR
@@ -56,7 +56,7 @@ def find_towers(path: str | Path) -> dict[str, Path]:
 
 
 def fingerprint_towers(towers: Mapping[str, Path]) -> str:
-    """A key of the graphs and weights of what `find_towers` found."""
+    """Return a key of the graphs and weights of what `find_towers` found."""
     return fingerprint_text(
         *(
             fingerprint_file(file)
@@ -74,12 +74,12 @@ def extract_examples(examples: Path, towers: Mapping[str, Path], out: Path) -> N
     `query/features` holds the text tower's of every `query/text`, one after the other.
 
     Args:
-      examples: folder with `Split-<split>/`.
-      towers: what `find_towers` found; they take images and texts.
-      out: gets `Split-<split>/`; what is there of the same Examples and towers is taken.
+        examples: folder with `Split-<split>/`.
+        towers: what `find_towers` found; they take images and texts.
+        out: gets `Split-<split>/`; what is there of the same Examples and towers is taken.
 
     Raises:
-      UserError: an Example without an image.
+        UserError: an Example without an image.
     """
     from tfx_pipeline.evaluation.encode import Tower
 
@@ -101,7 +101,7 @@ def extract_examples(examples: Path, towers: Mapping[str, Path], out: Path) -> N
 
 
 def _extracted(shard: Path, image_tower: Tower, text_tower: Tower) -> Iterator[bytes]:
-    """Serialised Examples of one shard, a batch of them encoded at a time."""
+    """Return serialised Examples of one shard, a batch of them encoded at a time."""
     import tensorflow as tf
 
     from vl_models.input.untuned import untuned

@@ -19,8 +19,8 @@ class NamedArray:
     """An array and where it comes from, for messages.
 
     Attributes:
-      where: file and name of the array.
-      values: the array; strings as an object array of str.
+        where: file and name of the array.
+        values: the array; strings as an object array of str.
     """
 
     where: str
@@ -31,12 +31,12 @@ def read_array(files: Sequence[Path], key: str) -> NamedArray:
     """Read the array of this name from the one file that has it.
 
     Args:
-      files: .npz files, or .mat files of MATLAB 5 to 7.3 (whose arrays are turned from
-        MATLAB's order of dimensions).
-      key: its name.
+        files: .npz files, or .mat files of MATLAB 5 to 7.3 (whose arrays are turned from
+            MATLAB's order of dimensions).
+        key: its name.
 
     Raises:
-      UserError: no file has it, or several do; a file that cannot be read.
+        UserError: no file has it, or several do; a file that cannot be read.
     """
     found, names = [], []
     for path in files:
@@ -95,7 +95,7 @@ def _read(path: Path, key: str) -> np.ndarray:
 
 
 def _from_hdf5(file: Any, item: Any) -> np.ndarray:
-    """An array of MATLAB 7.3; cells are references, characters are numbers."""
+    """Return an array of MATLAB 7.3; cells are references, characters are numbers."""
     import h5py
 
     if isinstance(item, h5py.Group):
@@ -115,7 +115,7 @@ def _text(characters: np.ndarray) -> str:
 
 
 def _strings(values: np.ndarray) -> np.ndarray:
-    """A cell array of strings, or a matrix of characters that MATLAB padded with spaces."""
+    """Return a cell array of strings, or a matrix of characters that MATLAB padded with spaces."""
 
     def text(cell: Any) -> str:
         return str(np.ravel(cell)[0]).strip() if np.size(cell) else ""

@@ -22,15 +22,15 @@ class FeatureSet:
     """Rows of an image, a text and their classes.
 
     Attributes:
-      image: float32[n, d_i]; rows of a missing image are 0.
-      text: float32[n, d_t]; rows of a missing text are 0.
-      has_image: bool[n].
-      has_text: bool[n].
-      label: bool[n, C], multi-hot; False everywhere without labels.
-      label_names: C names.
-      split: n of "train", "val", "test".
-      text_label: bool[n, C'], of the texts by a label set of their own; C' is 0 without one.
-      text_label_names: C' names.
+        image: float32[n, d_i]; rows of a missing image are 0.
+        text: float32[n, d_t]; rows of a missing text are 0.
+        has_image: bool[n].
+        has_text: bool[n].
+        label: bool[n, C], multi-hot; False everywhere without labels.
+        label_names: C names.
+        split: n of "train", "val", "test".
+        text_label: bool[n, C'], of the texts by a label set of their own; C' is 0 without one.
+        text_label_names: C' names.
     """
 
     image: np.ndarray
@@ -55,7 +55,7 @@ class FeatureSet:
         """Read what `save` wrote.
 
         Raises:
-          UserError: no such file, or not of this form.
+            UserError: no such file, or not of this form.
         """
         try:
             with np.load(path) as arrays:
@@ -70,7 +70,7 @@ class FeatureSet:
         return cls(**values)
 
     def rows(self, *splits: str) -> np.ndarray:
-        """Indices of the rows of some splits, ascending."""
+        """Return the indices of the rows of some splits, ascending."""
         return np.flatnonzero(np.isin(self.split, splits))
 
     def counts(self) -> dict[str, int]:
@@ -95,20 +95,21 @@ def read_feature_set(
     """Read named arrays and check them.
 
     Args:
-      files: .npz and .mat files; each array must be in exactly one.
-      image: name of the image features [n, d_i].
-      text: name of the text features [n, d_t].
-      label: name of the labels: whole numbers [n] (or [n, 1]) from 0, or multi-hot [n, C].
-      text_label: name of the labels of the texts by a label set of their own, likewise.
-      split: name of the splits, strings [n]: train, val, test.
-      classes: whole numbers of ``label`` must be below it; without it, the labels that occur count.
-      allow_missing: whether a row that is NaN throughout is a missing modality.
-      val_share: without a row of val, this share of the train rows becomes it.
-      test_share: without an array of splits, this share of all rows becomes test.
-      seed: of the rows that are drawn for val and test.
+        files: .npz and .mat files; each array must be in exactly one.
+        image: name of the image features [n, d_i].
+        text: name of the text features [n, d_t].
+        label: name of the labels: whole numbers [n] (or [n, 1]) from 0, or multi-hot [n, C].
+        text_label: name of the labels of the texts by a label set of their own, likewise.
+        split: name of the splits, strings [n]: train, val, test.
+        classes: whole numbers of ``label`` must be below it; without it, the labels that occur
+            count.
+        allow_missing: whether a row that is NaN throughout is a missing modality.
+        val_share: without a row of val, this share of the train rows becomes it.
+        test_share: without an array of splits, this share of all rows becomes test.
+        seed: of the rows that are drawn for val and test.
 
     Raises:
-      UserError: names file, array and row of what cannot be used.
+        UserError: names file, array and row of what cannot be used.
     """
     images, texts = read_array(files, image), read_array(files, text)
     image_rows, has_image = _features(images, allow_missing)
@@ -161,10 +162,10 @@ def draw_splits(splits: np.ndarray, val_share: float, test_share: float, seed: i
     """Move random rows to test and, where no row is val, random train rows to val.
 
     Args:
-      splits: n of "train", "val", "test".
-      val_share: of the train rows.
-      test_share: of all rows; 0 leaves test as it is.
-      seed: of the rows that are drawn.
+        splits: n of "train", "val", "test".
+        val_share: of the train rows.
+        test_share: of all rows; 0 leaves test as it is.
+        seed: of the rows that are drawn.
     """
     generator = np.random.default_rng(seed)
     drawn = splits.astype(object)

@@ -30,20 +30,20 @@ class DataFolder(BaseModel):
     """The contents of data.yaml; paths are relative to its folder unless absolute.
 
     Attributes:
-      version: of this form; 1.
-      kind: `clicks`, `captions`, or `features` (precomputed vectors; no images).
-      name: of the data set; becomes `source/name`.
-      log: pattern of the log files; `{SPAN}` stands for the span's number.
-      format: of the log files.
-      images: image folder; null if rows carry absolute `image_uri` or `image_bytes`.
-      features: the file of kind `features`, see `tfx_pipeline.data.feature_set`.
-      towers: absolute; what the features were made by, see
-        `tfx_pipeline.data.feature_extraction.find_towers`.
-      image_ids: whether ids keep the image suffix (see ImageConfig.ids).
-      splits: how train, val and test are made.
-      propensity: examination propensities of the log.
-      correlation: which queries count as weakly correlated with visible content.
-      about: what the data is, for people.
+        version: of this form; 1.
+        kind: `clicks`, `captions`, or `features` (precomputed vectors; no images).
+        name: of the data set; becomes `source/name`.
+        log: pattern of the log files; `{SPAN}` stands for the span's number.
+        format: of the log files.
+        images: image folder; null if rows carry absolute `image_uri` or `image_bytes`.
+        features: the file of kind `features`, see `tfx_pipeline.data.feature_set`.
+        towers: absolute; what the features were made by, see
+            `tfx_pipeline.data.feature_extraction.find_towers`.
+        image_ids: whether ids keep the image suffix (see ImageConfig.ids).
+        splits: how train, val and test are made.
+        propensity: examination propensities of the log.
+        correlation: which queries count as weakly correlated with visible content.
+        about: what the data is, for people.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -68,7 +68,7 @@ class DataFolder(BaseModel):
         """Read a data folder: a path, or a URI of a bucket.
 
         Raises:
-          UserError: no data.yaml there, or it does not follow the form; names the key.
+            UserError: no data.yaml there, or it does not follow the form; names the key.
         """
         root = check_place(str(folder), "data.folder")
         path = join(root, FILE_NAME)
@@ -92,7 +92,7 @@ class DataFolder(BaseModel):
 
     @staticmethod
     def root_of(folder: str | Path) -> str:
-        """The absolute path of a folder, or its URI."""
+        """Return the absolute path of a folder, or its URI."""
         place = check_place(str(folder), "data.folder")
         return place if is_uri(place) else str(Path(place).resolve())
 
@@ -123,7 +123,7 @@ class DataFolder(BaseModel):
         """The file of features, absolute.
 
         Raises:
-          UserError: data.yaml names none, or the folder is in a bucket.
+            UserError: data.yaml names none, or the folder is in a bucket.
         """
         if self.features is None:
             raise UserError(f"{self._file}: kind features needs the key `features`.")
@@ -138,7 +138,7 @@ class DataFolder(BaseModel):
         """Log files and the fingerprint of the input, the names of the image files included.
 
         Raises:
-          UserError: nothing matches, or a bucket cannot be listed.
+            UserError: nothing matches, or a bucket cannot be listed.
         """
         for place in (self.log_pattern, self.image_root or ""):
             check_place(place, self._file)
@@ -148,10 +148,10 @@ class DataFolder(BaseModel):
         return ResolvedInput(log.files, key, log.spans)
 
     def example_config(self, **changes: Any) -> ExampleGenConfig:
-        """The configuration of Example building for this data, with changes by field name.
+        """Return the configuration of Example building for this data, with changes by field name.
 
         Raises:
-          UserError: the kind is `features`, which has no images to build Examples from.
+            UserError: the kind is `features`, which has no images to build Examples from.
         """
         if self.kind == "features":
             raise UserError(
@@ -181,7 +181,7 @@ class DataFolder(BaseModel):
 
 
 def _read(root: str, path: str) -> bytes:
-    """The bytes of data.yaml."""
+    """Return the bytes of data.yaml."""
     if not is_uri(root):
         return Path(path).read_bytes()
     from tfx_pipeline.storage.objects import check_access, read_bytes

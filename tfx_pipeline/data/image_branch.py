@@ -132,7 +132,7 @@ def _by_image(refs: pa.Table) -> dict[str, list[dict[str, Any]]]:
 def _locate(
     rows: list[dict[str, Any]], file: str | None, root: str | None
 ) -> tuple[str, str | None]:
-    """The URI to report and the place to read: bytes of a row, a row's URI, the folder."""
+    """Return the URI to report and the place to read: bytes of a row, a row's URI, the folder."""
     logged = next((row for row in rows if row["spilled"]), None)
     if logged is not None:
         uri = logged["image_uri"] or f"{logged['file']}#row={logged['row']}"

@@ -34,7 +34,7 @@ class ImageProblem(Exception):
 
 
 def strip_suffix(image_id: str) -> str:
-    """An id without the suffix of an image file; other dots stay."""
+    """Return an id without the suffix of an image file; other dots stay."""
     lowered = image_id.lower()
     for suffix in SUFFIXES:
         if lowered.endswith(suffix) and len(image_id) > len(suffix):
@@ -46,7 +46,7 @@ def list_folder(config: ImageConfig) -> Iterator[tuple[str, str]]:
     """Images of the configured folder, at any depth: (image id, path or URI), sorted.
 
     Raises:
-      UserError: the folder is not there, a bucket cannot be listed, or two files share an id.
+        UserError: the folder is not there, a bucket cannot be listed, or two files share an id.
     """
     assert config.root is not None
     root = config.root.rstrip("/")
@@ -86,7 +86,7 @@ def load_bytes(path: str, max_bytes: int) -> bytes:
     """Read an image file of at most `max_bytes`.
 
     Raises:
-      ImageProblem: missing, empty or too large, or its scheme is not one that is fetched.
+        ImageProblem: missing, empty or too large, or its scheme is not one that is fetched.
     """
     if path.startswith(("http://", "https://")):
         raise ImageProblem(
@@ -118,7 +118,7 @@ def encode_image(data: bytes, config: ImageConfig) -> bytes:
     is not larger that way.
 
     Raises:
-      ImageProblem: empty, undecodable, truncated, or more pixels than `config.max_pixels`.
+        ImageProblem: empty, undecodable, truncated, or more pixels than `config.max_pixels`.
     """
     if not data:
         raise ImageProblem(Reason.IMAGE_EMPTY, "the image has 0 bytes")

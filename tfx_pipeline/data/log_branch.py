@@ -330,12 +330,12 @@ def finish(table: pa.Table, propensities: np.ndarray | None, clip: float) -> tup
     A pair in several splits stays in the earliest; its language is the one most clicked.
 
     Args:
-      table: PAIR_SCHEMA, all rows of each query, split assigned, clicks > 0.
-      propensities: theta by position, or None.
-      clip: the largest weight of one click.
+        table: PAIR_SCHEMA, all rows of each query, split assigned, clicks > 0.
+        propensities: theta by position, or None.
+        clip: the largest weight of one click.
 
     Returns:
-      FINISHED_SCHEMA sorted by query and image; the number of (pair, split) rows dropped.
+        FINISHED_SCHEMA sorted by query and image; the number of (pair, split) rows dropped.
     """
     clicks = table["clicks"].to_numpy()
     positions = table["position"].to_numpy()

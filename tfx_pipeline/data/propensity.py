@@ -29,13 +29,13 @@ def click_weights(
     """Weight of one click at each position: min(1 / theta, clip).
 
     Args:
-      positions: int[n], 1-based; 0 (unknown) weighs 1.
-      propensities: theta float64[positions]; positions beyond it take its last value. None
-        weighs every click 1.
-      clip: the largest weight of one click.
+        positions: int[n], 1-based; 0 (unknown) weighs 1.
+        propensities: theta float64[positions]; positions beyond it take its last value. None
+            weighs every click 1.
+        clip: the largest weight of one click.
 
     Returns:
-      float64[n].
+        float64[n].
     """
     if propensities is None:
         return np.ones(len(positions), np.float64)
@@ -63,16 +63,16 @@ def estimate_propensities(
     of the nearest position before them.
 
     Args:
-      pairs: pair keys int64[n]; rows of one pair share the key.
-      positions: int[n]; 0 (unknown) and those above `max_positions` are left out.
-      clicks: int[n], at most `impressions`.
-      impressions: int[n].
-      max_positions: how many positions to estimate.
-      iterations: at most so many.
-      tolerance: stop when no theta moves by more.
+        pairs: pair keys int64[n]; rows of one pair share the key.
+        positions: int[n]; 0 (unknown) and those above `max_positions` are left out.
+        clicks: int[n], at most `impressions`.
+        impressions: int[n].
+        max_positions: how many positions to estimate.
+        iterations: at most so many.
+        tolerance: stop when no theta moves by more.
 
     Returns:
-      float64[p], p = last position with data; theta[0] = 1; all ones if nothing is known.
+        float64[p], p = last position with data; theta[0] = 1; all ones if nothing is known.
     """
     use = (positions >= 1) & (positions <= max_positions) & (impressions > 0)
     keys, pair = np.unique(pairs[use], return_inverse=True)
@@ -114,11 +114,11 @@ def check_estimable(counters: Mapping[str, int]) -> None:
     """Check that a log can tell anything about examination.
 
     Args:
-      counters: of the run: `rows_with_position`, and `skips_with_position`, the impressions
-        without a click among them.
+        counters: of the run: `rows_with_position`, and `skips_with_position`, the impressions
+            without a click among them.
 
     Raises:
-      UserError: no row has a position, or nothing was shown without being clicked.
+        UserError: no row has a position, or nothing was shown without being clicked.
     """
     remedy = "set `propensity: {mode: given, eta: 1}` or `{mode: none}` in data.yaml."
     if not counters.get("rows_with_position"):

@@ -46,11 +46,11 @@ class RawBatch:
     """Rows of one file, by column, as they were found.
 
     Attributes:
-      file: path or URI.
-      rows: row numbers int64[n], 1-based.
-      columns: column name → Arrow array [n]; text may be binary, numbers may be text.
-      rejected: rows beside these that could not be parsed.
-      unknown: names of columns that the contract does not know.
+        file: path or URI.
+        rows: row numbers int64[n], 1-based.
+        columns: column name → Arrow array [n]; text may be binary, numbers may be text.
+        rejected: rows beside these that could not be parsed.
+        unknown: names of columns that the contract does not know.
     """
 
     file: str
@@ -61,10 +61,10 @@ class RawBatch:
 
 
 def detect_format(path: str) -> str:
-    """The format that a file's name says, looking through a final `.gz`.
+    """Return the format that a file's name says, looking through a final `.gz`.
 
     Raises:
-      UserError: the suffix is none of the known ones.
+        UserError: the suffix is none of the known ones.
     """
     name = path.removesuffix(".gz")
     for suffix, kind in _SUFFIXES.items():
@@ -80,11 +80,11 @@ def read_batches(path: str, file_format: str = "auto") -> Iterator[RawBatch]:
     """Read a log file as a stream of batches of at most 65,536 rows.
 
     Args:
-      path: local path, or a URI of s3:// or gs://.
-      file_format: `parquet`, `jsonl`, `csv`, `tfrecord`, or `auto` (by the name).
+        path: local path, or a URI of s3:// or gs://.
+        file_format: `parquet`, `jsonl`, `csv`, `tfrecord`, or `auto` (by the name).
 
     Raises:
-      UserError: the file is missing, broken or lacks a required column; names the file.
+        UserError: the file is missing, broken or lacks a required column; names the file.
     """
     kind = detect_format(path) if file_format == "auto" else file_format
     reader: Callable[[str], Iterator[RawBatch]] = {
@@ -100,7 +100,7 @@ def check_columns(path: str, names: Iterable[str]) -> tuple[str, ...]:
     """Check that the required columns are there; return the unknown ones.
 
     Raises:
-      UserError: names the file, the missing columns and those found.
+        UserError: names the file, the missing columns and those found.
     """
     names = [contract.printable(name) for name in names]
     missing = [name for name in contract.REQUIRED_COLUMNS if name not in names]
@@ -124,7 +124,7 @@ def _broken(path: str, kind: str, error: object) -> UserError:
 
 @contextlib.contextmanager
 def _open(path: str) -> Iterator[Any]:
-    """The file's bytes as a stream, unpacked if it is a `.gz`."""
+    """Return the file's bytes as a stream, unpacked if it is a `.gz`."""
     from apache_beam.io.filesystem import CompressionTypes
     from apache_beam.io.filesystems import FileSystems
 
@@ -250,7 +250,7 @@ def _read_tfrecord(path: str) -> Iterator[RawBatch]:
 
 
 def _read_local_tfrecord(path: str, local: str) -> Iterator[RawBatch]:
-    """The rows of the file ``local``, which is called ``path`` towards people."""
+    """Return the rows of the file ``local``, which is called ``path`` towards people."""
     import tensorflow as tf
 
     from vl_models.input.untuned import untuned

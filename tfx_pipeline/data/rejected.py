@@ -25,5 +25,5 @@ def count_reasons(folder: str | Path) -> dict[str, int]:
 
 
 def read_summary(folder: str | Path) -> dict[str, Any]:
-    """Counts of the run that made a rejected output, from its summary.json."""
+    """Count of the run that made a rejected output, from its summary.json."""
     return json.loads((Path(folder) / "summary.json").read_text(encoding="utf-8"))

@@ -15,11 +15,11 @@ class ResolvedData(BaseModel):
     """The input of ClickExampleGen.
 
     Attributes:
-      folder: the data folder, as it was given.
-      config: how Examples are made of it.
-      files: log files, paths or URIs.
-      fingerprint: of log and images.
-      spans: of the log; empty if it has none.
+        folder: the data folder, as it was given.
+        config: how Examples are made of it.
+        files: log files, paths or URIs.
+        fingerprint: of log and images.
+        spans: of the log; empty if it has none.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -35,7 +35,7 @@ class ResolvedData(BaseModel):
         """Look at a data folder.
 
         Raises:
-          UserError: the folder cannot be read, or nothing in it matches.
+            UserError: the folder cannot be read, or nothing in it matches.
         """
         found = DataFolder.load(folder)
         files = found.resolve(options.span_window)
@@ -47,16 +47,16 @@ class ResolvedData(BaseModel):
 
 
 def settle(folder: str, options: str, resolved: str) -> ResolvedData:
-    """The input of a run: what was resolved at submission, if that was this folder.
+    """Return the input of a run: what was resolved at submission, if that was this folder.
 
     Args:
-      folder: the data folder.
-      options: `DataConfig` as JSON.
-      resolved: `ResolvedData` as JSON; anything else if the submitter could not see the folder
-        (the time then, lest the result for yesterday's data be taken for today's).
+        folder: the data folder.
+        options: `DataConfig` as JSON.
+        resolved: `ResolvedData` as JSON; anything else if the submitter could not see the folder
+            (the time then, lest the result for yesterday's data be taken for today's).
 
     Raises:
-      UserError: the folder cannot be read, or nothing in it matches.
+        UserError: the folder cannot be read, or nothing in it matches.
     """
     if resolved.startswith("{"):
         found = ResolvedData.model_validate_json(resolved)
@@ -66,5 +66,5 @@ def settle(folder: str, options: str, resolved: str) -> ResolvedData:
 
 
 def unseen(submitted: str) -> str:
-    """What stands for `ResolvedData` where the submitter could not see the folder."""
+    """Return what stands for `ResolvedData` where the submitter could not see the folder."""
     return f"not seen at submission, {submitted}"

@@ -22,9 +22,9 @@ class ResolvedInput:
     """The files a run reads.
 
     Attributes:
-      files: paths or URIs, sorted.
-      fingerprint: hex digest over names, sizes and modification times.
-      spans: the spans read, ascending; empty if the pattern has none.
+        files: paths or URIs, sorted.
+        fingerprint: hex digest over names, sizes and modification times.
+        spans: the spans read, ascending; empty if the pattern has none.
     """
 
     files: tuple[str, ...]
@@ -36,12 +36,12 @@ def resolve_spans(pattern: str, window: int | tuple[int, int] | None = None) -> 
     """List the files of a pattern, of the newest spans or of a range of them.
 
     Args:
-      pattern: a glob; `{SPAN}` in it stands for digits, as in `log/span-{SPAN}/*.parquet`.
-      window: how many of the newest spans to read, or (first, last) inclusive; None reads
-        all.
+        pattern: a glob; `{SPAN}` in it stands for digits, as in `log/span-{SPAN}/*.parquet`.
+        window: how many of the newest spans to read, or (first, last) inclusive; None reads
+            all.
 
     Raises:
-      UserError: nothing matches, or a window is given for a pattern without `{SPAN}`.
+        UserError: nothing matches, or a window is given for a pattern without `{SPAN}`.
     """
     if window is not None and SPAN not in pattern:
         raise UserError(

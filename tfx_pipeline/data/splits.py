@@ -17,7 +17,7 @@ TRAIN, VAL, TEST = SPLITS
 
 
 def unit_hash(key: str, seed: int) -> float:
-    """A number in [0, 1) that depends on the key and the seed only."""
+    """Return a number in [0, 1) that depends on the key and the seed only."""
     digest = hashlib.blake2b(
         key.encode("utf-8"), digest_size=8, key=seed.to_bytes(8, "little", signed=True)
     ).digest()
@@ -26,7 +26,7 @@ def unit_hash(key: str, seed: int) -> float:
 
 
 def split_of(key: str, config: SplitConfig) -> str:
-    """The split of a key: by its hash against the cumulated fractions."""
+    """Return the split of a key: by its hash against the cumulated fractions."""
     position = unit_hash(key, config.seed)
     if position < config.train:
         return TRAIN
@@ -34,15 +34,15 @@ def split_of(key: str, config: SplitConfig) -> str:
 
 
 def assign_by_key(queries: pa.StringArray, images: pa.StringArray, config: SplitConfig) -> pa.Array:
-    """Splits of pairs under `by_query`, `by_image` or `by_pair`.
+    """Split of pairs under `by_query`, `by_image` or `by_pair`.
 
     Args:
-      queries: normalised queries [n].
-      images: image ids [n].
-      config: the split configuration.
+        queries: normalised queries [n].
+        images: image ids [n].
+        config: the split configuration.
 
     Returns:
-      string array [n] of split names.
+        string array [n] of split names.
     """
     if config.policy == "by_pair":
         keys = pc.binary_join_element_wise(queries, images, "\0")
@@ -56,14 +56,14 @@ def assign_by_key(queries: pa.StringArray, images: pa.StringArray, config: Split
 
 
 def assign_by_time(times: pa.Array, config: SplitConfig) -> pa.Array:
-    """Splits of rows by the two cut-off times: [.., val_from) train, [val_from, test_from) val.
+    """Split of rows by the two cut-off times: [.., val_from) train, [val_from, test_from) val.
 
     Args:
-      times: timestamps [n].
-      config: with `val_from` and `test_from`; naive times are UTC.
+        times: timestamps [n].
+        config: with `val_from` and `test_from`; naive times are UTC.
 
     Returns:
-      string array [n].
+        string array [n].
     """
     assert config.val_from is not None and config.test_from is not None
     val_from, test_from = _utc(config.val_from), _utc(config.test_from)
@@ -76,14 +76,14 @@ def assign_by_time(times: pa.Array, config: SplitConfig) -> pa.Array:
 
 
 def day_splits(rows_per_day: dict[int, int], config: SplitConfig) -> dict[int, str]:
-    """Splits of whole days, so that each split's share of the rows comes nearest.
+    """Split of whole days, so that each split's share of the rows comes nearest.
 
     A day belongs to the split in which the middle of its rows falls, in order of time; but
     each split with a fraction above 0 gets a day, as far as there are days (see `check_days`).
 
     Args:
-      rows_per_day: days since 1970-01-01 (UTC) → rows.
-      config: with the fractions.
+        rows_per_day: days since 1970-01-01 (UTC) → rows.
+        config: with the fractions.
     """
     days = sorted(rows_per_day)
     rows = [rows_per_day[day] for day in days]
@@ -104,7 +104,7 @@ def check_days(days: int, config: SplitConfig) -> None:
     """Check that whole days can be divided: `by_time` with fractions needs one per split.
 
     Raises:
-      UserError: fewer days than splits with a fraction above 0.
+        UserError: fewer days than splits with a fraction above 0.
     """
     if config.policy != "by_time" or config.val_from is not None:
         return

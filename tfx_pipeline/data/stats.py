@@ -47,7 +47,7 @@ def reject(stats: Stats, rejected: Rejected) -> None:
 
 
 def merge_stats(several: Iterable[Stats]) -> Stats:
-    """The stats of all; associative and independent of order."""
+    """Return the stats of all; associative and independent of order."""
     total = new_stats()
     for stats in several:
         total["rows"] += stats["rows"]
@@ -66,7 +66,7 @@ def judge(stats: Stats, max_rejected_fraction: float) -> None:
     """Fail a run whose input could not be read, was rejected too often, or trains nothing.
 
     Raises:
-      UserError: with the files, or with the commonest reasons, their counts and an example.
+        UserError: with the files, or with the commonest reasons, their counts and an example.
     """
     if stats["fatal"]:
         raise UserError("\n".join(stats["fatal"]))
@@ -95,7 +95,7 @@ def require_splits(stats: Stats, required: Sequence[str]) -> None:
     """Fail if a split is empty that training or evaluation needs.
 
     Raises:
-      UserError: names the split, with the pairs of each.
+        UserError: names the split, with the pairs of each.
     """
     pairs, counts = _pairs_by_split(stats)
     for split in required:

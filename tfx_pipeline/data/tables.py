@@ -10,7 +10,7 @@ import pyarrow as pa
 
 
 def to_bytes(table: pa.Table) -> bytes:
-    """A table as one compressed Arrow IPC stream: a compact element for a shuffle."""
+    """Return a table as one compressed Arrow IPC stream: a compact element for a shuffle."""
     sink = pa.BufferOutputStream()
     options = pa.ipc.IpcWriteOptions(compression="lz4")
     with pa.ipc.new_stream(sink, table.schema, options=options) as writer:
@@ -19,7 +19,7 @@ def to_bytes(table: pa.Table) -> bytes:
 
 
 def from_bytes(pieces: Iterable[bytes], schema: pa.Schema) -> pa.Table:
-    """The rows of several such elements as one table."""
+    """Return the rows of several such elements as one table."""
     tables = [pa.ipc.open_stream(piece).read_all() for piece in pieces]
     return pa.concat_tables(tables) if tables else schema.empty_table()
 
@@ -35,7 +35,7 @@ def group(table: pa.Table, keys: Sequence[str], aggregates: Sequence[tuple[str, 
 
 
 def shard_of(key: str, shards: int) -> int:
-    """The shard of a key: independent of order, process and the other keys."""
+    """Return the shard of a key: independent of order, process and the other keys."""
     digest = hashlib.blake2b(key.encode("utf-8"), digest_size=8, person=b"shard").digest()
     return int.from_bytes(digest, "little") % shards
 
@@ -59,8 +59,8 @@ class GroupedRows:
     """Rows that are grouped while they arrive, so that memory follows the groups.
 
     Attributes:
-      keys, aggregates: as for `group`; aggregating aggregates must be allowed (sum, min).
-      limit: number of groups above which `add` hands them out.
+        keys, aggregates: as for `group`; aggregating aggregates must be allowed (sum, min).
+        limit: number of groups above which `add` hands them out.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class GroupedRows:
                 yield merged
 
     def rest(self) -> Iterator[pa.Table]:
-        """What is left, grouped."""
+        """Return what is left, grouped."""
         if self._tables:
             yield group(pa.concat_tables(self._tables), self.keys, self.aggregates)
             self._tables, self._rows, self._grouped = [], 0, 0

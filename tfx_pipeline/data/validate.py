@@ -26,13 +26,13 @@ def validate(
     """Check a batch against the row contract.
 
     Args:
-      batch: as a reader yields it.
-      times: rows need a `timestamp` (split policy by_time); otherwise it is ignored.
-      splits: read the `split` column (split policy given); otherwise it is ignored.
+        batch: as a reader yields it.
+        times: rows need a `timestamp` (split policy by_time); otherwise it is ignored.
+        splits: read the `split` column (split policy given); otherwise it is ignored.
 
     Returns:
-      The clean rows (contract.CLEAN_SCHEMA) and the rejected ones, those that the reader
-      rejected included. The first fault found in a row is its reason.
+        The clean rows (contract.CLEAN_SCHEMA) and the rejected ones, those that the reader
+        rejected included. The first fault found in a row is its reason.
     """
     checks = _Checks(batch)
     query = checks.text("query", Reason.MISSING_QUERY)
@@ -78,7 +78,7 @@ class _Checks:
         self.bad.setdefault(index, (reason, message))
 
     def text(self, name: str, missing: Reason | None = None) -> pa.Array:
-        """A text column, trimmed; empty is null. With `missing`, null is a fault."""
+        """Return a text column, trimmed; empty is null. With `missing`, null is a fault."""
         array = self.batch.columns.get(name)
         if array is None:
             result = pa.nulls(self.count, pa.string())
@@ -114,7 +114,7 @@ class _Checks:
             return None
 
     def integers(self, name: str, reason: Reason = Reason.BAD_NUMBER) -> tuple[Any, Any]:
-        """A whole-number column: values int64[n] (0 where absent) and present bool[n]."""
+        """Return a whole-number column: values int64[n] (0 where absent) and present bool[n]."""
         array = self.batch.columns.get(name)
         if array is None or pa.types.is_null(array.type):
             return np.zeros(self.count, np.int64), np.zeros(self.count, bool)
@@ -221,7 +221,7 @@ class _Checks:
             return None
 
     def rejected(self) -> list[Rejected]:
-        """The faulty rows, with their content."""
+        """Return the faulty rows, with their content."""
         columns = {k: v for k, v in self.batch.columns.items() if k != "image_bytes"}
         result = []
         for index in sorted(self.bad):
@@ -241,7 +241,7 @@ class _Checks:
 
 
 def _value(array: pa.Array, index: int) -> Any:
-    """A cell as Python sees it; text that is not UTF-8 as bytes."""
+    """Return a cell as Python sees it; text that is not UTF-8 as bytes."""
     try:
         return array[index].as_py()
     except UnicodeDecodeError:

@@ -19,18 +19,18 @@ def learn_vocabulary(
     """Count words with Beam, then learn the pieces.
 
     Args:
-      pipeline: not yet run; it is run here.
-      pattern: record files of the train split.
-      work_dir: gets the counts (`word_counts-*`, "count<TAB>word" lines).
-      size: pieces to aim for; the learner may return somewhat fewer.
-      templates: texts with one "{}", into which label texts are put; label texts are not read
-        without one.
+        pipeline: not yet run; it is run here.
+        pattern: record files of the train split.
+        work_dir: gets the counts (`word_counts-*`, "count<TAB>word" lines).
+        size: pieces to aim for; the learner may return somewhat fewer.
+        templates: texts with one "{}", into which label texts are put; label texts are not read
+            without one.
 
     Returns:
-      Tokens in the order of their ids, special ones first.
+        Tokens in the order of their ids, special ones first.
 
     Raises:
-      UserError: there are no words, or no room for the alphabet.
+        UserError: there are no words, or no room for the alphabet.
     """
     from vl_models.text import vocabulary
 

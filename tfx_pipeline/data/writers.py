@@ -37,7 +37,7 @@ def shard_name(shard: int, shards: int) -> str:
 
 @contextlib.contextmanager
 def atomic_path(path: str) -> Iterator[str]:
-    """A temporary path beside `path`, renamed to it on success and removed on failure."""
+    """Return a temporary path beside `path`, renamed to it on success and removed on failure."""
     import tensorflow as tf
 
     # The dot hides it from TFX, which reads every other file of a split's folder.
@@ -70,7 +70,7 @@ def write_bytes(path: str, data: bytes) -> None:
 
 @contextlib.contextmanager
 def record_writer(path: str) -> Iterator[Any]:
-    """A GZIP TFRecord writer. Level 0 stores: JPEG and PNG are compressed already."""
+    """Return a GZIP TFRecord writer. Level 0 stores: JPEG and PNG are compressed already."""
     import tensorflow as tf
 
     options = tf.io.TFRecordOptions(compression_type="GZIP", compression_level=0)
@@ -79,7 +79,7 @@ def record_writer(path: str) -> Iterator[Any]:
 
 
 def read_records(path: str) -> Iterator[Any]:
-    """The tf.Examples of a GZIP TFRecord file."""
+    """Return the tf.Examples of a GZIP TFRecord file."""
     import tensorflow as tf
 
     from vl_models.input.untuned import untuned
@@ -90,7 +90,7 @@ def read_records(path: str) -> Iterator[Any]:
 
 
 def make_example(features: dict[str, Sequence[bytes] | Sequence[int] | Sequence[float]]) -> Any:
-    """A tf.Example; empty lists become features without values."""
+    """Return a tf.Example; empty lists become features without values."""
     import tensorflow as tf
 
     example = tf.train.Example()

@@ -26,11 +26,11 @@ def attention_maps(
     """Attention of a few queries, English and Chinese in turns where there are such.
 
     Args:
-      text_tower: SavedModel; without ``text_attention_<prefix>`` there are no maps.
-      queries: to choose from.
-      languages: one per query.
-      count: how many to choose.
-      seed: of the choice.
+        text_tower: SavedModel; without ``text_attention_<prefix>`` there are no maps.
+        queries: to choose from.
+        languages: one per query.
+        count: how many to choose.
+        seed: of the choice.
     """
     prefixes = text_prefixes(text_tower, TEXT_ATTENTION)
     if not prefixes:

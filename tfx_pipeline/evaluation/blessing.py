@@ -29,9 +29,9 @@ class Blessing:
     """The decision.
 
     Attributes:
-      blessed: whether every check passed.
-      reasons: sentences for people: what failed, or that everything passed.
-      checks: every rule with its outcome.
+        blessed: whether every check passed.
+        reasons: sentences for people: what failed, or that everything passed.
+        checks: every rule with its outcome.
     """
 
     blessed: bool
@@ -55,13 +55,13 @@ def bless(
     """Apply the configured thresholds.
 
     Args:
-      metrics: of the candidate; an undefined value is NaN and fails.
-      config: its ``thresholds`` are applied.
-      baseline: metrics of the current release; None if there is none, and then only the
-        absolute thresholds count.
+        metrics: of the candidate; an undefined value is NaN and fails.
+        config: its ``thresholds`` are applied.
+        baseline: metrics of the current release; None if there is none, and then only the
+            absolute thresholds count.
 
     Raises:
-      UserError: a threshold on a metric that does not exist.
+        UserError: a threshold on a metric that does not exist.
     """
     check_threshold_keys(config, metrics)
     checks: list[Check] = []

@@ -190,7 +190,7 @@ def _search(
     labels: dict[str, np.ndarray],
     config: EvaluationConfig,
 ) -> dict[str, ClassRetrieval]:
-    """Retrieval in each direction."""
+    """Return retrieval in each direction."""
     return {
         direction: class_retrieval(
             similarity(rows[query], rows[gallery]),
@@ -264,7 +264,7 @@ def _sample(
 def _sample_before(
     data: FeatureSet, ids: dict[str, np.ndarray], config: EvaluationConfig
 ) -> EmbeddingSample:
-    """The same rows as they are without the towers, as directions.
+    """Return the same rows as they are without the towers, as directions.
 
     Features of different widths have no space in common: they are standardised by the train
     split, and the narrower ones are padded with zeros.

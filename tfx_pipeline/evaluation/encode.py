@@ -24,11 +24,11 @@ class Tower:
     """One exported tower: a signature from raw input (or features) to unit-norm embeddings.
 
     Args:
-      path: SavedModel folder.
-      signature: ``encode_text`` or ``encode_image``.
+        path: SavedModel folder.
+        signature: ``encode_text`` or ``encode_image``.
 
     Raises:
-      UserError: no SavedModel there, or it lacks the signature.
+        UserError: no SavedModel there, or it lacks the signature.
     """
 
     OUTPUT = "embedding"
@@ -61,7 +61,7 @@ class Tower:
         """Encode strings or bytes [B], or feature vectors [B, d], to float32[B, D].
 
         Raises:
-          UserError: an embedding is not of unit norm (which includes NaN).
+            UserError: an embedding is not of unit norm (which includes NaN).
         """
         values = np.asarray(self._outputs(raw), np.float32)
         norms = np.linalg.norm(values, axis=-1)
@@ -102,13 +102,13 @@ def encode_gallery(
     """Ids and embeddings float32[N, D] of the gallery's images.
 
     Args:
-      tower: the image tower.
-      gallery_dir: folder of the gallery.
-      batch_size: images per call.
-      keep: encode these ids only; None encodes all.
+        tower: the image tower.
+        gallery_dir: folder of the gallery.
+        batch_size: images per call.
+        keep: encode these ids only; None encodes all.
 
     Raises:
-      UserError: no gallery, nothing left of it, or an id twice.
+        UserError: no gallery, nothing left of it, or an id twice.
     """
     all_ids: list[str] = []
     blocks: list[np.ndarray] = []

@@ -19,10 +19,10 @@ class JudgedData:
     """What is ranked.
 
     Attributes:
-      relevance: the evaluated queries, with only the pairs whose image is in the gallery.
-      image_ids: N ids.
-      judgements: of each direction; rows are those of the queries and the images.
-      pairs_without_image: evaluated pairs that are left out.
+        relevance: the evaluated queries, with only the pairs whose image is in the gallery.
+        image_ids: N ids.
+        judgements: of each direction; rows are those of the queries and the images.
+        pairs_without_image: evaluated pairs that are left out.
     """
 
     relevance: Relevance
@@ -36,8 +36,8 @@ class EncodedData(JudgedData):
     """What is ranked, encoded.
 
     Attributes:
-      texts: float32[Q, D], one row per query of ``relevance``.
-      images: float32[N, D].
+        texts: float32[Q, D], one row per query of ``relevance``.
+        images: float32[N, D].
     """
 
     texts: np.ndarray
@@ -57,7 +57,7 @@ def judge(
     """Find each pair's rows.
 
     Raises:
-      UserError: no evaluated pair has its image in the gallery.
+        UserError: no evaluated pair has its image in the gallery.
     """
     row_of = {image_id: row for row, image_id in enumerate(image_ids)}
     in_gallery = np.fromiter((name in row_of for name in relevance.pair_image), bool)
@@ -94,7 +94,7 @@ def encode_data(
     """Encode the evaluated queries and the gallery, and find each pair's rows.
 
     Raises:
-      UserError: wrong towers or gallery, or no evaluated pair has its image in the gallery.
+        UserError: wrong towers or gallery, or no evaluated pair has its image in the gallery.
     """
     image_ids, images = encode_gallery(
         Tower(image_tower, "encode_image"),

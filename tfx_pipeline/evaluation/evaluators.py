@@ -74,7 +74,7 @@ def evaluate(
 
 
 def _choose(data: EvaluationData) -> dict[str, Evaluator]:
-    """The evaluators that run, by name."""
+    """Return the evaluators that run, by name."""
     has = f"members={sorted(data.members)}"
     if data.config.evaluators is None:
         chosen = {

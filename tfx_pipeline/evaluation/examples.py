@@ -19,9 +19,9 @@ def pick_examples(
     """Random queries and failures, each with its first images.
 
     Args:
-      data: what was ranked.
-      ranking: text to image; None if it was not evaluated, and then there are no examples.
-      config: how many of each.
+        data: what was ranked.
+        ranking: text to image; None if it was not evaluated, and then there are no examples.
+        config: how many of each.
     """
     if ranking is None:
         return (), ()

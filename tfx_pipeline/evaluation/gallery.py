@@ -19,7 +19,7 @@ def read_batches(
     """Yield (image ids, encoded images bytes[n]) in the order of the files.
 
     Raises:
-      UserError: no file ``data_tfrecord-*.gz`` in the folder.
+        UserError: no file ``data_tfrecord-*.gz`` in the folder.
     """
     spec = {
         name: tf.io.FixedLenFeature([], tf.string)
@@ -33,7 +33,7 @@ def read_batches(
 
 
 def read_images(gallery_dir: str | Path, image_ids: Collection[str]) -> dict[str, bytes]:
-    """Encoded images of some ids; ids that the gallery lacks are absent."""
+    """Return encoded images of some ids; ids that the gallery lacks are absent."""
     wanted = set(image_ids)
     found: dict[str, bytes] = {}
     if not wanted:
@@ -53,7 +53,7 @@ def read_labels(
     """Label texts of the images that have some, by image id; of ``keep`` only, if given.
 
     Raises:
-      UserError: no file ``data_tfrecord-*.gz`` in the folder.
+        UserError: no file ``data_tfrecord-*.gz`` in the folder.
     """
     wanted = None if keep is None else set(keep)
     spec = {

@@ -49,8 +49,8 @@ def metric_keys(config: EvaluationConfig, slices: Iterable[str]) -> list[str]:
     """Every key that an evaluation yields.
 
     Args:
-      config: of the evaluation.
-      slices: ``slice=value`` names that occur in the data; they split text to image.
+        config: of the evaluation.
+        slices: ``slice=value`` names that occur in the data; they split text to image.
     """
     names = measure_names(config)
     keys = [with_direction(name, direction) for direction in config.directions for name in names]
@@ -66,8 +66,8 @@ def class_metric_keys(cut_off: int, hashes: bool) -> list[str]:
     """Every key of an evaluation by class; both directions are named there, and their mean.
 
     Args:
-      cut_off: of the second mAP.
-      hashes: whether the towers give binary codes; then cosine is measured beside them.
+        cut_off: of the second mAP.
+        hashes: whether the towers give binary codes; then cosine is measured beside them.
     """
     measures = ["map@all", f"map@{cut_off}", "auc"]
     measures += [f"float/{name}" for name in measures] if hashes else []
@@ -84,7 +84,7 @@ def check_threshold_keys(config: EvaluationConfig, valid: Iterable[str]) -> None
     """Refuse a threshold on a metric that this evaluation does not yield.
 
     Raises:
-      UserError: names the unknown key and the nearest valid one.
+        UserError: names the unknown key and the nearest valid one.
     """
     valid = list(valid)
     for key in config.thresholds:

@@ -23,15 +23,15 @@ class Relevance:
     """Evaluated queries (those with a row in an evaluated split) and all their clicks.
 
     Attributes:
-      queries: normalised text, Q of them, in the order of their first row.
-      languages: one per query.
-      clicks: int64[Q], over all splits.
-      pair_query: int64[E], row of the query of each known pair.
-      pair_image: E image ids.
-      pair_clicks: int64[E].
-      pair_weight: float64[E].
-      pair_counted: bool[E], whether the pair is of an evaluated split.
-      correlations: strong or weak, one per query; None if the file does not say.
+        queries: normalised text, Q of them, in the order of their first row.
+        languages: one per query.
+        clicks: int64[Q], over all splits.
+        pair_query: int64[E], row of the query of each known pair.
+        pair_image: E image ids.
+        pair_clicks: int64[E].
+        pair_weight: float64[E].
+        pair_counted: bool[E], whether the pair is of an evaluated split.
+        correlations: strong or weak, one per query; None if the file does not say.
     """
 
     queries: list[str]
@@ -45,7 +45,7 @@ class Relevance:
     correlations: list[str] | None = None
 
     def select(self, pairs: np.ndarray) -> Relevance:
-        """The same queries with only the pairs of ``pairs`` (bool[E])."""
+        """Return the same queries with only the pairs of ``pairs`` (bool[E])."""
         return dataclasses.replace(
             self,
             **{
@@ -65,11 +65,11 @@ def read_relevance(path: str | Path, splits: Sequence[str]) -> Relevance:
     """Read the relevance file: the columns of `COLUMNS` and, if it is there, correlation.
 
     Args:
-      path: a Parquet file.
-      splits: the evaluated splits; rows of the others are known positives that are not counted.
+        path: a Parquet file.
+        splits: the evaluated splits; rows of the others are known positives that are not counted.
 
     Raises:
-      UserError: the file or a column is missing, a value is null, or the splits have no row.
+        UserError: the file or a column is missing, a value is null, or the splits have no row.
     """
     path = Path(path)
     if not path.is_file():

@@ -119,7 +119,7 @@ def _candidates(data: EvaluationData, rows: np.ndarray) -> np.ndarray:
 
 
 def _score(data: EvaluationData, rows: np.ndarray, candidates: np.ndarray) -> np.ndarray:
-    """The reranker's scores of the candidates, float32 of their shape."""
+    """Return the reranker's scores of the candidates, float32 of their shape."""
     path = data.members[RERANKER]
     loaded = tf.saved_model.load(str(path))
     score = loaded.signatures[SCORE]

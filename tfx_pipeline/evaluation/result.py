@@ -32,11 +32,11 @@ class Example:
     """A query with its first results.
 
     Attributes:
-      query: normalised text.
-      language: its language code.
-      rank: filtered rank of its best correct image.
-      hits: the first images of the whole gallery.
-      wanted: its best-ranked correct image.
+        query: normalised text.
+        language: its language code.
+        rank: filtered rank of its best correct image.
+        hits: the first images of the whole gallery.
+        wanted: its best-ranked correct image.
     """
 
     query: str
@@ -56,10 +56,10 @@ class EmbeddingSample:
     """Random images and queries for the plot of the space.
 
     Attributes:
-      images: float32[n, D].
-      texts: float32[m, D].
-      image_labels: a label text per image, "" for none; empty without labels.
-      text_labels: likewise per query, of the image that was clicked for it most.
+        images: float32[n, D].
+        texts: float32[m, D].
+        image_labels: a label text per image, "" for none; empty without labels.
+        text_labels: likewise per query, of the image that was clicked for it most.
     """
 
     images: np.ndarray
@@ -213,7 +213,7 @@ class EvaluationResult:
     sections: tuple[Section, ...] = ()
 
     def section(self, title: str) -> Any:
-        """The section of a title.
+        """Return the section of a title.
 
         Raises:
             KeyError: there is none.

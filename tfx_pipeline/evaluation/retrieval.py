@@ -110,7 +110,7 @@ class Retrieval(Evaluator):
 
 
 def headline_keys(config: EvaluationConfig) -> list[str]:
-    """The metrics one looks at first, in the first direction of the evaluation."""
+    """Return the metrics one looks at first, in the first direction of the evaluation."""
     direction = config.directions[0]
     return [*(with_direction(name, direction) for name in headline_names(config)), MODALITY_GAP]
 
@@ -196,7 +196,7 @@ def _attention(data: EvaluationData) -> list[Section]:
 
 
 def _queries(data: EvaluationData, ranking: Ranking | None) -> list[Section]:
-    """A random choice and the worst, with thumbnails."""
+    """Return a random choice and the worst, with thumbnails."""
     picked = pick_examples(data.encoded, ranking, data.config)
     shown = {hit.image_id for examples in picked for one in examples for hit in one.shown}
     return query_sections(*picked, read_images(data.gallery_dir, shown))

@@ -18,9 +18,9 @@ def draw_sample(
     """Random images and queries; a query takes the label of its most clicked image.
 
     Args:
-      data: what was ranked.
-      labels: label texts by image id; an image of several shows the first.
-      config: the size of the sample, and its seed.
+        data: what was ranked.
+        labels: label texts by image id; an image of several shows the first.
+        config: the size of the sample, and its seed.
     """
     generator = np.random.default_rng(config.bootstrap.seed)
     images = np.sort(generator.permutation(len(data.images))[: config.report.sample])
@@ -35,7 +35,7 @@ def draw_sample(
 
 
 def image_labels(image_ids: list[str], labels: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
-    """The first label of each image, "" for none; nothing if no image has any."""
+    """Return the first label of each image, "" for none; nothing if no image has any."""
     found = tuple(labels[name][0] if name in labels else "" for name in image_ids)
     return found if labels else ()
 

@@ -14,12 +14,12 @@ def modality_classifier_accuracy(images: np.ndarray, texts: np.ndarray, seed: in
     alike.
 
     Args:
-      images: float[N, D].
-      texts: float[M, D].
-      seed: of sample and halves.
+        images: float[N, D].
+        texts: float[M, D].
+        seed: of sample and halves.
 
     Returns:
-      Accuracy in [0, 1]; NaN with fewer than two rows of a modality.
+        Accuracy in [0, 1]; NaN with fewer than two rows of a modality.
     """
     from sklearn.linear_model import LogisticRegression  # scikit-learn takes a second to import
 
@@ -45,12 +45,12 @@ def modality_silhouette(images: np.ndarray, texts: np.ndarray, seed: int) -> flo
     cluster analysis"; distances are 1 - cosine.
 
     Args:
-      images: unit-norm float[N, D].
-      texts: unit-norm float[M, D].
-      seed: of the sample.
+        images: unit-norm float[N, D].
+        texts: unit-norm float[M, D].
+        seed: of the sample.
 
     Returns:
-      Value in [-1, 1]; NaN with fewer than two rows of a modality.
+        Value in [-1, 1]; NaN with fewer than two rows of a modality.
     """
     from sklearn.metrics import silhouette_score
 

@@ -15,7 +15,7 @@ _UNIT = re.compile(f"[{_CJK}]|[^\\s{_CJK}]+")
 
 
 def query_length(query: str) -> int:
-    """Number of words and CJK characters."""
+    """Return the number of words and CJK characters."""
     return len(_UNIT.findall(query))
 
 

@@ -27,11 +27,11 @@ def write_evaluation(
     An undefined metric is null.
 
     Args:
-      evaluation: what to write.
-      out_dir: created if it does not exist.
-      history_path: history.jsonl of the training, for the report.
-      config_yaml: the experiment's configuration, for the report.
-      facts: of the run and its data, for the report.
+        evaluation: what to write.
+        out_dir: created if it does not exist.
+        history_path: history.jsonl of the training, for the report.
+        config_yaml: the experiment's configuration, for the report.
+        facts: of the run and its data, for the report.
     """
     out = Path(out_dir)
     out.mkdir(parents=True, exist_ok=True)

@@ -45,11 +45,11 @@ class ZeroShotSetup:
     """What two exported towers can do with class names.
 
     Attributes:
-      classes: C names.
-      templates: how a name becomes texts.
-      prefix: what the exported classes were encoded with; None is the model's default.
-      prefixes: text prefixes that the text tower has signatures for.
-      ks: of accuracy@k; from k = C on it would be 1 for any model.
+        classes: C names.
+        templates: how a name becomes texts.
+        prefix: what the exported classes were encoded with; None is the model's default.
+        prefixes: text prefixes that the text tower has signatures for.
+        ks: of accuracy@k; from k = C on it would be 1 for any model.
     """
 
     classes: tuple[str, ...]
@@ -136,7 +136,7 @@ class ZeroShot(Evaluator):
 
 
 def zero_shot_table(setup: ZeroShotSetup, labelled: int, config: EvaluationConfig) -> Tables:
-    """The exported classifier, then the classes under each prefix."""
+    """Return the exported classifier, then the classes under each prefix."""
     names = (*setup.accuracies, *setup.retrievals)
     columns = [n.removeprefix(f"{ZERO_SHOT}/").replace("/", ", ").replace("_", " ") for n in names]
     rows = [Row(("exported classifier",), names)]
@@ -264,7 +264,7 @@ def _summarise(
 
 
 def mean_with_interval(measure: PerQuery, config: EvaluationConfig) -> tuple[float, Interval]:
-    """The mean over the rows that count, with its bootstrap interval; NaN if none does."""
+    """Return the mean over the rows that count, with its bootstrap interval; NaN if none does."""
     counted = measure.count > 0
     draws = ratio_draws(
         measure.total[counted, None],

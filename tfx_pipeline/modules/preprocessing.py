@@ -18,12 +18,12 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
     """Transform the text side of a batch of Examples.
 
     Args:
-      inputs: features of ClickExampleGen; only those used here are read or analysed.
-      custom_config: ``vocabulary`` (folder of the vocabulary's files) and ``max_length`` (L).
+        inputs: features of ClickExampleGen; only those used here are read or analysed.
+        custom_config: ``vocabulary`` (folder of the vocabulary's files) and ``max_length`` (L).
 
     Returns:
-      The features named above. Token ids depend on ``query/text`` alone and weights on
-      ``query/weight`` alone, so the trainer can feed it just the texts that it drew.
+        The features named above. Token ids depend on ``query/text`` alone and weights on
+        ``query/weight`` alone, so the trainer can feed it just the texts that it drew.
     """
 
     def make_tokenizer() -> tf.Module:
@@ -45,7 +45,7 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
 
 
 def _ragged(feature: Any) -> tf.RaggedTensor:
-    """A feature as [B, (n)], whatever representation the schema gave it."""
+    """Return a feature as [B, (n)], whatever representation the schema gave it."""
     if isinstance(feature, tf.SparseTensor):
         return tf.RaggedTensor.from_sparse(feature)
     if isinstance(feature, tf.RaggedTensor):

@@ -21,7 +21,7 @@ def run_fn(fn_args: Any) -> None:
     output folder: a run that was killed is continued from its last checkpoint.
 
     Args:
-      fn_args: TFX's `FnArgs`; `custom_config` holds the experiment and the work folder.
+        fn_args: TFX's `FnArgs`; `custom_config` holds the experiment and the work folder.
     """
     config = ExperimentConfig.from_yaml(fn_args.custom_config["experiment"])
     if fn_args.hyperparameters is not None:  # the Tuner's best

@@ -29,7 +29,7 @@ def tuner_fn(fn_args: Any) -> TunerFnResult:
     search depends on: one that was killed goes on.
 
     Args:
-      fn_args: TFX's `FnArgs`; `custom_config` holds the experiment and the work folder.
+        fn_args: TFX's `FnArgs`; `custom_config` holds the experiment and the work folder.
     """
     text = fn_args.custom_config["experiment"]
     config = ExperimentConfig.from_yaml(text)

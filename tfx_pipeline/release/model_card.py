@@ -51,14 +51,14 @@ def render_model_card(
     """Write what a reader of the release should know.
 
     Args:
-      name: of the experiment.
-      version: the release's number.
-      models: names of its members.
-      experiment: the experiment configuration, YAML.
-      spans: spans of the click log, ascending; None or empty if it has none.
+        name: of the experiment.
+        version: the release's number.
+        models: names of its members.
+        experiment: the experiment configuration, YAML.
+        spans: spans of the click log, ascending; None or empty if it has none.
 
     Returns:
-      Markdown.
+        Markdown.
     """
     return _TEMPLATE.format(
         name=name,

@@ -34,13 +34,13 @@ def place_release(
     """Version, baseline and time of a submission, as the serving root has them.
 
     Args:
-      serving_root: folder of the releases; need not be there.
-      key: of the submission.
-      submitted: the time now, ISO.
-      publish_to: bucket that has a copy of the releases, and the last word on them.
+        serving_root: folder of the releases; need not be there.
+        key: of the submission.
+        submitted: the time now, ISO.
+        publish_to: bucket that has a copy of the releases, and the last word on them.
 
     Raises:
-      UserError: the bucket holds other releases of the same numbers, or cannot be read.
+        UserError: the bucket holds other releases of the same numbers, or cannot be read.
     """
     published = None
     if publish_to is not None:

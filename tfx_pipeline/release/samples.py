@@ -38,7 +38,7 @@ def sample_queries(relevance_path: Path, count: int) -> list[str]:
 
 
 def sample_examples(pattern: str, count: int) -> list[SampleExample]:
-    """The first Examples of the record files (GZIP) that match a pattern."""
+    """Return the first Examples of the record files (GZIP) that match a pattern."""
     import tensorflow as tf
 
     from vl_models import features
@@ -72,7 +72,7 @@ _VALUES: dict[str, Callable[[SampleExample], Any]] = {
 def sample_inputs(
     model: str, inputs: Sequence[str], samples: Sequence[SampleExample]
 ) -> dict[str, Any]:
-    """A batch for a signature, of the samples that have all that it reads.
+    """Return a batch for a signature, of the samples that have all that it reads.
 
     Args:
         model: name of the member.

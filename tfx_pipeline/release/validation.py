@@ -95,7 +95,7 @@ def validate_serving(
 def _ask(
     client: PredictClient, name: str, model: Path, rows: Sequence[samples.SampleExample]
 ) -> dict[str, _Answer]:
-    """What the server answers, by signature."""
+    """Return what the server answers, by signature."""
     answers = {}
     for signature, described in sorted(read_signatures(model).items()):
         inputs = samples.sample_inputs(name, described.inputs, rows)

@@ -36,7 +36,7 @@ def pin_warm_starts(config: ExperimentConfig) -> ExperimentConfig:
 
 
 def local_warm_starts(train: TrainConfig) -> TrainConfig:
-    """The settings with files of this disk for releases; those of a bucket are copied first.
+    """Return the settings with files of this disk for releases; those of a bucket are copied first.
 
     Raises:
         UserError: as in `pin_warm_starts`, or the bucket cannot be read.
@@ -58,7 +58,7 @@ def starts_from_bucket(train: TrainConfig) -> bool:
 
 
 def _changed(train: TrainConfig, change: Callable[[str], str]) -> TrainConfig:
-    """The settings with every source changed."""
+    """Return the settings with every source changed."""
 
     def of(part):
         if part.warm_start is None:

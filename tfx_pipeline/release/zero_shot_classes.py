@@ -17,19 +17,19 @@ _BATCH_SIZE = 256
 def resolve_classes(
     config: ZeroShotConfig | None, model: VisionLanguageModel, pattern: str
 ) -> tuple[str, ...]:
-    """The class names of an experiment, settled before anything is trained.
+    """Return the class names of an experiment, settled before anything is trained.
 
     Args:
-      config: None for no classifier.
-      model: its text prefixes are checked; one without texts has no classes.
-      pattern: record files of the train split's Examples; read if the labels are the classes.
+        config: None for no classifier.
+        model: its text prefixes are checked; one without texts has no classes.
+        pattern: record files of the train split's Examples; read if the labels are the classes.
 
     Returns:
-      The configured names, or the distinct label texts, sorted (of more than
-      ``max_classes`` the commonest); nothing without a configuration or without labels.
+        The configured names, or the distinct label texts, sorted (of more than
+        ``max_classes`` the commonest); nothing without a configuration or without labels.
 
     Raises:
-      UserError: the model lacks the configured prefix.
+        UserError: the model lacks the configured prefix.
     """
     if config is None or not {"image", "token_ids"} <= set(model.inputs):
         return ()

@@ -25,8 +25,8 @@ def render_contact_sheet(query: str, hits: Sequence[Hit]) -> str:
     """HTML with thumbnails inside; an image that cannot be read shows its address alone.
 
     Args:
-      query: shown as the title.
-      hits: best first; their addresses are read as local files.
+        query: shown as the title.
+        hits: best first; their addresses are read as local files.
     """
     row = PictureRow.of_hits("", hits)._repr_html_()
     return _PAGE.format(title=html.escape(query), row=row)

@@ -11,10 +11,10 @@ class ReportFacts:
     """Facts shown as they are given.
 
     Attributes:
-      title: headline of the report.
-      run: name → value, such as version, experiment, date, training time.
-      data: name → value, such as examples per split, data span.
-      rejected: reason → number of rejected rows of the click log.
+        title: headline of the report.
+        run: name → value, such as version, experiment, date, training time.
+        data: name → value, such as examples per split, data span.
+        rejected: reason → number of rejected rows of the click log.
     """
 
     title: str = "Evaluation report"

@@ -17,8 +17,8 @@ class History:
     """Curves over steps.
 
     Attributes:
-      curves: name → (steps, values); the losses, then the learning rates.
-      unreadable: number of lines that are no such object.
+        curves: name → (steps, values); the losses, then the learning rates.
+        unreadable: number of lines that are no such object.
     """
 
     curves: dict[str, tuple[list[int], list[float]]] = field(default_factory=dict)

@@ -32,9 +32,9 @@ class Picture:
     """One picture.
 
     Attributes:
-      encoded: JPEG, PNG or the like; empty for one that could not be read.
-      caption: below it.
-      address: shown instead of a picture that cannot be decoded.
+        encoded: JPEG, PNG or the like; empty for one that could not be read.
+        caption: below it.
+        address: shown instead of a picture that cannot be decoded.
     """
 
     encoded: bytes
@@ -43,7 +43,7 @@ class Picture:
 
     @classmethod
     def of_hit(cls, rank: int, hit: Hit) -> Picture:
-        """A search result, its address read as a local file or from a bucket."""
+        """Return a search result, its address read as a local file or from a bucket."""
         path = hit.uri.removeprefix("file://")
         try:
             encoded = read_bytes(path) if is_uri(path) else Path(path).read_bytes()
@@ -52,7 +52,7 @@ class Picture:
         return cls(encoded, f"{rank}. {hit.id} · {hit.score:.3f}", hit.uri)
 
     def html(self) -> str:
-        """An image element with the thumbnail inside, or a paragraph with the address."""
+        """Return an image element with the thumbnail inside, or a paragraph with the address."""
         thumbnail = data_uri(self.encoded)
         if thumbnail is None:
             return f"<p>{html.escape(self.address)}</p>"
@@ -68,7 +68,7 @@ class PictureRow:
 
     @classmethod
     def of_hits(cls, query: str, hits: Sequence[Hit]) -> PictureRow:
-        """What a query found, best first."""
+        """Return what a query found, best first."""
         return cls(query, [Picture.of_hit(rank, hit) for rank, hit in enumerate(hits, start=1)])
 
     def __repr__(self) -> str:

@@ -94,8 +94,8 @@ def space_svg(sample: EmbeddingSample, projection: str, seed: int) -> tuple[str,
     """Both modalities in the plane, told apart by markers and, with labels, coloured by these.
 
     Returns:
-      The SVG, and the name of the projection that was used ("t-SNE", or "PCA" if asked for or
-      if there are too few points).
+        The SVG, and the name of the projection that was used ("t-SNE", or "PCA" if asked for or
+        if there are too few points).
     """
     points = np.concatenate([sample.images, sample.texts]).astype(np.float64)
     use_tsne = projection == "tsne" and len(points) >= _MIN_TSNE_POINTS

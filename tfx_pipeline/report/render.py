@@ -31,11 +31,11 @@ def render_report(
     """Write the report as one HTML file without links: styles, plots and images are inside.
 
     Args:
-      evaluation: what to show.
-      history_path: history.jsonl of the training; its section is left out without it.
-      config_yaml: the experiment's configuration; left out if empty.
-      facts: of the run and its data; None for none.
-      out_path: the file, renamed into place.
+        evaluation: what to show.
+        history_path: history.jsonl of the training; its section is left out without it.
+        config_yaml: the experiment's configuration; left out if empty.
+        facts: of the run and its data; None for none.
+        out_path: the file, renamed into place.
     """
     history = read_history(history_path)
     curves = history_svg(history)

@@ -20,11 +20,11 @@ class Cell:
     """A metric as text.
 
     Attributes:
-      key: of the metric.
-      value: its value, "–" where not defined.
-      interval: "low – high" or "".
-      change: signed difference against the current release or "".
-      trend: "better", "worse", "neutral" or "" without a baseline.
+        key: of the metric.
+        value: its value, "–" where not defined.
+        interval: "low – high" or "".
+        change: signed difference against the current release or "".
+        trend: "better", "worse", "neutral" or "" without a baseline.
     """
 
     key: str

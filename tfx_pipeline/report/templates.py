@@ -10,7 +10,7 @@ import jinja2
 
 @functools.cache
 def load_template(path: Path) -> jinja2.Template:
-    """A page's template: values are escaped, and one that is missing is an error."""
+    """Return a page's template: values are escaped, and one that is missing is an error."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(path.parent),
         autoescape=True,

@@ -12,7 +12,7 @@ _QUALITY = 72
 
 
 def data_uri(encoded: bytes) -> str | None:
-    """A square JPEG of 112 px, cropped around the centre; None if it cannot be decoded."""
+    """Return a square JPEG of 112 px, cropped around the centre; None if it cannot be decoded."""
     try:
         with Image.open(io.BytesIO(encoded)) as image:
             small = ImageOps.fit(image.convert("RGB"), (_SIDE, _SIDE))

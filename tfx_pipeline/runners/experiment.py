@@ -37,15 +37,15 @@ def load_experiment(
     """Read an experiment and change it for one run.
 
     Args:
-      config: a YAML file.
-      overrides: ``key.sub=value``, as with `--set`; they win over ``smoke``.
-      data: data folder instead of the one that the file names.
-      beam: file of Beam's arguments instead of those that the file names.
-      output: output folder instead of the one that the file names.
-      smoke: shrink the training to seconds.
+        config: a YAML file.
+        overrides: ``key.sub=value``, as with `--set`; they win over ``smoke``.
+        data: data folder instead of the one that the file names.
+        beam: file of Beam's arguments instead of those that the file names.
+        output: output folder instead of the one that the file names.
+        smoke: shrink the training to seconds.
 
     Raises:
-      UserError: a file that is missing, or a configuration that is not valid.
+        UserError: a file that is missing, or a configuration that is not valid.
     """
     given = [*(SMOKE if smoke else ()), *overrides]
     # Quoted: a folder may have a name that YAML takes for a date or a number.

@@ -25,7 +25,7 @@ def quiet_notebook(log_file: Path) -> None:
     """Keep out of a notebook's cells what libraries say; it goes to a file.
 
     Args:
-      log_file: of this process from now on; its folder is made.
+        log_file: of this process from now on; its folder is made.
     """
     from tfx_pipeline.cli.logs import log_to_file
 
@@ -50,19 +50,19 @@ class InteractiveRun:
     `InteractiveRun` (and after changing code, restart the kernel).
 
     Args:
-      config: experiment, a YAML file.
-      overrides: ``key.sub=value``, as with `--set`.
-      data: data folder instead of the one that the file names.
-      output: output folder instead of the one that the file names.
-      smoke: shrink the training to seconds, as `--smoke` does.
+        config: experiment, a YAML file.
+        overrides: ``key.sub=value``, as with `--set`.
+        data: data folder instead of the one that the file names.
+        output: output folder instead of the one that the file names.
+        smoke: shrink the training to seconds, as `--smoke` does.
 
     Attributes:
-      config: the experiment.
-      submission: the experiment with its inputs, version and baseline settled.
-      context: TFX's `InteractiveContext`.
+        config: the experiment.
+        submission: the experiment with its inputs, version and baseline settled.
+        context: TFX's `InteractiveContext`.
 
     Raises:
-      UserError: this is no notebook, or the experiment or its data are wrong.
+        UserError: this is no notebook, or the experiment or its data are wrong.
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class InteractiveRun:
         """Run one step, or take its result from the cache, and print a line about it.
 
         Raises:
-          UserError: no such step, or one whose inputs are not there yet.
+            UserError: no such step, or one whose inputs are not there yet.
         """
         from tfx_pipeline.runners import steps
         from tfx_pipeline.runners.progress import StepReport
@@ -165,7 +165,7 @@ class InteractiveRun:
         """Run the steps up to this one, itself included, that have not run in this session.
 
         Raises:
-          UserError: no such step.
+            UserError: no such step.
         """
         self._component(step)
         for name in self.steps[: self.steps.index(step) + 1]:
@@ -182,21 +182,21 @@ class InteractiveRun:
         """How the run ended: the released version, or why there is none; metrics and report.
 
         Raises:
-          UserError: the last step has not run yet.
+            UserError: the last step has not run yet.
         """
         if self._result is None:
             raise UserError(f"The run has not ended: {self.steps[-1]} has not run. Use run_all().")
         return self._result
 
     def artifact(self, step: str, output: str) -> Artifact:
-        """What a step made; its files are in the folder that the attribute ``uri`` names.
+        """Return what a step made; its files are in the folder that the attribute ``uri`` names.
 
         Args:
-          step: a step that has run, such as "ClickExampleGen".
-          output: one of its outputs, such as "rejected".
+            step: a step that has run, such as "ClickExampleGen".
+            output: one of its outputs, such as "rejected".
 
         Raises:
-          UserError: no such step or output, or the step has not run.
+            UserError: no such step or output, or the step has not run.
         """
         component = self._component(step)
         if output not in component.outputs:
@@ -214,7 +214,7 @@ class InteractiveRun:
         TensorFlow Data Validation's view of statistics loads a script from the internet.
 
         Raises:
-          UserError: as `artifact`.
+            UserError: as `artifact`.
         """
         self.artifact(step, output)
         self.context.show(self._components[step].outputs[output])

@@ -79,14 +79,14 @@ def compile_pipeline(config: ExperimentConfig, path: Path) -> Submission:
     """Compile an experiment to a spec that Kubeflow Pipelines v2 runs.
 
     Args:
-      config: the experiment; its section `kubeflow` says with what the steps run.
-      path: of the YAML file; complete or not there at all.
+        config: the experiment; its section `kubeflow` says with what the steps run.
+        path: of the YAML file; complete or not there at all.
 
     Returns:
-      The submission that the spec's default parameters stand for.
+        The submission that the spec's default parameters stand for.
 
     Raises:
-      UserError: the experiment cannot be a pipeline, or names resources of unknown steps.
+        UserError: the experiment cannot be a pipeline, or names resources of unknown steps.
     """
     config, seen = on_volume(config)
     submission = submit(config, seen=seen)
@@ -115,12 +115,12 @@ def compile_pipeline(config: ExperimentConfig, path: Path) -> Submission:
 
 
 def pipeline_name(config: ExperimentConfig) -> str:
-    """The pipeline's name on the cluster, which allows no underscores."""
+    """Return the pipeline's name on the cluster, which allows no underscores."""
     return f"{_NAME}-{config.name}".replace("_", "-")
 
 
 def step_id(step: str) -> str:
-    """A step's name as Kubeflow writes names: ClickExampleGen → click-example-gen."""
+    """Return a step's name as Kubeflow writes names: ClickExampleGen → click-example-gen."""
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", step).lower()
 
 
@@ -130,7 +130,7 @@ def _finish(
     """Complete TFX's spec in place: names, defaults, resources, retries, version.
 
     Returns:
-      The platform spec, which holds what only Kubernetes knows: node labels and volume.
+        The platform spec, which holds what only Kubernetes knows: node labels and volume.
     """
     unknown = sorted(set(config.resources) - {DEFAULT, *steps})
     if unknown:
@@ -221,7 +221,7 @@ def _resources(wanted: StepResources) -> dict[str, Any]:
 
 
 def _platform(wanted: StepResources, config: KubeflowConfig) -> dict[str, Any]:
-    """What Kubernetes is told of one step."""
+    """Return what Kubernetes is told of one step."""
     values: dict[str, Any] = {}
     if wanted.node_selector:
         values["nodeSelector"] = {"labels": dict(wanted.node_selector)}

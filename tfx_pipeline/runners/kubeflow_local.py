@@ -42,17 +42,17 @@ def run_spec(
     """Run all steps of a compiled spec, one after the other.
 
     Args:
-      path: the compiled spec.
-      root: gets artifacts, logs and what is remembered of finished steps.
-      parameters: values in place of the spec's defaults.
-      progress: called when a step starts and when it ends.
+        path: the compiled spec.
+        root: gets artifacts, logs and what is remembered of finished steps.
+        parameters: values in place of the spec's defaults.
+        progress: called when a step starts and when it ends.
 
     Returns:
-      Every artifact by `step/name`: its `uri`, a folder, and its `metadata`.
+        Every artifact by `step/name`: its `uri`, a folder, and its `metadata`.
 
     Raises:
-      UserError: a spec that is none, of another version, or that lacks a parameter.
-      StepFailed: a step failed; its message has the end of the step's log.
+        UserError: a spec that is none, of another version, or that lacks a parameter.
+        StepFailed: a step failed; its message has the end of the step's log.
     """
     spec = read_spec(path)
     values = spec_parameters(spec, path, parameters)
@@ -120,7 +120,7 @@ class _Run:
 
 
 def _explain(name: str, code: int, log: Path) -> str:
-    """What a failed step says of itself, and where all of it is."""
+    """Return what a failed step says of itself, and where all of it is."""
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     own = [line for line in lines if line.startswith("Error: ")]
     said = own[-1].removeprefix("Error: ") if own else "\n".join(lines[-_LOG_LINES:])

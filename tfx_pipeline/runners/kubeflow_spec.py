@@ -18,15 +18,15 @@ INVOCATION = "--json_serialized_invocation_args"  # before Kubeflow's account of
 
 
 def own_version() -> str:
-    """The version of vlsearch that this is; spec and image must be of the same."""
+    """Return the version of vlsearch that this is; spec and image must be of the same."""
     return metadata.version("vlsearch")
 
 
 def read_spec(path: Path) -> dict[str, Any]:
-    """The pipeline spec of a compiled file.
+    """Return the pipeline spec of a compiled file.
 
     Raises:
-      UserError: the file is not there, or is none of ours, or of another version of vlsearch.
+        UserError: the file is not there, or is none of ours, or of another version of vlsearch.
     """
     remedy = "Compile it: vlsearch kubeflow compile --config FILE --output pipeline.yaml."
     try:
@@ -56,7 +56,7 @@ def parameters(spec: Mapping[str, Any], path: Path, given: Mapping[str, Any]) ->
     """Values of all parameters of a spec: the defaults, and those given.
 
     Raises:
-      UserError: the spec has no such parameter.
+        UserError: the spec has no such parameter.
     """
     known = spec["root"]["inputDefinitions"]["parameters"]
     unknown = sorted(set(given) - set(known))

@@ -32,10 +32,10 @@ def main(arguments: Sequence[str]) -> int:
     """Run one step; wrong input is one line and exit code 2.
 
     Args:
-      arguments: as the compiled spec has them, Kubeflow's placeholders filled in.
+        arguments: as the compiled spec has them, Kubeflow's placeholders filled in.
 
     Returns:
-      The exit code: 0 done, 1 something unexpected, 2 wrong input.
+        The exit code: 0 done, 1 something unexpected, 2 wrong input.
     """
     try:
         check_version(os.environ.get(VERSION_VARIABLE))
@@ -51,7 +51,7 @@ def check_version(compiled_by: str | None) -> None:
     """Refuse a spec of another version of vlsearch than the image's.
 
     Raises:
-      UserError: names both.
+        UserError: names both.
     """
     version = own_version()
     if compiled_by not in (None, version):
@@ -65,7 +65,7 @@ def check_gpus(needed: int) -> None:
     """Refuse to train for days on a CPU because a driver or a device plugin is missing.
 
     Raises:
-      UserError: TensorFlow sees fewer GPUs than the step asks for.
+        UserError: TensorFlow sees fewer GPUs than the step asks for.
     """
     if not needed:
         return
@@ -105,11 +105,11 @@ def complete(invocation: dict[str, Any], inputs: dict[str, Any]) -> dict[str, st
     """Give artifacts their types and local paths, in place; make the folders of outputs.
 
     Args:
-      invocation: Kubeflow's `ExecutorInput` as JSON.
-      inputs: the step's input artifacts by name, with their types.
+        invocation: Kubeflow's `ExecutorInput` as JSON.
+        inputs: the step's input artifacts by name, with their types.
 
     Returns:
-      The URI of each local path of an output.
+        The URI of each local path of an output.
     """
     for name, held in invocation.get("inputs", {}).get("artifacts", {}).items():
         for artifact in held.get("artifacts", []):
@@ -135,7 +135,7 @@ def local_path(uri: str) -> str:
 
 
 def with_uris(report: str, uris: dict[str, str]) -> str:
-    """An executor's report (`ExecutorOutput` as JSON) with the store's URIs in it."""
+    """Return an executor's report (`ExecutorOutput` as JSON) with the store's URIs in it."""
     values = json.loads(report)
     for held in values.get("artifacts", {}).values():
         for artifact in held.get("artifacts", []):

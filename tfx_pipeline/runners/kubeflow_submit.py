@@ -34,10 +34,10 @@ class RunFailed(ServingError):
 
 
 def default_host() -> str:
-    """The API of the cluster that this process is a pod of.
+    """Return the API of the cluster that this process is a pod of.
 
     Raises:
-      UserError: it is none.
+        UserError: it is none.
     """
     if not os.environ.get("KUBERNETES_SERVICE_HOST"):
         raise UserError(
@@ -52,10 +52,10 @@ class Endpoint:
     """Where Kubeflow Pipelines answers, and as whom to ask.
 
     Attributes:
-      host: URL of the API.
-      token: bearer token; None: the pod's own identity if there is one, else none at all.
-      namespace: of the profile; None on installations for one user.
-      ca_file: certificates to trust beside the system's.
+        host: URL of the API.
+        token: bearer token; None: the pod's own identity if there is one, else none at all.
+        namespace: of the profile; None on installations for one user.
+        ca_file: certificates to trust beside the system's.
     """
 
     host: str
@@ -67,7 +67,7 @@ class Endpoint:
         """Ask whether anybody is there who takes the token.
 
         Raises:
-          UserError: nobody answers, the login is refused, or it is something else that answers.
+            UserError: nobody answers, the login is refused, or it is something else that answers.
         """
         url = f"{self.host.rstrip('/')}/apis/v2beta1/healthz"
         token = self.token or _own_token()
@@ -127,14 +127,14 @@ def settle_parameters(spec_file: Path, given: Mapping[str, str | int]) -> dict[s
     that there are. What cannot, the steps look at themselves.
 
     Args:
-      spec_file: the compiled spec.
-      given: values by parameter.
+        spec_file: the compiled spec.
+        given: values by parameter.
 
     Returns:
-      A value for every parameter.
+        A value for every parameter.
 
     Raises:
-      UserError: a spec of something else, an unknown parameter, data that cannot be used.
+        UserError: a spec of something else, an unknown parameter, data that cannot be used.
     """
     spec = read_spec(spec_file)
     values = parameters(spec, spec_file, given)
@@ -181,19 +181,19 @@ def start_run(
     """Create a run.
 
     Args:
-      endpoint: where to.
-      spec_file: the compiled spec.
-      values: of its parameters.
-      run_name: as Kubeflow shows it.
-      experiment: Kubeflow's folder for runs; made if it is not there.
-      pipeline_root: where artifacts go; the cluster's own place by default.
-      service_account: the steps' identity.
+        endpoint: where to.
+        spec_file: the compiled spec.
+        values: of its parameters.
+        run_name: as Kubeflow shows it.
+        experiment: Kubeflow's folder for runs; made if it is not there.
+        pipeline_root: where artifacts go; the cluster's own place by default.
+        service_account: the steps' identity.
 
     Returns:
-      Its id.
+        Its id.
 
     Raises:
-      UserError: the endpoint refuses it.
+        UserError: the endpoint refuses it.
     """
     from kfp_server_api.exceptions import ApiException
 
@@ -225,13 +225,13 @@ def follow_run(
     """Wait for the end of a run.
 
     Args:
-      endpoint: where it runs.
-      run_id: its id.
-      progress: called with a step's name and its state whenever one changes.
-      poll_s: seconds between looks.
+        endpoint: where it runs.
+        run_id: its id.
+        progress: called with a step's name and its state whenever one changes.
+        poll_s: seconds between looks.
 
     Raises:
-      RunFailed: the run ended otherwise than well; the message has the failed steps' own.
+        RunFailed: the run ended otherwise than well; the message has the failed steps' own.
     """
     client = endpoint.client()
     states: dict[str, str] = {}
@@ -254,19 +254,19 @@ def follow_run(
 
 
 def _constant(spec: dict[str, Any], step: str, name: str) -> str:
-    """A parameter's value that is fixed in the spec."""
+    """Return a parameter's value that is fixed in the spec."""
     inputs = spec["root"]["dag"]["tasks"][step]["inputs"]["parameters"]
     return inputs[name]["runtimeValue"]["constant"]
 
 
 def _own_token() -> str | None:
-    """The token of the pod that this runs in."""
+    """Return the token of the pod that this runs in."""
     path = Path(os.environ.get("KF_PIPELINES_SA_TOKEN_PATH", _TOKEN_FILE))
     return path.read_text(encoding="utf-8").strip() if path.is_file() else None
 
 
 def _reason(error: requests.RequestException) -> str:
-    """The innermost reason, which is the one that tells."""
+    """Return the innermost reason, which is the one that tells."""
     if isinstance(error, requests.Timeout):
         return f"no answer within {_CONNECT_S} s"
     reason: BaseException = error
@@ -276,7 +276,7 @@ def _reason(error: requests.RequestException) -> str:
 
 
 def _message(body: Any) -> str:
-    """The message in an error's JSON, or the text itself."""
+    """Return the message in an error's JSON, or the text itself."""
     try:
         return json.loads(body)["message"]
     except (TypeError, ValueError, KeyError):

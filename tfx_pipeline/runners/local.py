@@ -32,14 +32,14 @@ def run_local(submission: Submission, progress: Callable[[StepReport], None]) ->
     """Run all steps, one after the other; finished steps of earlier runs are reused.
 
     Args:
-      submission: the run.
-      progress: called when a step starts and when it ends.
+        submission: the run.
+        progress: called when a step starts and when it ends.
 
     Returns:
-      The outcome; `metrics.json` and `report.html` are also copied to the output folder.
+        The outcome; `metrics.json` and `report.html` are also copied to the output folder.
 
     Raises:
-      UserError: the metadata server cannot be used.
+        UserError: the metadata server cannot be used.
     """
     root, url = submission.pipeline_root, submission.config.metadata
     root.mkdir(parents=True, exist_ok=True)

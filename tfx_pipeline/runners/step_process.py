@@ -45,12 +45,12 @@ def run_step(
     """Run a step to its end.
 
     Args:
-      arguments: of `kubeflow_step.main`.
-      environment: variables of the step, beside those of this process.
-      log: gets what the step prints.
+        arguments: of `kubeflow_step.main`.
+        environment: variables of the step, beside those of this process.
+        log: gets what the step prints.
 
     Returns:
-      The exit code (negative: the signal that killed it) and the seconds it took.
+        The exit code (negative: the signal that killed it) and the seconds it took.
     """
     log.touch()  # the step may be killed before it opens it
     started = time.monotonic()

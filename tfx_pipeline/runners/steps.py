@@ -35,11 +35,11 @@ def check_splits(config: ExperimentConfig, rejected: str) -> None:
     Not a matter of the step itself: what is evaluated may change without new Examples.
 
     Args:
-      config: the experiment.
-      rejected: folder of the first step's rejected output, which holds the counts.
+        config: the experiment.
+        rejected: folder of the first step's rejected output, which holds the counts.
 
     Raises:
-      UserError: a split to be evaluated is empty.
+        UserError: a split to be evaluated is empty.
     """
     require_splits(read_summary(rejected), config.evaluate.splits)
 
@@ -50,10 +50,10 @@ def collect(
     """Copy what people look at to the output folder, and say how the run ended.
 
     Args:
-      submission: of the run.
-      evaluation: folder of the evaluator's output.
-      rejected: folder of the first step's rejected output.
-      release: the pusher's output as the metadata store has it.
+        submission: of the run.
+        evaluation: folder of the evaluator's output.
+        rejected: folder of the first step's rejected output.
+        release: the pusher's output as the metadata store has it.
     """
     output = Path(submission.config.output)
     for name in (METRICS_FILE, REPORT_FILE):

@@ -47,7 +47,7 @@ def tfjob(
     service_account: str | None = None,
     active_deadline_seconds: int | None = None,
 ) -> dict[str, Any]:
-    """The TFJob of one training on a chief and `workers` further workers.
+    """Return the TFJob of one training on a chief and `workers` further workers.
 
     A worker that is killed or evicted is started again, and so are the others, which end with it:
     all of them exit with 128 or more (130 is ours for "to be continued", 137 and 143 come from
@@ -55,28 +55,29 @@ def tfjob(
     and what was not expected (1) end the job.
 
     Args:
-      image: container image with vlsearch.
-      config: experiment in the image or in the claim, an absolute path or one from the image's
-        working directory.
-      data: data folder, as `vlsearch train --data`.
-      output: run folder below `mount_path`: checkpoints, history, towers; all workers share it.
-      claim: PersistentVolumeClaim for the data and the run folder, writable by many nodes.
-      mount_path: where the claim is mounted.
-      name: of the TFJob, at most 50 characters.
-      namespace: None leaves it to whoever applies the manifest.
-      workers: beside the chief, which trains too; `train.global_batch_size` counts all their rows.
-      overrides: `KEY=VALUE` as for `vlsearch train --set`, the same for all workers.
-      cpu: cores of each, a Kubernetes quantity.
-      memory: memory of each, a Kubernetes quantity.
-      gpus: GPUs of each.
-      service_account: that the pods run as; None is the namespace's default one.
-      active_deadline_seconds: bound on the whole job, restarts included.
+        image: container image with vlsearch.
+        config: experiment in the image or in the claim, an absolute path or one from the image's
+            working directory.
+        data: data folder, as `vlsearch train --data`.
+        output: run folder below `mount_path`: checkpoints, history, towers; all workers share it.
+        claim: PersistentVolumeClaim for the data and the run folder, writable by many nodes.
+        mount_path: where the claim is mounted.
+        name: of the TFJob, at most 50 characters.
+        namespace: None leaves it to whoever applies the manifest.
+        workers: beside the chief, which trains too; `train.global_batch_size` counts all their
+            rows.
+        overrides: `KEY=VALUE` as for `vlsearch train --set`, the same for all workers.
+        cpu: cores of each, a Kubernetes quantity.
+        memory: memory of each, a Kubernetes quantity.
+        gpus: GPUs of each.
+        service_account: that the pods run as; None is the namespace's default one.
+        active_deadline_seconds: bound on the whole job, restarts included.
 
     Returns:
-      The manifest.
+        The manifest.
 
     Raises:
-      UserError: a value that Kubernetes, the operator or the training would refuse.
+        UserError: a value that Kubernetes, the operator or the training would refuse.
     """
     _check(_NAME, "name", name, "a DNS label of at most 50 characters that begins with a letter")
     _check(_CLAIM, "claim", claim, "the name of a PersistentVolumeClaim")

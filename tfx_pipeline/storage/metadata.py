@@ -21,14 +21,14 @@ _ID_FILE = "metadata.id"
 
 
 def check_metadata_url(url: str, where: str = "metadata") -> str:
-    """The URL, if it is of a PostgreSQL database and holds no password.
+    """Return the URL, if it is of a PostgreSQL database and holds no password.
 
     Args:
-      url: `postgresql://USER@HOST:PORT/DATABASE`; options such as `?sslmode=require` may follow.
-      where: what to call it in the error.
+        url: `postgresql://USER@HOST:PORT/DATABASE`; options such as `?sslmode=require` may follow.
+        where: what to call it in the error.
 
     Raises:
-      UserError: it is not; a password in it is not repeated.
+        UserError: it is not; a password in it is not repeated.
     """
     try:
         parts = urlsplit(url)
@@ -82,7 +82,7 @@ def connect(url: str) -> metadata_store_pb2.ConnectionConfig:
     """The configuration of a database that answers; made if it is not there and the user may.
 
     Raises:
-      UserError: it cannot be reached.
+        UserError: it cannot be reached.
     """
     config = connection_config(url)
     if _answers(config) is None:

@@ -45,7 +45,7 @@ def check_access(uri: str) -> None:
     Beam repeats what fails without an answer (no credentials, a wrong endpoint) for ten minutes.
 
     Raises:
-      UserError: it cannot be listed; says why and what to check.
+        UserError: it cannot be listed; says why and what to check.
     """
     uri = check_place(uri)
     with _explained(uri, "listed"):
@@ -59,10 +59,10 @@ def check_access(uri: str) -> None:
 
 
 def match_objects(pattern: str) -> list[Stamp]:
-    """The objects of a glob, sorted; `**` stands for any depth.
+    """Return the objects of a glob, sorted; `**` stands for any depth.
 
     Raises:
-      UserError: the bucket cannot be listed. A folder that is not there is empty.
+        UserError: the bucket cannot be listed. A folder that is not there is empty.
     """
     system, _ = file_system(pattern)
     with _explained(pattern, "listed"):
@@ -74,11 +74,11 @@ def match_objects(pattern: str) -> list[Stamp]:
 
 @contextlib.contextmanager
 def open_object(uri: str) -> Iterator[Any]:
-    """An object's bytes as a stream that can be read and sought; not unpacked.
+    """Return an object's bytes as a stream that can be read and sought; not unpacked.
 
     Raises:
-      FileNotFoundError: there is none.
-      UserError: it cannot be read, now or later in the block.
+        FileNotFoundError: there is none.
+        UserError: it cannot be read, now or later in the block.
     """
     check_place(uri)
     with _explained(uri, "read"):
@@ -90,11 +90,11 @@ def open_object(uri: str) -> Iterator[Any]:
 
 
 def read_bytes(uri: str, limit: int = -1) -> bytes:
-    """An object's bytes, at most ``limit`` of them.
+    """Return an object's bytes, at most ``limit`` of them.
 
     Raises:
-      FileNotFoundError: there is none.
-      UserError: it cannot be read.
+        FileNotFoundError: there is none.
+        UserError: it cannot be read.
     """
     with open_object(uri) as stream:
         return stream.read(limit)
@@ -104,8 +104,8 @@ def download(uri: str, path: Path) -> None:
     """Copy an object to a file.
 
     Raises:
-      FileNotFoundError: there is none.
-      UserError: it cannot be read.
+        FileNotFoundError: there is none.
+        UserError: it cannot be read.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with open_object(uri) as stream, path.open("wb") as target:
@@ -114,7 +114,7 @@ def download(uri: str, path: Path) -> None:
 
 @contextlib.contextmanager
 def local_copy(uri: str) -> Iterator[Path]:
-    """A copy on the local disk, for what reads paths only; gone after the block."""
+    """Return a copy on the local disk, for what reads paths only; gone after the block."""
     with tempfile.TemporaryDirectory(prefix="vlsearch-") as folder:
         path = Path(folder, uri.rpartition("/")[2])
         download(uri, path)
@@ -128,7 +128,7 @@ def upload(path: Path, uri: str) -> None:
     pieces out, and it cannot write 0 bytes to S3. The clients below it can do both.
 
     Raises:
-      UserError: it cannot be written.
+        UserError: it cannot be written.
     """
     check_place(uri)
     bucket, _, name = uri.partition("://")[2].partition("/")
@@ -144,7 +144,7 @@ def write_bytes(uri: str, data: bytes) -> None:
     """Write an object.
 
     Raises:
-      UserError: it cannot be written.
+        UserError: it cannot be written.
     """
     with tempfile.NamedTemporaryFile(prefix="vlsearch-") as file:
         file.write(data)

@@ -19,7 +19,7 @@ def use_file_system_options(beam_args: Sequence[str] | None = None) -> None:
     ``GOOGLE_APPLICATION_CREDENTIALS``, …).
 
     Raises:
-      UserError: the arguments hold credentials.
+        UserError: the arguments hold credentials.
     """
     if not beam_args:
         return  # and import nothing: `file_system` knows what to do without

@@ -56,7 +56,7 @@ class PostgreSQLMetadata(Metadata):
 
 
 def open_store(connection: metadata_store_pb2.ConnectionConfig) -> MetadataStore:
-    """The store of a connection."""
+    """Return the store of a connection."""
     shared = connection.HasField("postgresql")
     return PostgreSQLStore(connection) if shared else MetadataStore(connection)
 
@@ -82,7 +82,7 @@ def exchange(message: Message, old: str, new: str) -> None:
 
 
 def _messages(field: FieldDescriptor, value: Any) -> list[Message]:
-    """The messages in a field; of a map its values, where MLMD has messages only."""
+    """Return the messages in a field; of a map its values, where MLMD has messages only."""
     if field.message_type.GetOptions().map_entry:
         return [part for part in value.values() if isinstance(part, Message)]
     return list(value) if field.is_repeated else [value]

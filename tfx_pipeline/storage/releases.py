@@ -36,8 +36,8 @@ def publish(root: Path, uri: str) -> Release:
     What is there already is not copied again.
 
     Raises:
-      UserError: the bucket cannot be written, or holds other releases of the same numbers.
-      ServingError: there is no complete release.
+        UserError: the bucket cannot be written, or holds other releases of the same numbers.
+        ServingError: there is no complete release.
     """
     uri = check_place(uri)
     release = Release.load(root)
@@ -58,13 +58,13 @@ def stage(uri: str, root: Path, replace: bool = False, weights: bool = True) -> 
     Every file is checked against its checksum; a version that is there already is not copied.
 
     Args:
-      uri: of the bucket.
-      root: release root; made if it is not there.
-      replace: whether versions of other content give way; else they are an error.
-      weights: whether to copy the weights for warm starts, too, which nobody serves.
+        uri: of the bucket.
+        root: release root; made if it is not there.
+        replace: whether versions of other content give way; else they are an error.
+        weights: whether to copy the weights for warm starts, too, which nobody serves.
 
     Raises:
-      UserError: there is no release, it is damaged, or ``root`` holds another of the same number.
+        UserError: there is no release, it is damaged, or ``root`` holds another of the same number.
     """
     uri = check_place(uri)
     release = read_release(uri)
@@ -97,7 +97,7 @@ def stage_to_cache(uri: str) -> tuple[Path, Release]:
     The folder is `$VLSEARCH_CACHE`, or `vlsearch` in the user's cache folder.
 
     Raises:
-      UserError: there is no release, or the bucket cannot be read.
+        UserError: there is no release, or the bucket cannot be read.
     """
     uri = check_place(uri)
     objects.check_access(uri)
@@ -109,7 +109,7 @@ def fetch_weights(uri: str, release: Release) -> Path:
     """The weights of a release in a bucket, copied to this user's cache folder: their folder.
 
     Raises:
-      UserError: they are not complete, or the bucket cannot be read.
+        UserError: they are not complete, or the bucket cannot be read.
     """
     uri = check_place(uri)
     root, folder = _cache_root(uri), f"{WEIGHTS}/{release.weights}"
@@ -124,7 +124,7 @@ def weights_checksums(uri: str, release: Release) -> dict[str, str]:
     """SHA-256 by path below the root of the files of a release's weights.
 
     Raises:
-      UserError: they are not there.
+        UserError: they are not there.
     """
     uri = check_place(uri)
     listed = _read_checksums(uri, release.version) or {}
@@ -150,10 +150,10 @@ def follow(root: Path, uri: str) -> int:
     So a run on a new disk, or after a roll-back in the bucket, is compared with what is served.
 
     Returns:
-      The highest version in the bucket; 0 if it holds no release.
+        The highest version in the bucket; 0 if it holds no release.
 
     Raises:
-      UserError: the root holds another release of the same number.
+        UserError: the root holds another release of the same number.
     """
     objects.check_access(uri)
     release = read_release(uri)
@@ -171,7 +171,7 @@ def roll_back_bucket(uri: str) -> Release:
     """Make the release before the current one current again in a bucket; servers follow.
 
     Raises:
-      UserError: there is none, or it is not complete.
+        UserError: there is none, or it is not complete.
     """
     uri = check_place(uri)
     objects.check_access(uri)
@@ -214,7 +214,7 @@ def _read_checksums(uri: str, version: int) -> dict[str, str] | None:
 
 
 def _folders(release: Release, weights: bool = True) -> list[str]:
-    """The folders of a release below its root."""
+    """Return the folders of a release below its root."""
     names = release.folders.items()
     return [f"{name}/{version}" for name, version in names if weights or name != WEIGHTS]
 

@@ -18,7 +18,7 @@ _INSTEAD = {
 
 
 def scheme(place: str | Path) -> str | None:
-    """The scheme of a URI, in small letters; None of a path."""
+    """Return the scheme of a URI, in small letters; None of a path."""
     head, separator, _ = str(place).partition("://")
     return head.lower() if separator else None
 
@@ -32,11 +32,11 @@ def check_place(place: str, key: str = "") -> str:
     """A path, or a URI without slashes at its end, if its scheme is supported and names a bucket.
 
     Args:
-      place: what was given.
-      key: where, to name in the error, as in ``release.publish_to``.
+        place: what was given.
+        key: where, to name in the error, as in ``release.publish_to``.
 
     Raises:
-      UserError: another scheme, or no bucket.
+        UserError: another scheme, or no bucket.
     """
     kind = scheme(place)
     if kind is None:
@@ -60,8 +60,8 @@ def check_local(place: str | Path, remedy: str) -> None:
     """Raise UserError if ``place`` is a URI where only a path will do.
 
     Args:
-      place: what was given; a `Path` that was made of a URI, too.
-      remedy: what to do instead, a sentence.
+        place: what was given; a `Path` that was made of a URI, too.
+        remedy: what to do instead, a sentence.
     """
     # `Path` folds the slashes of s3://bucket to s3:/bucket.
     first = str(place).partition("/")[0]
@@ -72,5 +72,5 @@ def check_local(place: str | Path, remedy: str) -> None:
 
 
 def join(place: str, *names: str) -> str:
-    """A place below a folder or a URI."""
+    """Return a place below a folder or a URI."""
     return "/".join([place.rstrip("/"), *names])

@@ -19,16 +19,16 @@ _FEATURES = {"image_features": f.IMAGE_FEATURES, "text_features": f.QUERY_FEATUR
 def read_data_facts(
     model: ModelConfig, sources: Sequence[str], examples: Path, tokenizer: Tokenizer | None
 ) -> DataFacts:
-    """What a model must know of its data before it is built.
+    """Return what a model must know of its data before it is built.
 
     Args:
-      model: says what it reads and learns from; vectors and labels are else not looked at.
-      sources: names of the data sources, in their order.
-      examples: folder of the Examples; read once for each kind of fact that is needed.
-      tokenizer: None if no texts are read.
+        model: says what it reads and learns from; vectors and labels are else not looked at.
+        sources: names of the data sources, in their order.
+        examples: folder of the Examples; read once for each kind of fact that is needed.
+        tokenizer: None if no texts are read.
 
     Raises:
-      UserError: vectors of different widths, or no Examples.
+        UserError: vectors of different widths, or no Examples.
     """
     shards = find_shards([split_pattern(examples, TRAIN)])
     classes, text_classes = class_names(shards) if model.learns_from_labels else ((), ())

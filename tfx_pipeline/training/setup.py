@@ -30,14 +30,14 @@ class TrainingSetup:
     """What one training is made of.
 
     Attributes:
-      model_fn: makes the unbuilt model, complete with what the data decide.
-      config: how to train.
-      sources: of the train split.
-      hooks: by name.
-      strategy: over the devices.
-      sampling: how a batch is made of several sources.
-      facts: what the model reads, and of the data.
-      tokenizer: None if the model reads no tokens.
+        model_fn: makes the unbuilt model, complete with what the data decide.
+        config: how to train.
+        sources: of the train split.
+        hooks: by name.
+        strategy: over the devices.
+        sampling: how a batch is made of several sources.
+        facts: what the model reads, and of the data.
+        tokenizer: None if the model reads no tokens.
     """
 
     model_fn: Callable[[], VisionLanguageModel]
@@ -50,13 +50,13 @@ class TrainingSetup:
     tokenizer: Tokenizer | None
 
     def trainer(self, run_dir: Path) -> Trainer:
-        """The trainer of a run folder, its model built and adapted to the data.
+        """Return the trainer of a run folder, its model built and adapted to the data.
 
         Args:
-          run_dir: checkpoints, history, TensorBoard.
+            run_dir: checkpoints, history, TensorBoard.
 
         Raises:
-          UserError: the configuration does not fit the model, the data or the devices.
+            UserError: the configuration does not fit the model, the data or the devices.
         """
         trainer = Trainer(
             model_fn=self.model_fn,
@@ -86,15 +86,15 @@ def prepare_training(
     `vlsearch train`, the pipeline's Trainer and Tuner, and trials all come through here.
 
     Args:
-      experiment: sections `model`, `input`, `train`, and `devices`.
-      examples: folder with `Split-train/` and `Split-val/`, read for what the model leaves to the
-        data.
-      vocabulary: folder of the vocabulary's files; not looked at for a model without tokens.
-      transform_graph: Transform's output, through which texts and click weights then go; else the
-        tokeniser itself, and weights as they are.
+        experiment: sections `model`, `input`, `train`, and `devices`.
+        examples: folder with `Split-train/` and `Split-val/`, read for what the model leaves to the
+            data.
+        vocabulary: folder of the vocabulary's files; not looked at for a model without tokens.
+        transform_graph: Transform's output, through which texts and click weights then go; else the
+            tokeniser itself, and weights as they are.
 
     Raises:
-      UserError: data or configuration that cannot be used.
+        UserError: data or configuration that cannot be used.
     """
     strategy = make_strategy(experiment.devices)  # before anything else uses TensorFlow
     options, train = experiment.input, experiment.train

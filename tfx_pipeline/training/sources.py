@@ -28,21 +28,21 @@ def train_sources(
     text_fn: TextFunction | None = None,
     weight_fn: WeightFunction | None = None,
 ) -> list[RecordSource]:
-    """The sources of the train split, in their order.
+    """Return the sources of the train split, in their order.
 
     Rows of images or texts alone are the Examples that have nothing else, where there are some;
     of data with pixels and words, else the images or texts of the pairs.
 
     Args:
-      options: how to draw.
-      facts: what the model reads, and of the data.
-      model: says what it can learn of.
-      examples: folder of the Examples.
-      text_fn: tokenises drawn texts, of queries and of labels; None without tokens.
-      weight_fn: rescales click weights.
+        options: how to draw.
+        facts: what the model reads, and of the data.
+        model: says what it can learn of.
+        examples: folder of the Examples.
+        text_fn: tokenises drawn texts, of queries and of labels; None without tokens.
+        weight_fn: rescales click weights.
 
     Raises:
-      UserError: no files, or rows or texts of which the model learns nothing.
+        UserError: no files, or rows or texts of which the model learns nothing.
     """
     sources = []
     for source in options.sources:
@@ -64,17 +64,17 @@ def validation_source(
     text_fn: TextFunction | None = None,
     weight_fn: WeightFunction | None = None,
 ) -> RecordSource:
-    """The queries of the val split, neither augmented nor shuffled."""
+    """Return the queries of the val split, neither augmented nor shuffled."""
     plain = options.model_copy(update={"augment": False, "shuffle": False})
     spec = SourceSpec(SourceConfig(name=VALIDATION), plain, facts)
     return RecordSource(spec, [split_pattern(examples, VALIDATION)], text_fn, weight_fn)
 
 
 def _train_pattern(source: SourceConfig, model: ModelConfig, examples: Path) -> str:
-    """The files of a source's rows.
+    """Return the files of a source's rows.
 
     Raises:
-      UserError: the system learns nothing of single modalities, or there are no rows.
+        UserError: the system learns nothing of single modalities, or there are no rows.
     """
     if source.rows == "pairs":
         return split_pattern(examples, TRAIN)

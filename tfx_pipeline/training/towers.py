@@ -33,19 +33,20 @@ def train_towers(
     """Train, or continue training, and export.
 
     Args:
-      experiment: what to train.
-      examples: folder of the Examples, with `Split-train/` and `Split-val/`. With the
-        experiment's `features` they hold images and texts, of which features are made first.
-      vocabulary, transform_graph: see `prepare_training`.
-      run_dir: checkpoints, history, TensorBoard.
-      towers_dir: gets `text_tower/` and `image_tower/`.
+        experiment: what to train.
+        examples: folder of the Examples, with `Split-train/` and `Split-val/`. With the
+            experiment's `features` they hold images and texts, of which features are made first.
+        vocabulary: see `prepare_training`.
+        run_dir: checkpoints, history, TensorBoard.
+        towers_dir: gets a folder for each member, and `weights/`.
+        transform_graph: see `prepare_training`.
 
     Returns:
-      The trained model.
+        The trained model.
 
     Raises:
-      Interrupted: after SIGTERM or SIGINT, when the checkpoint is written.
-      UserError: data or configuration that cannot be used.
+        Interrupted: after SIGTERM or SIGINT, when the checkpoint is written.
+        UserError: data or configuration that cannot be used.
     """
     experiment = pin_warm_starts(experiment)
     raw_examples, towers_below = examples, None

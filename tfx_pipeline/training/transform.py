@@ -12,15 +12,15 @@ from vl_models.text.tokenizer import Tokenizer
 def transform_functions(
     graph_path: str, tokenizer: Tokenizer
 ) -> tuple[TextFunction, WeightFunction]:
-    """The Transform graph as two functions over drawn texts: token ids, and click weights.
+    """Return the Transform graph as two functions over drawn texts: token ids, and click weights.
 
     Args:
-      graph_path: Transform's output.
-      tokenizer: the one that the graph was made with; it tells tokens from padding.
+        graph_path: Transform's output.
+        tokenizer: the one that the graph was made with; it tells tokens from padding.
 
     Returns:
-      ``texts [N] -> {"token_ids": int32 [N, L], "text_mask": bool [N, L]}`` and
-      ``weights [N] -> float32 [N]``; TFT prunes its graph to what is fed.
+        ``texts [N] -> {"token_ids": int32 [N, L], "text_mask": bool [N, L]}`` and
+        ``weights [N] -> float32 [N]``; TFT prunes its graph to what is fed.
     """
     import tensorflow_transform as tft
 

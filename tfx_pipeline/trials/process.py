@@ -28,13 +28,13 @@ def run_trial(config: ExperimentConfig, run: Path, data: Path) -> TrialResult:
     again, if the settings or the code of the evaluation are others.
 
     Args:
-      config: the experiment; the folder must be of this one and no other.
-      run: the folder, as `TrainingRun` has it.
-      data: folder of Examples and vocabularies, shared by trials of equal data settings.
+        config: the experiment; the folder must be of this one and no other.
+        run: the folder, as `TrainingRun` has it.
+        data: folder of Examples and vocabularies, shared by trials of equal data settings.
 
     Raises:
-      TrialFailed: wrong input, a loss that diverged, or a process that died.
-      Interrupted: this process was told to stop; the trial did, with a checkpoint.
+        TrialFailed: wrong input, a loss that diverged, or a process that died.
+        Interrupted: this process was told to stop; the trial did, with a checkpoint.
     """
     key = evaluation_key(config)
     known = TrialResult.read(run, key)
@@ -57,14 +57,14 @@ def run_trial(config: ExperimentConfig, run: Path, data: Path) -> TrialResult:
 
 
 def data_folder(config: ExperimentConfig, root: Path) -> Path:
-    """The folder under ``root`` that all experiments with these data settings share."""
+    """Return the folder under ``root`` that all experiments with these data settings share."""
     folder = config.load_data_folder()
     settings = config.data.example_config(folder).model_dump_json()
     return root / fingerprint_text(folder.root, settings, str(config.data.span_window))
 
 
 def trial_key(config: ExperimentConfig, data: Path, without: Mapping[str, Any]) -> str:
-    """A key of settings, less those of no influence, and of the Examples, which are made."""
+    """Return a key of settings, less those of no influence, and of the Examples, which are made."""
     examples = TrainingRun(data, data).make_examples(config)
     settings = config.model_dump_json(exclude=without)  # type: ignore[arg-type]
     return fingerprint_text(examples, settings)

@@ -31,16 +31,16 @@ class TrialResult:
     """One finished training with its evaluation.
 
     Attributes:
-      evaluation_key: of the settings and the code that measured it.
-      parameters: numbers of the exported towers by name, and of the model: "trainable", and
-        "total" with what no optimiser changes (momentum copies, queues, statistics).
-      samples_per_second: median over the logged steps but the first, which compiles; None if
-        there is no other.
-      seconds: of training and export, from start to end of each process that took part.
-      peak_memory_mib: most memory that a training process held at once.
-      peak_gpu_memory_mib: the same of the first GPU; None without one.
-      losses: each term at the last logged step.
-      metrics: key → value, None where undefined.
+        evaluation_key: of the settings and the code that measured it.
+        parameters: numbers of the exported towers by name, and of the model: "trainable", and
+            "total" with what no optimiser changes (momentum copies, queues, statistics).
+        samples_per_second: median over the logged steps but the first, which compiles; None if
+            there is no other.
+        seconds: of training and export, from start to end of each process that took part.
+        peak_memory_mib: most memory that a training process held at once.
+        peak_gpu_memory_mib: the same of the first GPU; None without one.
+        losses: each term at the last logged step.
+        metrics: key → value, None where undefined.
     """
 
     evaluation_key: str
@@ -58,7 +58,7 @@ class TrialResult:
 
     @classmethod
     def read(cls, run: Path, evaluation_key: str) -> TrialResult | None:
-        """The result in a run's folder; None if there is none of this evaluation."""
+        """Return the result in a run's folder; None if there is none of this evaluation."""
         values = read_json(run / RESULT_FILE)
         if values is None or values["evaluation_key"] != evaluation_key:
             return None

@@ -118,7 +118,7 @@ def _peak_gpu_memory() -> float | None:
 
 
 def _tower_parameters(towers: Path) -> dict[str, int]:
-    """Number of weights of each exported SavedModel, by the name of its folder."""
+    """Return the number of weights of each exported SavedModel, by the name of its folder."""
     import numpy as np
     import tensorflow as tf
 
@@ -131,7 +131,7 @@ def _tower_parameters(towers: Path) -> dict[str, int]:
 
 
 def _model_parameters(model: VisionLanguageModel) -> dict[str, int]:
-    """Number of the weights that optimisers change, and of all; one shared counts once."""
+    """Count the weights that optimisers change, and all; a shared one counts once."""
     import numpy as np
 
     kinds = {"trainable": model.trainable_variables, "total": model.variables}

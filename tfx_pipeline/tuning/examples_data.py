@@ -23,8 +23,8 @@ def write_evaluation_data(examples: Path, out: Path) -> None:
     positives, taken out of the ranks when val is evaluated, as in the evaluation of a release.
 
     Args:
-      examples: folder of the Examples.
-      out: gets both; relevance.parquet is written last and stands for the rest.
+        examples: folder of the Examples.
+        out: gets both; relevance.parquet is written last and stands for the rest.
     """
     relevance = out / "relevance.parquet"
     if relevance.is_file():
@@ -46,7 +46,7 @@ def write_evaluation_data(examples: Path, out: Path) -> None:
 
 
 def _clicks(content: Any, image_id: str, split: str) -> pa.Table:
-    """The image's queries as rows of the relevance table."""
+    """Return the image's queries as rows of the relevance table."""
 
     def texts(name: str) -> list[str]:
         return [value.decode("utf-8") for value in content[name].bytes_list.value]

@@ -50,7 +50,7 @@ class _Grid(_AtomicState, keras_tuner.oracles.GridSearchOracle):
 
 
 def make_oracle(tune: TuneConfig) -> keras_tuner.Oracle:
-    """The oracle of a search; it says nothing on the terminal."""
+    """Return the oracle of a search; it says nothing on the terminal."""
     options: dict[str, Any] = {
         "objective": keras_tuner.Objective(tune.objective, tune.direction),
         "hyperparameters": to_hyperparameters(tune.space),

@@ -47,17 +47,17 @@ def search(
     """Run the search that the experiment's section `tune` describes, or what is left of it.
 
     Args:
-      config: the experiment.
-      output: gets `oracle/`, `trials/`, `data/`, and after every trial trials.csv and best.yaml.
-      fresh: forget an earlier search in ``output``.
-      on_trial: called after each trial.
+        config: the experiment.
+        output: gets `oracle/`, `trials/`, `data/`, and after every trial trials.csv and best.yaml.
+        fresh: forget an earlier search in ``output``.
+        on_trial: called after each trial.
 
     Returns:
-      All trials, best first; those that failed last.
+        All trials, best first; those that failed last.
 
     Raises:
-      UserError: no section `tune`, or the folder holds another search, or trials keep failing.
-      Interrupted: told to stop; the trial did, with a checkpoint.
+        UserError: no section `tune`, or the folder holds another search, or trials keep failing.
+        Interrupted: told to stop; the trial did, with a checkpoint.
     """
     if config.tune is None:
         raise UserError(
@@ -143,7 +143,7 @@ def _csv_text(rows: list[TrialRow], config: ExperimentConfig) -> str:
 
 
 def _best_yaml(rows: list[TrialRow], config: ExperimentConfig) -> str:
-    """A complete experiment: the searched one with the best values, and its own steps."""
+    """Return a complete experiment: the searched one with the best values, and its own steps."""
     assert config.tune is not None
     best = rows[0]
     done = sum(row.score is not None for row in rows)

@@ -22,7 +22,7 @@ _OWN = "tuner/"  # what the Hyperband oracle notes among the values
 
 
 def to_hyperparameters(space: Mapping[str, Dimension]) -> keras_tuner.HyperParameters:
-    """The space as KerasTuner's oracles take it; names are the keys."""
+    """Return the space as KerasTuner's oracles take it; names are the keys."""
     import keras_tuner
 
     hyperparameters = keras_tuner.HyperParameters()
@@ -53,7 +53,7 @@ def check_space(config: ExperimentConfig) -> None:
     Combinations are not tried: a trial with values that exclude each other fails alone.
 
     Raises:
-      UserError: names the key.
+        UserError: names the key.
     """
     assert config.tune is not None, "there is a search to check"
     for key, dimension in config.tune.space.items():
@@ -76,7 +76,7 @@ def check_pipeline_space(space: Mapping[str, Dimension]) -> None:
     """Refuse keys that steps before the pipeline's Tuner depend on.
 
     Raises:
-      UserError: names the key.
+        UserError: names the key.
     """
     for key in space:
         if key.startswith("vocabulary.") or key == "model.max_length":

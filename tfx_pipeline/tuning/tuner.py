@@ -37,10 +37,10 @@ class ExperimentTuner(base_tuner.BaseTuner):
     directory; the trial that was interrupted is the first to run again.
 
     Args:
-      config: the experiment, with its section `tune`.
-      directory: gets `oracle/`.
-      run: trains and evaluates one trial.
-      on_trial: called after each trial.
+        config: the experiment, with its section `tune`.
+        directory: gets `oracle/`.
+        run: trains and evaluates one trial.
+        on_trial: called after each trial.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class ExperimentTuner(base_tuner.BaseTuner):
         """The experiment that a trial trains: with its values and steps, measured on `tune.split`.
 
         Raises:
-          UserError: the values do not fit together.
+            UserError: the values do not fit together.
         """
         config = self.experiment.with_values(from_values(values), f"trial {trial_id}")
         if self.tune.steps is not None or self.tune.oracle == "hyperband":
@@ -95,7 +95,7 @@ class ExperimentTuner(base_tuner.BaseTuner):
         """Run the trials that are left.
 
         Raises:
-          UserError: three trials in a row failed, or the objective is no metric.
+            UserError: three trials in a row failed, or the objective is no metric.
         """
         try:
             super().search(*fit_args, **fit_kwargs)

@@ -134,7 +134,8 @@ def crop_window(
     counts; if none does, the largest central crop whose ratio is within the bounds.
 
     Args:
-        height, width: of the image, int32 scalars.
+        height: of the image, an int32 scalar.
+        width: likewise.
         draws: float32 [NUM_DRAWS], uniform in (0, 1).
         augmentation: bounds of area and ratio.
 

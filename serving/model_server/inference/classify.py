@@ -25,7 +25,10 @@ def fill_classifications(
     """Write `outputs` (arrays by tensor name) into a ClassificationResult.
 
     Args:
+        signature: SignatureDef of the classification.
         examples: how many examples were classified.
+        outputs: arrays by tensor name.
+        result: the message that is filled.
 
     Raises:
         StatusError: INVALID_ARGUMENT, arrays that are not string[N, C] and float32[N, C].

@@ -75,9 +75,12 @@ class ExamplesTask:
         deadline: float | None = None,
         check_method_name: bool = False,
     ) -> Any:
-        """Answers `request` with the signature that it names, run on its examples.
+        """Answer `request` with the signature that it names, run on its examples.
 
         Args:
+            model: loaded.
+            version: of the model, for the answer.
+            request: ClassificationRequest or RegressionRequest.
             deadline: seconds of `time.monotonic()` by which the answer is wanted.
             check_method_name: whether the signature must have been exported for this task.
 

@@ -24,7 +24,10 @@ def fill_regressions(
     """Write `outputs` (arrays by tensor name) into a RegressionResult.
 
     Args:
+        signature: SignatureDef of the regression.
         examples: how many examples were asked for.
+        outputs: arrays by tensor name.
+        result: the message that is filled.
 
     Raises:
         StatusError: INVALID_ARGUMENT, an array that is neither float32[N] nor float32[N, 1].

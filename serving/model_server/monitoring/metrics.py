@@ -160,6 +160,7 @@ def record_request(model_name: str, api: str, entrypoint: str, status: str, star
     TensorFlow Serving counts Predict, Classify and Regress of gRPC, and every request of REST.
 
     Args:
+        model_name: that the request names.
         api: "Predict", "Classify", "Regress" over gRPC; the verb of the path over REST.
         entrypoint: "GRPC" or "REST".
         status: name of the status code, "OK" for success.
@@ -216,6 +217,7 @@ def record_batched_run(
     """Record one request that was run in batches.
 
     Args:
+        thread_pool_name: of the batching parameters.
         wait_microseconds: how long it was queued.
         rows: its rows.
         begun: (rows run, of which padding) of the batches whose first row was one of its rows, so

@@ -100,10 +100,12 @@ class RestApi:
         self._list_models = list_models
 
     def answer(self, method: str, path: str, body: bytes, deadline: float | None = None) -> Answer:
-        """Answers one request.
+        """Answer one request.
 
         Args:
+            method: "GET" or "POST".
             path: as sent, without the query string.
+            body: unpacked.
             deadline: seconds of `time.monotonic()` by which the answer is wanted.
         """
         prediction, match = _parse(method, path)

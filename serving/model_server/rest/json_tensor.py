@@ -34,7 +34,9 @@ def fill_request(document: dict[str, Any], infos: Mapping[str, Any], request: An
     """Write the tensors of a parsed predict body into `request`; returns "instances" or "inputs".
 
     Args:
+        document: the parsed body.
         infos: TensorInfo by input name, of the signature that is asked for.
+        request: PredictRequest that is filled.
 
     Raises:
         StatusError: INVALID_ARGUMENT (UNIMPLEMENTED for a type that JSON cannot express).
