@@ -76,6 +76,7 @@ def test_workers_train_like_one_stop_together_and_go_on(emoji_folder, tmp_path):
     assert sorted(path.name for path in (tmp_path / "two" / "towers").iterdir()) == [
         "image_tower",
         "text_tower",
+        "weights",
     ]
     rows = [row for row in read_history(history) if "hook" not in row]
     assert [row["step"] for row in rows] == list(range(1, 41))
