@@ -53,9 +53,9 @@ def add_correlation(pairs: pa.Table, config: CorrelationConfig, stats: Stats) ->
         The same rows; the score is null where the clicks are too few or the value is fixed.
     """
     query = pairs["query"].combine_chunks().dictionary_encode()
-    code, queries = query.indices.to_numpy(), len(query.dictionary)
+    query_index, queries = query.indices.to_numpy(), len(query.dictionary)
     if config.mode == "estimated":
-        scores, enough = _scores(pairs, code, queries, config.min_clicks)
+        scores, enough = _scores(pairs, query_index, queries, config.min_clicks)
         weak = enough & (scores < config.threshold)
         count(stats, "queries_with_few_clicks", int(queries - enough.sum()))
     else:
@@ -63,8 +63,8 @@ def add_correlation(pairs: pa.Table, config: CorrelationConfig, stats: Stats) ->
         weak = np.full(queries, config.mode == WEAK)
     count(stats, "queries_strong", int(queries - weak.sum()))
     count(stats, "queries_weak", int(weak.sum()))
-    values = pa.array([STRONG, WEAK]).take(pa.array(weak[code].astype(np.int8)))
-    score = pa.array(scores[code], pa.float32(), mask=~enough[code])
+    values = pa.array([STRONG, WEAK]).take(pa.array(weak[query_index].astype(np.int8)))
+    score = pa.array(scores[query_index], pa.float32(), mask=~enough[query_index])
     pairs = pairs.drop_columns(["image_label"])
     for field, column in zip(COLUMNS, (values, score), strict=True):
         pairs = pairs.append_column(field, column)
@@ -72,17 +72,17 @@ def add_correlation(pairs: pa.Table, config: CorrelationConfig, stats: Stats) ->
 
 
 def _scores(
-    pairs: pa.Table, code: np.ndarray, queries: int, min_clicks: int
+    pairs: pa.Table, query_index: np.ndarray, queries: int, min_clicks: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Score of each query, float64[queries] in [0, 1], and whether its clicks are enough."""
     train = np.asarray(pc.equal(pairs["split"], SPLITS[0]))
-    trained = np.bincount(code[train], minlength=queries) > 0
-    kept = train | ~trained[code]
-    pairs, code = pairs.filter(pa.array(kept)), code[kept]
+    trained = np.bincount(query_index[train], minlength=queries) > 0
+    kept = train | ~trained[query_index]
+    pairs, query_index = pairs.filter(pa.array(kept)), query_index[kept]
     clicks = pairs["clicks"].to_numpy().astype(np.float64)
-    total = np.bincount(code, clicks, minlength=queries)
-    share = clicks / total[code]
-    entropy = np.bincount(code, -share * np.log(share), minlength=queries)
+    total = np.bincount(query_index, clicks, minlength=queries)
+    share = clicks / total[query_index]
+    entropy = np.bincount(query_index, -share * np.log(share), minlength=queries)
 
     # A class never spans two queries here: its number is that of (query, class).
     classes = pc.coalesce(
@@ -91,9 +91,11 @@ def _scores(
     )
     of_class = classes.combine_chunks().dictionary_encode().indices.to_numpy().astype(np.int64)
     _, first, number = np.unique(
-        code * (of_class.max(initial=0) + 1) + of_class, return_index=True, return_inverse=True
+        query_index * (of_class.max(initial=0) + 1) + of_class,
+        return_index=True,
+        return_inverse=True,
     )
     n = np.bincount(number, clicks)
-    agreeing = np.bincount(code[first], n * (n - 1), minlength=queries)
+    agreeing = np.bincount(query_index[first], n * (n - 1), minlength=queries)
     agreement = agreeing / np.maximum(total * (total - 1), 1)
     return (np.exp(-entropy) + agreement) / 2, total >= min_clicks

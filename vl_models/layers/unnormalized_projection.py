@@ -11,10 +11,10 @@ from vl_models.layers.configured import ConfiguredLayer
 
 
 class UnnormalizedProjection(ConfiguredLayer):
-    """A dense layer with an activation, to float32 codes that are not normalised.
+    """A dense layer with an activation, to float32 vectors that are not normalised.
 
     Args:
-        dim: D, the width of the codes.
+        dim: D, the width of the vectors.
         activation: "tanh" (ACMR), "linear" (DSCMR).
     """
 
@@ -31,5 +31,5 @@ class UnnormalizedProjection(ConfiguredLayer):
         self.dense.build(input_shape)
 
     def call(self, inputs: Any) -> Any:
-        """Codes float32 [B, D] of [B, width]."""
+        """Map [B, width] to float32 [B, D]."""
         return ops.cast(self.dense(inputs), "float32")

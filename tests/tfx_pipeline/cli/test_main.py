@@ -1,9 +1,11 @@
 """The command line as people meet it: real processes, exit codes, texts."""
 
+import re
 import subprocess
 import sys
 
 import pytest
+import yaml
 
 from tests.tfx_pipeline.conftest import REPOSITORY, VLSEARCH, vlsearch, vlsearch_anew
 
@@ -26,7 +28,7 @@ def run_and_list_imports(*arguments):
 def test_help_names_every_command_and_imports_nothing_heavy():
     result = run_and_list_imports("--help")
     commands = ["data", "run", "train", "evaluate", "compare", "tune", "serve", "query", "rollback"]
-    commands += ["weights", "serving"]
+    commands += ["config", "weights", "serving"]
     for command in (*commands, "version"):
         assert f" {command} " in result.stdout
     assert "loaded: []" in result.stdout
@@ -127,3 +129,24 @@ def test_debug_shows_where_an_error_comes_from():
     result = vlsearch_anew("--debug", "serve", "/nowhere", check=False)
     assert "Traceback" in result.stderr
     assert "/nowhere is not a release root" in result.stderr
+
+
+def test_a_wrong_key_is_said_before_anything_slow_is_imported():
+    where = ("train", "--config", "configs/unicl.yaml", "--run", "build/none")
+    result = run_and_list_imports(*where, "--set", "train.stepz=1")
+    assert "Unknown key 'train.stepz'; did you mean 'train.steps'?" in result.stderr
+    result_of_folder = run_and_list_imports(*where, "--set", "data.folder=/none")
+    assert "/none/data.yaml: no such file" in result_of_folder.stderr
+    for one in (result, result_of_folder):
+        *_, loaded = one.stdout.splitlines()
+        assert not {"tensorflow", "keras", "tfx", "apache_beam"} & set(re.findall(r"\w+", loaded))
+
+
+def test_config_prints_the_whole_experiment():
+    result = run_and_list_imports("config", "configs/align.yaml", "--set", "train.steps=3")
+    whole = yaml.safe_load(result.stdout.partition("loaded:")[0])
+    # Its own, its base's, the override's, and a default.
+    assert whole["model"]["project_image"] is False
+    assert whole["model"]["embedding_dim"] == 128
+    assert whole["train"]["steps"] == 3
+    assert whole["input"]["views"] == 1

@@ -3,11 +3,18 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.harness import run_model_test, two_replicas
+from tests.harness import check_variables, run_model_test, two_replicas
 from tests.vl_models import tiny_systems
 from tests.vl_models.tiny_systems import TOKENIZER, make_batch
 from vl_models.models.clip import CLIP
 from vl_models.models.registry import build_model, model_config_from_dict
+from vl_models.training.checkpoint import (
+    Checkpoint,
+    assign_values,
+    latest_checkpoint,
+    save_checkpoint,
+    variable_values,
+)
 
 
 def make_config(**changes):
@@ -109,3 +116,50 @@ def test_model_needs_the_vocabulary_size():
 def test_config_survives_plain_values():
     config = make_config(positives="hide")
     assert model_config_from_dict(config.model_dump(mode="json")) == config
+
+
+class Unlisted(CLIP):
+    """CLIP with a layer on the image side that nobody lists."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.extra = keras.layers.Dense(8, name="extra")
+
+    def embed_image(self, batch, training):
+        return tf.math.l2_normalize(self.extra(super().embed_image(batch, training)), axis=1)
+
+
+class OutOfSight(Unlisted):
+    """The same, but the layer is in no attribute that is looked at."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        layer = self.__dict__.pop("extra")
+        type(self).extra = property(lambda self: layer)
+
+
+def test_a_layer_that_nobody_lists_is_trained_saved_and_restored(tmp_path):
+    config = make_config()
+
+    def make():
+        model = Unlisted(config)
+        model.build()
+        return model
+
+    run_model_test(make, make_batch(), dim=8)
+    one, two = make(), make()
+    paths = {"extra/kernel", "extra/bias"}
+    assert paths <= {variable.path for variable in one.trainable_variables}
+    by_path = {variable.path: variable for variable in one.variables}
+    save_checkpoint(tmp_path, Checkpoint(1, variable_values(by_path), {}, {}), keep=1)
+    restored = {variable.path: variable for variable in two.variables}
+    assign_values(restored, latest_checkpoint(tmp_path).weights, "the checkpoint")
+    batch = make_batch()
+    np.testing.assert_array_equal(two.encode_image(batch), one.encode_image(batch))
+
+
+def test_the_harness_refuses_a_layer_that_the_model_does_not_know():
+    model = OutOfSight(make_config())
+    model.build()
+    with pytest.raises(AssertionError, match=r"does not know variables that it uses: .*extra"):
+        check_variables(model, make_batch())

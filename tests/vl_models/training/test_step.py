@@ -24,11 +24,11 @@ def batch(size=4, seed=0):
     }
 
 
-def build(strategy, phase, learning_rate=1.0, **options):
+def build(strategy, phase, learning_rate=1.0, model_class=tiny.LinearDualEncoder, **options):
     """A model whose update is w - gradient (SGD without momentum at rate 1)."""
     sgd = OptimizerConfig(kind="sgd", learning_rate=learning_rate, momentum=0.0)
     with strategy.scope():
-        model = tiny.LinearDualEncoder()
+        model = model_class()
         model.build()
         groups = build_groups("", [sgd], model.trainable_variables, ScheduleConfig())
         if options.get("accumulation_steps", 1) > 1:
@@ -169,3 +169,18 @@ def test_mixed_precision_trains_float32_variables(strategies):
     steps.update(batch(), STOP)
     expected = gradients(lambda losses: losses["adversary"], batch())["modality_head/kernel"]
     np.testing.assert_allclose(moved(model)["modality_head/kernel"], expected, rtol=0.05, atol=5e-3)
+
+
+class WithoutPairs(tiny.LinearDualEncoder):
+    """Of the losses that it declares, its batches have one."""
+
+    def own_losses(self, batch, outputs):
+        return {"adversary": super().own_losses(batch, outputs)["adversary"]}
+
+
+def test_a_batch_may_lack_a_loss_that_the_phase_weighs(strategies):
+    losses = {"contrastive": 1.0, "adversary": 1.0}
+    model, steps = build(strategies[1], {"losses": losses}, model_class=WithoutPairs)
+    result = steps.update(batch(), STOP)
+    assert "loss/adversary" in result and "loss/contrastive" not in result
+    assert_equal(moved(model), gradients(lambda losses: losses["adversary"], batch()))
