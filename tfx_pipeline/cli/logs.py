@@ -26,6 +26,9 @@ def log_to_file(path: Path) -> None:
     for earlier in [handler for handler in root.handlers if handler.name == _FILE_HANDLER]:
         root.removeHandler(earlier)
         earlier.close()
+    # What `logging` itself added when a library logged before: it writes to the terminal.
+    for default in [handler for handler in root.handlers if type(handler) is logging.StreamHandler]:
+        root.removeHandler(default)
     root.addHandler(file_handler)
     root.setLevel(logging.INFO)
     logging.captureWarnings(True)
