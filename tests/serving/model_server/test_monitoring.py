@@ -169,7 +169,9 @@ def test_grpc(monitored, page):
     assert _grown(before, page()) == _expected(expected)
 
 
-def test_buckets(page):
+def test_buckets(monitored, page):
+    server, _ = monitored
+    exchange(server.rest_port, post(f"/v1/models/{MODEL}:predict", BODY), "POST")
     labels = f'API="predict",entrypoint="REST",le="(.*)",model_name="{MODEL}"'
     pattern = f":tensorflow:serving:request_latency_bucket{{{labels}}}"
     buckets = [(match[1], v) for k, v in page().items() if (match := re.fullmatch(pattern, k))]
