@@ -38,7 +38,7 @@ def test_any_dual_encoder_takes_all_of_them(system, tmp_path):
     assert float(model.scalars()["modality_adversary/lambda"]) == 1.0
 
 
-def test_a_system_without_objectives_is_as_it_was():
+def test_a_system_without_tasks_is_as_it_was():
     plain = build_model(make_config("clip"))
     adorned = build_model(make_config("clip", tasks=ALL, num_labels=3))
     assert [v.path for v in adorned.variables][: len(plain.variables) - 1] == [
