@@ -30,11 +30,18 @@ from vl_models.zero_shot_config import ZeroShotConfig
 
 
 class VocabularyConfig(StrictConfig):
-    """The text tower's vocabulary: learned from the train split, or a given file."""
+    """The text tower's vocabulary: learned from the train split, or a given file.
+
+    ``subword_dropout`` and ``unknown_words`` are probabilities that a token is split further, and
+    that a word is unknown, in training: else pieces that the words of new texts are made of would
+    never be trained. By default 0.1 and 0.01 for a learned vocabulary, and none for a given one.
+    """
 
     kind: TokenizerKind = "wordpiece"  # or clip_bpe, CLIP's
-    size: pydantic.PositiveInt = 8000  # of a learned one
+    size: pydantic.PositiveInt = 8000  # upper bound of a learned one
     pretrained: str | None = None  # a BERT vocabulary, or CLIP's merges
+    subword_dropout: float | None = pydantic.Field(default=None, ge=0, le=1)
+    unknown_words: float | None = pydantic.Field(default=None, ge=0, le=1)
 
     @pydantic.model_validator(mode="after")
     def _only_wordpiece_is_learned(self) -> VocabularyConfig:
@@ -44,6 +51,19 @@ class VocabularyConfig(StrictConfig):
                 "a folder with vocab.json and merges.txt; only a wordpiece vocabulary is learned"
             )
         return self
+
+    @pydantic.model_validator(mode="after")
+    def _only_words_are_split(self) -> VocabularyConfig:
+        if self.kind == "clip_bpe" and any(self.training_noise):
+            raise ValueError("subword_dropout and unknown_words are for kind wordpiece")
+        return self
+
+    @property
+    def training_noise(self) -> tuple[float, float]:
+        """Probabilities that a token is split further, and that a word is unknown."""
+        usual = (0.1, 0.01) if self.pretrained is None else (0.0, 0.0)
+        given = (self.subword_dropout, self.unknown_words)
+        return tuple(u if g is None else g for g, u in zip(given, usual))  # type: ignore[return-value]
 
 
 class FeaturesConfig(StrictConfig):

@@ -43,6 +43,7 @@ _TEXT_FEATURES = (
     features.QUERY_WEIGHT,
     features.QUERY_LANGUAGE,
     features.QUERY_CLICKS_TOTAL,
+    features.QUERY_IMAGES,
     features.QUERY_CORRELATION,
     features.LABEL_ID,
     features.LABEL_TEXT,

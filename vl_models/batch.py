@@ -18,6 +18,7 @@ query_hash            int64 [B·n]           fingerprint of the normalised query
 clicked_query_hashes  int64 [B, M]          those of queries known to click image i, -1 padded
 row                   int64 [B]             stable index of the Example, and of its copy
 seed                  int32 [B, 2]          from (run, epoch, row): all randomness of a row
+clicked_query_weight  float32 [B, M]        their share of image i: weights by idf, unit norm
 label                 float32 [B, C]        multi-hot; label_id int32 [B], -1 = none
 text_label            float32 [B, C']       where the texts have a label set of their own
 query_weight          float32 [B·n]         debiased click weight of the drawn text

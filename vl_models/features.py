@@ -16,6 +16,7 @@ QUERY_CLICKS = "query/clicks"  # int64[n]
 QUERY_WEIGHT = "query/weight"  # float[n], position-debiased clicks
 QUERY_LANGUAGE = "query/language"  # bytes[n]
 QUERY_CLICKS_TOTAL = "query/clicks_total"  # int64[n], over all images of the split
+QUERY_IMAGES = "query/images"  # int64[n], clicked images of the split, for inverse frequencies
 QUERY_CORRELATION = "query/correlation"  # bytes[n], "strong" | "weak"
 QUERY_FEATURES = "query/features"  # float[n * d], precomputed text features
 

@@ -150,7 +150,9 @@ def _image_input(model: VisionLanguageModel) -> RawInput | None:
     config = model.config
     return RawInput(
         tf.TensorSpec([None], tf.string, name=IMAGE_BYTES),
-        lambda image_bytes: image_batch(image_bytes, config.image_sizes, config.image_fit),
+        lambda image_bytes: image_batch(
+            image_bytes, config.image_sizes, config.image_fit, share=config.served_crop_share
+        ),
     )
 
 

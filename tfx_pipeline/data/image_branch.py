@@ -212,6 +212,7 @@ class WriteExamples(beam.DoFn):
                 features.QUERY_WEIGHT: pairs["weight"],
                 features.QUERY_LANGUAGE: [text.encode() for text in pairs["language"]],
                 features.QUERY_CLICKS_TOTAL: pairs["query_total"],
+                features.QUERY_IMAGES: pairs["query_images"],
                 features.QUERY_CORRELATION: [text.encode() for text in pairs["correlation"]],
                 features.IMAGE_CLICKS_TOTAL: [sum(pairs["clicks"])],
                 features.SOURCE_TYPE: [source.encode()],

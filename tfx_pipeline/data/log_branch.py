@@ -67,6 +67,7 @@ FINISHED_SCHEMA = pa.schema(
         ("split", pa.string()),
         ("language", pa.string()),
         ("query_total", pa.int64()),
+        ("query_images", pa.int64()),
         ("image_label", pa.string()),
     ]
 )
@@ -325,7 +326,7 @@ def assign_splits(
 
 
 def finish(table: pa.Table, propensities: np.ndarray | None, clip: float) -> tuple[pa.Table, int]:
-    """Aggregate to one row per (query, image), with weight and the query's total.
+    """Aggregate to one row per (query, image), with weight and the query's totals.
 
     A pair in several splits stays in the earliest; its language is the one most clicked.
 
@@ -373,8 +374,9 @@ def finish(table: pa.Table, propensities: np.ndarray | None, clip: float) -> tup
     )
     names = pa.array(SPLITS).take(earliest["rank"].combine_chunks())
     final = earliest.append_column("split", names)
-    totals = final.group_by(["query", "split"]).aggregate([("clicks", "sum")])
-    final = final.join(totals.rename_columns(["query", "split", "query_total"]), ["query", "split"])
+    totals = final.group_by(["query", "split"]).aggregate([("clicks", "sum"), ("clicks", "count")])
+    names = ["query", "split", "query_total", "query_images"]
+    final = final.join(totals.rename_columns(names), ["query", "split"])
     final = final.select(FINISHED_SCHEMA.names).cast(FINISHED_SCHEMA)
     final = final.sort_by([("query", "ascending"), ("image_id", "ascending")])
     return final, pairs.num_rows - final.num_rows

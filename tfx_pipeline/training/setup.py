@@ -14,11 +14,13 @@ from tfx_pipeline.training.facts import read_data_facts
 from tfx_pipeline.training.sources import train_sources, validation_source
 from tfx_pipeline.training.transform import transform_functions
 from vl_models.input.config import InputFacts, Sampling
-from vl_models.input.source import RecordSource, TextFunction, WeightFunction
+from vl_models.input.source import RecordSource, TextFunction, TokenFunction, WeightFunction
 from vl_models.models.base import VisionLanguageModel
 from vl_models.models.registry import create_model
 from vl_models.text.factory import load_tokenizer
+from vl_models.text.subword_dropout import SubwordDropout
 from vl_models.text.tokenizer import Tokenizer
+from vl_models.text.wordpiece import WordPieceTokenizer
 from vl_models.training import validation
 from vl_models.training.config import TrainConfig
 from vl_models.training.strategy import make_strategy
@@ -106,10 +108,13 @@ def prepare_training(
         text_fn = tokenizer.tokenize
         if transform_graph is not None:
             text_fn, weight_fn = transform_functions(transform_graph, tokenizer)
-    data = read_data_facts(experiment.model, options.source_names, examples, tokenizer)
+    data = read_data_facts(experiment.model, options, examples, tokenizer)
     model = experiment.model.completed(data)
-    facts = InputFacts(model.inputs, model.image_sizes, model.image_fit, data)
-    sources = train_sources(options, facts, model, examples, text_fn, weight_fn)
+    facts = InputFacts(
+        model.inputs, model.image_sizes, model.image_fit, model.served_crop_share, data
+    )
+    token_fn = _subword_dropout(experiment, tokenizer)
+    sources = train_sources(options, facts, model, examples, text_fn, weight_fn, token_fn)
     hooks: dict[str, Hook] = {}
     if any(hook.name == validation.NAME for hook in train.hooks):
         hooks[validation.NAME] = validation.Validation(
@@ -128,3 +133,14 @@ def prepare_training(
         facts=facts,
         tokenizer=tokenizer,
     )
+
+
+def _subword_dropout(
+    experiment: ExperimentConfig, tokenizer: Tokenizer | None
+) -> TokenFunction | None:
+    """Return what `vocabulary` says about tokens in training; None if they stay as they are."""
+    vocabulary = experiment.vocabulary
+    split, unknown = vocabulary.training_noise
+    if not isinstance(tokenizer, WordPieceTokenizer) or not (split or unknown):
+        return None
+    return SubwordDropout(tokenizer, split, unknown)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from vl_models.errors import UserError
 from vl_models.input.config import InputConfig, InputFacts, SourceConfig, SourceSpec
-from vl_models.input.source import RecordSource, TextFunction, WeightFunction
+from vl_models.input.source import RecordSource, TextFunction, TokenFunction, WeightFunction
 from vl_models.models.base_config import ModelConfig
 
 TRAIN, VALIDATION = "train", "val"
@@ -27,6 +27,7 @@ def train_sources(
     examples: Path,
     text_fn: TextFunction | None = None,
     weight_fn: WeightFunction | None = None,
+    token_fn: TokenFunction | None = None,
 ) -> list[RecordSource]:
     """Return the sources of the train split, in their order.
 
@@ -40,6 +41,7 @@ def train_sources(
         examples: folder of the Examples.
         text_fn: tokenises drawn texts, of queries and of labels; None without tokens.
         weight_fn: rescales click weights.
+        token_fn: changes tokens at random.
 
     Raises:
         UserError: no files, or rows or texts of which the model learns nothing.
@@ -53,7 +55,7 @@ def train_sources(
             )
         pattern = _train_pattern(source, model, examples)
         spec = SourceSpec(source, options, facts)
-        sources.append(RecordSource(spec, [pattern], text_fn, weight_fn))
+        sources.append(RecordSource(spec, [pattern], text_fn, weight_fn, token_fn))
     return sources
 
 

@@ -81,15 +81,15 @@ class InputConfig(StrictConfig):
     A batch is of one source (``sampling`` "debiased"), or of all, rows by share ("mixed"). Texts
     are drawn by click weight ** ``text_draw_power``: 1 by weight, 0 evenly.
     ``max_clicked_queries`` is how many known clicks a row tells beside the drawn texts; 0 leaves
-    out `clicked_query_hashes`.
+    out `clicked_query_hashes`, and with it what ``positives: graph`` needs.
 
     ``augment`` makes random images of the stored ones, as ``augmentation`` says: "crop" takes
-    squares, of a random share ``crop_scale`` of the shorter side if that is given; the others are
-    presets of `vl_models.input.augmentations`. Without it images are the centre squares. For a
-    model with ``image_fit: pad`` images are whole; "crop" changes them only with ``crop_scale``,
-    to a part of that share of both sides. ``views`` 2 makes `image_2` a second, independent
-    augmentation of the same stored image. ``shuffle_shards`` files are read side by side and share
-    one shuffle buffer; without ``shuffle`` records come in their order.
+    squares of a random share ``crop_scale`` of the shorter side, by default 0.9 to 1; the others
+    are presets of `vl_models.input.augmentations`. Without it images are the centre squares. For a
+    model with ``image_fit: pad`` it is a part of that share of both sides, by default all of
+    them. Served images show the mean share, see `crop_share`. ``views`` 2 makes `image_2` a second,
+    independent augmentation of the same stored image. ``shuffle_shards`` files are read side by
+    side and share one shuffle buffer; without ``shuffle`` records come in their order.
     """
 
     sampling: Sampling = "debiased"
@@ -126,6 +126,16 @@ class InputConfig(StrictConfig):
         if self.augmentation != "crop" and self.crop_scale is not None:
             raise ValueError(f"crop_scale is for augmentation 'crop', not '{self.augmentation}'")
         return self
+
+    def crop_bounds(self, fit: ImageFit) -> tuple[float, float]:
+        """Smallest and largest share of an image's shorter side that training shows."""
+        if not self.augment or self.augmentation != "crop":
+            return 1.0, 1.0  # presets choose an area of their own, and are evaluated on the whole
+        return self.crop_scale or ((0.9, 1.0) if fit == "crop" else (1.0, 1.0))
+
+    def crop_share(self, fit: ImageFit) -> float:
+        """Share of the shorter side that training shows on average, and serving always."""
+        return sum(self.crop_bounds(fit)) / 2.0
 
     @property
     def source_names(self) -> tuple[str, ...]:
@@ -169,6 +179,9 @@ class DataFacts:
         classes: names of the columns of `label`; without any there is none.
         text_classes: those of `text_label`, where the texts have a label set of their own.
         answers: those of `answer`.
+        crop_share: share of an image's shorter side that training shows on average.
+        images: number of Examples of the train split, for the inverse frequencies of its queries
+            in `clicked_query_weight`; None leaves that out.
         total_clicks: sum of `image/clicks_total` over the images; without it `image_log_q` of
             records as they are is off by a constant, which a softmax over images does not see.
     """
@@ -179,6 +192,8 @@ class DataFacts:
     classes: tuple[str, ...] = ()
     text_classes: tuple[str, ...] = ()
     answers: tuple[str, ...] = ()
+    crop_share: float = 1.0
+    images: int | None = None
     total_clicks: float | None = None
 
 
@@ -191,12 +206,14 @@ class InputFacts:
         image_sizes: sides in pixels to which each crop is resized, by key of the batch; "image",
             which every crop is chosen for, is always there.
         image_fit: squares cut out of images ("crop"), or whole images with a margin ("pad").
+        crop_share: share of the sides that images show where nothing is drawn at random.
         data: facts of the data.
     """
 
     inputs: tuple[str, ...] = ("image", "token_ids")
     image_sizes: Mapping[str, int] = dataclasses.field(default_factory=lambda: {"image": 224})
     image_fit: ImageFit = "crop"
+    crop_share: float = 1.0
     data: DataFacts = DataFacts()
 
 
@@ -231,6 +248,8 @@ class SourceSpec:
 
     def _problem(self) -> str | None:
         inputs, shared = self.inputs, self.shared
+        if self.facts.data.images is not None and not shared.max_clicked_queries:
+            return "positives: graph needs max_clicked_queries of 1 or more"
         if not inputs:
             return f"the model reads nothing of rows: {self.source.rows}"
         for name in ("image_features", "text_features"):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from vl_models.row_random import number, uniform
+from vl_models.row_random import number, stream_seed, uniform
 
 # Streams of one row's randomness; the model's own draws start from the row's seed itself.
-CROP, TEXT = 1, 2
+CROP, TEXT, TOKENS = 1, 2, 3
 LABEL, TEMPLATE, REPEAT = 11, 12, 13
 VIEW_2, AUGMENT = 21, 22
 
@@ -25,6 +25,12 @@ def row_seed(run_seed: int, epoch: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
     """
     run = tf.cast(tf.constant(run_seed, tf.int64), tf.uint64)
     return tf.bitcast(number(number(number(run, 0), epoch), rows), tf.int32)
+
+
+def text_seeds(seeds: tf.Tensor, count: int) -> tf.Tensor:
+    """Seeds of the ``count`` texts of each row, int32 [B, 2] to [B·count, 2], image-major."""
+    own = tf.bitcast(stream_seed(seeds, TOKENS), tf.uint64)[:, tf.newaxis]
+    return tf.reshape(tf.bitcast(number(own, tf.range(count)), tf.int32), [-1, 2])
 
 
 def draw_texts(

@@ -21,10 +21,13 @@ from vl_models.input.records import (
     find_shards,
     ordered_batches,
 )
+from vl_models.input.sampling import text_seeds
 from vl_models.input.untuned import processors, untuned
 
 # string [N] -> {"token_ids": int32 [N, L], "text_mask": bool [N, L]}; a graph function.
 TextFunction = Callable[[tf.Tensor], Mapping[str, tf.Tensor]]
+# What a TextFunction makes and seeds int32 [N, 2] of the texts to the same keys, changed at random.
+TokenFunction = Callable[[Mapping[str, tf.Tensor], tf.Tensor], Mapping[str, tf.Tensor]]
 # float32 [N] click weights, as stored, to the `query_weight` of the batch; a graph function.
 WeightFunction = Callable[[tf.Tensor], tf.Tensor]
 
@@ -91,6 +94,7 @@ class RecordSource:
             None if the source has no text.
         weight_fn: rescales the click weights of the drawn texts; unchanged without it. Texts of
             labels have no clicks: they weigh 1, what `weight_fn` is to make the mean of queries.
+        token_fn: changes tokens at random, see `vl_models.text.subword_dropout`.
 
     Raises:
         UserError: no file matches, or text is asked for without ``text_fn``.
@@ -102,6 +106,7 @@ class RecordSource:
         patterns: Sequence[str],
         text_fn: TextFunction | None = None,
         weight_fn: WeightFunction | None = None,
+        token_fn: TokenFunction | None = None,
     ) -> None:
         self.name = spec.source.name
         self.weight = spec.source.share
@@ -111,6 +116,7 @@ class RecordSource:
         self._spec = spec
         self._text_fn = text_fn
         self._weight_fn = weight_fn
+        self._token_fn = token_fn
         self._scan: Scan | None = None
 
     @property
@@ -136,7 +142,14 @@ class RecordSource:
                 f"batch. Received: batch_size={feed.batch_size}. Use a smaller batch or more data."
             )
         dataset = make_dataset(
-            self._shards, self._spec, feed, self._text_fn, position, self._weight_fn, scan
+            self._shards,
+            self._spec,
+            feed,
+            self._text_fn,
+            position,
+            self._weight_fn,
+            scan,
+            self._token_fn,
         )
         return self._iterate(dataset)
 
@@ -174,6 +187,7 @@ def make_dataset(
     position: InputPosition = START,
     weight_fn: WeightFunction | None = None,
     scan: Scan | None = None,
+    token_fn: TokenFunction | None = None,
 ) -> tf.data.Dataset:
     """Return the input pipeline of one source: an infinite dataset of batches.
 
@@ -189,6 +203,7 @@ def make_dataset(
         position: where to start.
         weight_fn: see `RecordSource`.
         scan: of all records, if known; else the files are read for it where it is needed.
+        token_fn: see `RecordSource`.
 
     Returns:
         Dataset of the batch of `vl_models.batch`, plus "position" int64 [3]: where the
@@ -222,7 +237,10 @@ def make_dataset(
             batch["query_weight"] = weight_fn(batch["query_weight"])
         texts = batch.pop("texts", None)
         if texts is not None and text_fn is not None:
-            batch |= text_fn(texts)
+            tokens = text_fn(texts)
+            if token_fn is not None:
+                tokens = token_fn(tokens, text_seeds(batch["seed"], feed.texts_per_image))
+            batch |= tokens
         return {**batch, "position": items["position"]}
 
     # A batch is made by one core: images side by side within it cost more to coordinate.

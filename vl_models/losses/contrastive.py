@@ -11,7 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from vl_models.choices import PositivesMode
+from vl_models.choices import SoftmaxPositivesMode
 
 # Finite, so that a masked entry times a zero target is 0 and not NaN.
 _MASKED = -1e9
@@ -106,18 +106,19 @@ def contrast_rows(
     positives: tf.Tensor,
     pairs: tf.Tensor,
     *,
-    mode: PositivesMode = "uniform",
+    mode: SoftmaxPositivesMode = "uniform",
     label_smoothing: float = 0.0,
 ) -> tf.Tensor:
     """Cross-entropy of every row against its own pairs and what else is known to fit.
 
     Args:
         logits: [rows, candidates].
-        positives: bool [rows, candidates], see `known_positives`.
+        positives: bool [rows, candidates], see `known_positives`; for mode "graph" float, see
+            `soft_positives`.
         pairs: bool [rows, candidates], see `own_pairs`.
         mode: what to do with positives beside the pairs: "uniform" makes them targets of
             equal weight (UniCL), "hide" leaves them out of the softmax, "pairs" treats them as
-            negatives (CLIP).
+            negatives (CLIP), "graph" gives each its own weight.
         label_smoothing: see `multi_positive_cross_entropy`.
 
     Returns:
@@ -127,14 +128,16 @@ def contrast_rows(
         ValueError: for an unknown mode.
     """
     excluded = None
-    if mode == "uniform":
+    if mode in ("uniform", "graph"):
         targets = positives
     elif mode == "hide":
         targets, excluded = pairs, positives & ~pairs
     elif mode == "pairs":
         targets = pairs
     else:
-        raise ValueError(f"`mode` must be 'pairs', 'uniform' or 'hide'. Received: mode={mode!r}")
+        raise ValueError(
+            f"`mode` must be 'pairs', 'uniform', 'hide' or 'graph'. Received: mode={mode!r}"
+        )
     return multi_positive_cross_entropy(
         logits, targets, excluded=excluded, label_smoothing=label_smoothing
     )
@@ -144,7 +147,7 @@ def symmetric_contrastive_loss(
     logits: tf.Tensor,
     positives: tf.Tensor | None = None,
     *,
-    mode: PositivesMode = "uniform",
+    mode: SoftmaxPositivesMode = "uniform",
     weights: tf.Tensor | None = None,
     label_smoothing: float = 0.0,
     image_log_q: tf.Tensor | None = None,
@@ -153,7 +156,7 @@ def symmetric_contrastive_loss(
 
     Args:
         logits: [G, G·n].
-        positives: bool [G, G·n] of `known_positives`; without it, the pairs of the batch.
+        positives: [G, G·n], see `contrast_rows`; without it, the pairs of the batch.
         mode: see `contrast_rows`.
         weights: float [G·n], weight of each text and its pair; an image weighs the mean of
             its texts.

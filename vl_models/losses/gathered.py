@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from vl_models.choices import GatherForm, PositivesMode
+from vl_models.choices import GatherForm, SoftmaxPositivesMode
 from vl_models.distribution import all_gather, all_gather_detached, global_mean
 from vl_models.losses.contrastive import (
     contrast_rows,
@@ -27,7 +27,7 @@ from vl_models.losses.contrastive import (
     sampling_correction,
     symmetric_contrastive_loss,
 )
-from vl_models.losses.positives import PairHashes, known_positives, own_pairs
+from vl_models.losses.positives import PairHashes, known_positives, own_pairs, soft_positives
 
 
 def gathered_contrastive_loss(
@@ -37,7 +37,7 @@ def gathered_contrastive_loss(
     hashes: PairHashes,
     *,
     form: GatherForm = "global",
-    mode: PositivesMode = "uniform",
+    mode: SoftmaxPositivesMode = "uniform",
     label_smoothing: float = 0.0,
     weights: tf.Tensor | None = None,
     image_log_q: tf.Tensor | None = None,
@@ -62,10 +62,11 @@ def gathered_contrastive_loss(
     images, texts = gather(image_embedding), gather(text_embedding)
     everyone = hashes.gathered()
     log_q = None if image_log_q is None else all_gather(image_log_q)
+    positives = soft_positives if mode == "graph" else known_positives
     if form != "local":
         return symmetric_contrastive_loss(
             contrastive_logits(images, texts, scale),
-            known_positives(everyone, everyone),
+            positives(everyone, everyone),
             mode=mode,
             weights=None if weights is None else all_gather(weights),
             label_smoothing=label_smoothing,
@@ -73,7 +74,7 @@ def gathered_contrastive_loss(
         )
     to_text = contrast_rows(
         contrastive_logits(image_embedding, texts, scale),
-        known_positives(hashes, everyone),
+        positives(hashes, everyone),
         own_pairs(hashes, everyone),
         mode=mode,
         label_smoothing=label_smoothing,
@@ -81,7 +82,7 @@ def gathered_contrastive_loss(
     logits = contrastive_logits(text_embedding, images, scale)
     to_image = contrast_rows(
         logits if log_q is None else sampling_correction(logits, log_q),
-        tf.transpose(known_positives(everyone, hashes)),
+        tf.transpose(positives(everyone, hashes)),
         tf.transpose(own_pairs(everyone, hashes)),
         mode=mode,
         label_smoothing=label_smoothing,

@@ -1,4 +1,4 @@
-"""Which images and texts of a batch belong together: by place, by keys, by labels."""
+"""Which images and texts of a batch belong together: by place, keys, labels, the click graph."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ class PairHashes:
         image_id_hash: int64 [B], None if unknown; then rows belong together by place alone.
         query_hash: int64 [B·n], image-major.
         clicked_query_hashes: int64 [B, M], -1 padded.
+        clicked_query_weight: float32 [B, M], 0 padded; see `click_similarity`.
         label: int32 [B], -1 = none; None if labels make no positives.
     """
 
@@ -31,6 +32,7 @@ class PairHashes:
     image_id_hash: tf.Tensor | None = None
     query_hash: tf.Tensor | None = None
     clicked_query_hashes: tf.Tensor | None = None
+    clicked_query_weight: tf.Tensor | None = None
     label: tf.Tensor | None = None
 
     @classmethod
@@ -52,21 +54,19 @@ class PairHashes:
             image_id_hash=batch["image_id_hash"] if known else None,
             query_hash=batch["query_hash"] if known else None,
             clicked_query_hashes=batch.get("clicked_query_hashes") if known else None,
+            clicked_query_weight=batch.get("clicked_query_weight") if known else None,
             label=batch.get("label_id") if use_labels else None,
         )
 
     def gathered(self) -> PairHashes:
         """Return the hashes of all replicas, in the order of `all_gather`."""
-        clicked = self.clicked_query_hashes
-        if clicked is not None:
-            # A gather forgets the number of columns.
-            clicked = tf.ensure_shape(all_gather(clicked), [None, clicked.shape[1]])
         return PairHashes(
             index=all_gather(self.index),
             texts_per_image=self.texts_per_image,
             image_id_hash=_gathered(self.image_id_hash),
             query_hash=_gathered(self.query_hash),
-            clicked_query_hashes=clicked,
+            clicked_query_hashes=_gathered_columns(self.clicked_query_hashes),
+            clicked_query_weight=_gathered_columns(self.clicked_query_weight),
             label=_gathered(self.label),
         )
 
@@ -109,6 +109,68 @@ def known_positives(images: PairHashes, texts: PairHashes) -> tf.Tensor:
     return positives
 
 
+def soft_positives(images: PairHashes, texts: PairHashes) -> tf.Tensor:
+    """Return how much text j is a target of image i, by the click graph.
+
+    1 for known positives, else the square of the similarity of what image i and the image of
+    text j were clicked for: most pairs that nobody has clicked yet, but will, are found by it.
+
+    Args:
+        images: I rows, of which the images are meant.
+        texts: rows with T texts together.
+
+    Returns:
+        float32 [I, T] in [0, 1].
+
+    Raises:
+        ValueError: a batch without ``clicked_query_weight``.
+    """
+    similarity = tf.square(click_similarity(images, texts))
+    known = tf.cast(known_positives(images, texts), tf.float32)
+    return tf.maximum(known, tf.repeat(similarity, texts.texts_per_image, axis=1))
+
+
+def click_similarity(rows: PairHashes, others: PairHashes) -> tf.Tensor:
+    """Cosine of the clicked queries of two sets of images, weighed by idf.
+
+    Image i is the sparse vector of ``clicked_query_weight`` over the queries of
+    ``clicked_query_hashes``; weights are of unit norm over all queries of the image, so the
+    cosine of images with more than M queries is a lower bound. Takes the memory of
+    I · (I + J) · M numbers.
+
+    Args:
+        rows: I rows.
+        others: J rows.
+
+    Returns:
+        float32 [I, J] in [0, 1].
+
+    Raises:
+        ValueError: a batch without ``clicked_query_weight``.
+    """
+    for hashes in (rows, others):
+        if hashes.clicked_query_hashes is None or hashes.clicked_query_weight is None:
+            raise ValueError(
+                "`positives: graph` needs batches with clicked_query_hashes and "
+                "clicked_query_weight. Received: a batch without them"
+            )
+    # A query's column is the place of its first occurrence among the sorted hashes of both.
+    keys = [tf.reshape(hashes.clicked_query_hashes, [-1]) for hashes in (rows, others)]
+    ordered = tf.sort(tf.concat(keys, axis=0))
+
+    def dense(hashes: PairHashes) -> tf.Tensor:
+        clicked, weight = hashes.clicked_query_hashes, hashes.clicked_query_weight
+        column = tf.reshape(tf.searchsorted(ordered, tf.reshape(clicked, [-1])), tf.shape(clicked))
+        row = tf.repeat(tf.range(tf.shape(clicked)[0])[:, None], tf.shape(clicked)[1], axis=1)
+        weight = tf.where(clicked == _NO_HASH, 0.0, weight)
+        return tf.scatter_nd(
+            tf.stack([row, column], axis=-1), weight, [tf.shape(clicked)[0], tf.size(ordered)]
+        )
+
+    # Rounding may leave the cosine of an image with itself above 1.
+    return tf.minimum(tf.matmul(dense(rows), dense(others), transpose_b=True), 1.0)
+
+
 def _any_column_equals(hashes: tf.Tensor, query_hash: tf.Tensor) -> tf.Tensor:
     """True where one of the hashes [I, M] of image i is the hash [T] of text j: bool [I, T]."""
     found = tf.zeros([tf.shape(hashes)[0], tf.shape(query_hash)[0]], tf.bool)
@@ -121,6 +183,13 @@ def _any_column_equals(hashes: tf.Tensor, query_hash: tf.Tensor) -> tf.Tensor:
 def _per_text(values: tf.Tensor, hashes: PairHashes) -> tf.Tensor:
     """Values [B] of rows, repeated for each of their texts: [B·n]."""
     return tf.repeat(values, hashes.texts_per_image)
+
+
+def _gathered_columns(values: tf.Tensor | None) -> tf.Tensor | None:
+    """Gather [B, M]; a gather forgets the number of columns."""
+    if values is None:
+        return None
+    return tf.ensure_shape(all_gather(values), [None, values.shape[1]])
 
 
 def _gathered(values: tf.Tensor | None) -> tf.Tensor | None:

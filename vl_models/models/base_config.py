@@ -24,6 +24,8 @@ class ModelConfig(StrictConfig):
         image_size: side of the input in pixels.
         image_fit: whether images are cut to squares ("crop"), or keep their ratio of sides and get
             a margin of zeros ("pad"); batches then hold ``image_extent``.
+        crop_share: share of an image's shorter side that the centre square spans in evaluation and
+            serving (of both sides with "pad"); the trainer sets it to the mean share of training.
         max_length: L, tokens of a text, special ones included.
         vocabulary_size: number of token ids; the trainer sets it to that of the vocabulary.
         precision: dtype policy of the towers; embeddings and losses are float32 always. "auto"
@@ -40,6 +42,7 @@ class ModelConfig(StrictConfig):
     system: str
     image_size: PositiveInt = 64
     image_fit: ImageFit = "crop"
+    crop_share: float | None = Field(default=None, gt=0.0, le=1.0)
     max_length: int = Field(default=24, ge=3)
     vocabulary_size: PositiveInt | None = None
     precision: Precision = "float32"
@@ -69,15 +72,28 @@ class ModelConfig(StrictConfig):
         """Whether batches must hold ``label``."""
         return self.NEEDS_LABELS
 
+    @property
+    def learns_from_click_graph(self) -> bool:
+        """Whether batches must hold ``clicked_query_weight``."""
+        return False
+
+    @property
+    def served_crop_share(self) -> float:
+        """`crop_share`; the whole shorter side where nothing is said."""
+        return 1.0 if self.crop_share is None else self.crop_share
+
     def completed(self, facts: DataFacts) -> Self:
         """Return the configuration with what is the data's.
 
         Raises:
             UserError: the data do not give what the system needs.
         """
-        if facts.vocabulary_size is None:
-            return self
-        return self.with_values(vocabulary_size=facts.vocabulary_size)
+        values: dict[str, object] = {}
+        if facts.vocabulary_size is not None:
+            values["vocabulary_size"] = facts.vocabulary_size
+        if self.crop_share is None:
+            values["crop_share"] = facts.crop_share
+        return self.with_values(**values)
 
     def with_values(self, **values: object) -> Self:
         """Return the configuration with other values, validated like those of a file."""

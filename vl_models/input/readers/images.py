@@ -54,6 +54,7 @@ def _decode(records: Records, encoded: tf.Tensor, seeds: tf.Tensor) -> Rows:
         encoded,
         facts.image_sizes,
         facts.image_fit,
+        share=facts.crop_share,
         window=window,
         finish=finish,
         randomness=randomness,
@@ -70,12 +71,8 @@ def _view(
         return None, None, None
     if (preset := PRESETS.get(shared.augmentation)) is not None:
         return *random_view(preset), draw_uniform(stream_seed(seeds, AUGMENT), NUM_DRAWS)
-    if facts.image_fit == "crop":
-        window = random_square(facts.image_sizes["image"], shared.crop_scale)
-    elif shared.crop_scale is not None:
-        window = random_part(shared.crop_scale)
-    else:
-        return None, None, None
+    scale = shared.crop_bounds(facts.image_fit)
+    window = random_square(scale) if facts.image_fit == "crop" else random_part(scale)
     return window, None, stream_seed(seeds, CROP)
 
 

@@ -19,6 +19,8 @@ def _query_features(spec: SourceSpec) -> dict[str, object]:
         f.QUERY_TEXT: tf.io.RaggedFeature(tf.string),
         f.QUERY_WEIGHT: tf.io.RaggedFeature(tf.float32),
     }
+    if spec.facts.data.images is not None:
+        specification[f.QUERY_IMAGES] = tf.io.RaggedFeature(tf.int64)
     if spec.source.weak_weight != 1.0:
         specification[f.QUERY_CORRELATION] = tf.io.RaggedFeature(tf.string)
     if "text_features" in spec.inputs:
@@ -62,8 +64,7 @@ def _read_queries(records: Records) -> Rows:
         batch["text_features"] = pick(_text_features(records, lengths))
     if shared.max_clicked_queries:
         present = tf.sequence_mask(lengths, tf.shape(hashes)[1])
-        clicked = _heaviest(hashes, weights, present, shared.max_clicked_queries)
-        batch["clicked_query_hashes"] = tf.ensure_shape(clicked, [records.size, None])
+        batch |= _clicked(hashes, weights, present, _shares(records, present), records)
     return batch
 
 
@@ -97,7 +98,7 @@ def _read_labels(records: Records) -> Rows:
     if source.use_labels:
         ids = label_ids(parsed[f.LABEL_ID], parsed[f.LABEL_TEXT])
         batch["label_id"] = tf.gather(ids, which, batch_dims=1)
-    if count := records.spec.shared.max_clicked_queries:
+    if records.spec.shared.max_clicked_queries:
         # Every text that the row's labels can make belongs to its image, before its queries.
         own = tf.repeat(
             tf.sequence_mask(lengths, tf.shape(labels)[1]), len(source.templates), axis=1
@@ -105,13 +106,16 @@ def _read_labels(records: Records) -> Rows:
         queries = parsed[f.QUERY_TEXT].to_tensor("")
         clicked = tf.sequence_mask(parsed[f.QUERY_TEXT].row_lengths(), tf.shape(queries)[1])
         weights = parsed[f.QUERY_WEIGHT].to_tensor(1.0, shape=tf.shape(queries))
-        batch["clicked_query_hashes"] = _heaviest(
+        shares = _shares(records, clicked)
+        batch |= _clicked(
             tf.concat(
                 [tf.reshape(fingerprint(filled), tf.shape(own)), fingerprint(queries)], axis=1
             ),
             tf.concat([tf.fill(tf.shape(own), tf.float32.max), weights], axis=1),
             tf.concat([own, clicked], axis=1),
-            count,
+            # Nobody clicked for the texts of labels.
+            None if shares is None else tf.concat([tf.zeros_like(own, tf.float32), shares], axis=1),
+            records,
         )
     return batch
 
@@ -138,15 +142,51 @@ def _correlation_factors(records: Records, lengths: tf.Tensor, shape: tf.Tensor)
     return tf.where(padded == _WEAK, records.spec.source.weak_weight, 1.0)
 
 
-def _heaviest(hashes: tf.Tensor, weights: tf.Tensor, present: tf.Tensor, count: int) -> tf.Tensor:
-    """Hashes of the ``count`` heaviest present texts, padded with -1, int64 [B, count]."""
+def _shares(records: Records, present: tf.Tensor) -> tf.Tensor | None:
+    """Weights by idf of each image's queries, of unit norm, float32 [B, N]; None if not asked for.
+
+    The inverse frequency of a query is ln(images / images clicked for it): what was clicked
+    everywhere says nothing about an image. Sparck Jones 1972, "A Statistical Interpretation of
+    Term Specificity and Its Application in Retrieval".
+    """
+    images = records.spec.facts.data.images
+    if images is None:
+        return None
+    clicked = records.parsed[f.QUERY_IMAGES]
+    given = clicked.row_lengths()
+    matching = (given == 0) | (given == tf.reduce_sum(tf.cast(present, tf.int64), axis=1))
+    message = "A record has not as many numbers of clicked images as texts"
+    with tf.control_dependencies([records.check(matching, message)]):
+        # Data without clicks does not count: then a text is of one image.
+        frequency = clicked.to_tensor(1, shape=tf.shape(present))
+    frequency = tf.cast(tf.clip_by_value(frequency, 1, images), tf.float32)
+    inverse = tf.where(present, tf.math.log(float(images) / frequency), 0.0)
+    return tf.math.divide_no_nan(inverse, tf.norm(inverse, axis=1, keepdims=True))
+
+
+def _clicked(
+    hashes: tf.Tensor,
+    weights: tf.Tensor,
+    present: tf.Tensor,
+    shares: tf.Tensor | None,
+    records: Records,
+) -> Rows:
+    """`clicked_query_hashes` of the heaviest present texts, padded with -1, and their shares."""
+    count = records.spec.shared.max_clicked_queries
     hashes = tf.where(present, hashes, tf.constant(PADDING_HASH, tf.int64))
     weights = tf.where(present, weights, -float("inf"))
     order = tf.math.top_k(weights, tf.minimum(count, tf.shape(weights)[1])).indices
-    kept = tf.gather(hashes, order, batch_dims=1)
-    missing = count - tf.shape(kept)[1]
-    padded = tf.pad(kept, [[0, 0], [0, missing]], constant_values=PADDING_HASH)
-    return tf.ensure_shape(padded, [None, count])
+
+    def kept(values: tf.Tensor, padding: float) -> tf.Tensor:
+        values = tf.gather(values, order, batch_dims=1)
+        missing = count - tf.shape(values)[1]
+        padded = tf.pad(values, [[0, 0], [0, missing]], constant_values=padding)
+        return tf.ensure_shape(padded, [records.size, count])
+
+    clicked: Rows = {"clicked_query_hashes": kept(hashes, PADDING_HASH)}
+    if shares is not None:
+        clicked["clicked_query_weight"] = kept(shares, 0.0)
+    return clicked
 
 
 QUERIES = Reader(_query_features, _read_queries)
