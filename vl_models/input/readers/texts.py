@@ -154,7 +154,7 @@ def _shares(records: Records, present: tf.Tensor) -> tf.Tensor | None:
         return None
     clicked = records.parsed[f.QUERY_IMAGES]
     given = clicked.row_lengths()
-    matching = (given == 0) | (given == tf.reduce_sum(tf.cast(present, tf.int64), axis=1))
+    matching = (given == 0) | (given == tf.reduce_sum(tf.cast(present, given.dtype), axis=1))
     message = "A record has not as many numbers of clicked images as texts"
     with tf.control_dependencies([records.check(matching, message)]):
         # Data without clicks does not count: then a text is of one image.
