@@ -35,7 +35,7 @@ def read_data_facts(
     return DataFacts(
         vocabulary_size=None if tokenizer is None else tokenizer.vocabulary_size,
         sources=options.source_names,
-        crop_share=options.crop_share(model.image_fit),
+        mean_crop_share=options.crop_share(model.image_fit),
         features={
             key: feature_statistics(shards, _FEATURES[key])
             for key in model.inputs

@@ -179,7 +179,7 @@ class DataFacts:
         classes: names of the columns of `label`; without any there is none.
         text_classes: those of `text_label`, where the texts have a label set of their own.
         answers: those of `answer`.
-        crop_share: share of an image's shorter side that training shows on average.
+        mean_crop_share: share of an image's shorter side that training shows on average.
         images: number of Examples of the train split, for the inverse frequencies of its queries
             in `clicked_query_weight`; None leaves that out.
         total_clicks: sum of `image/clicks_total` over the images; without it `image_log_q` of
@@ -192,7 +192,7 @@ class DataFacts:
     classes: tuple[str, ...] = ()
     text_classes: tuple[str, ...] = ()
     answers: tuple[str, ...] = ()
-    crop_share: float = 1.0
+    mean_crop_share: float = 1.0
     images: int | None = None
     total_clicks: float | None = None
 

@@ -92,7 +92,7 @@ class ModelConfig(StrictConfig):
         if facts.vocabulary_size is not None:
             values["vocabulary_size"] = facts.vocabulary_size
         if self.crop_share is None:
-            values["crop_share"] = facts.crop_share
+            values["crop_share"] = facts.mean_crop_share
         return self.with_values(**values)
 
     def with_values(self, **values: object) -> Self:

@@ -1,5 +1,6 @@
 """From an experiment and Examples to what the trainer takes."""
 
+import numpy as np
 import pytest
 
 from tests.tfx_pipeline.conftest import REPOSITORY
@@ -51,12 +52,29 @@ def test_the_experiment_and_the_data_decide_together(examples, vocabulary):
 
 def test_what_is_set_under_input_reaches_the_batch(examples, vocabulary):
     keys = ("crop_scale: [0.5, 0.9]", "shuffle_shards: 2", "max_clicked_queries: 0", "views: 2")
-    config = experiment(f"input={{{', '.join(keys)}}}", "train.hooks=[]")
+    graph = "model.positives=uniform"  # of what is not read then
+    config = experiment(f"input={{{', '.join(keys)}}}", "train.hooks=[]", graph)
     setup = prepare_training(config, examples, vocabulary)
     trainer = setup.trainer(vocabulary / "run")
     batch = trainer._mixer.batch(0)
     assert batch["image_2"].shape == (4, 8, 8, 3) and "clicked_query_hashes" not in batch
     assert setup.hooks == {}
+
+
+def test_the_model_serves_the_scale_that_it_is_trained_at(examples, vocabulary):
+    config = experiment("input.crop_scale=[0.6, 0.8]", "train.hooks=[]")
+    setup = prepare_training(config, examples, vocabulary)
+    assert setup.model_fn().config.crop_share == pytest.approx(0.7)
+    assert setup.facts.crop_share == pytest.approx(0.7)
+
+
+def test_words_are_lost_in_training_as_the_vocabulary_says(examples, vocabulary):
+    every = ("vocabulary.subword_dropout=0", "vocabulary.unknown_words=1")
+    setup = prepare_training(experiment("train.hooks=[]", *every), examples, vocabulary)
+    unknown = setup.tokenizer.vocabulary.index("[UNK]")
+    ids = setup.trainer(vocabulary / "unknown")._mixer.batch(0)["token_ids"].numpy()
+    inner = [setup.tokenizer.start_id, setup.tokenizer.end_id, setup.tokenizer.padding_id]
+    assert set(ids[~np.isin(ids, inner)].tolist()) == {unknown}
 
 
 def test_padding_is_the_models(examples, vocabulary):

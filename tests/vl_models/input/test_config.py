@@ -8,7 +8,15 @@ import pydantic
 import pytest
 
 from tests.tfx_pipeline.conftest import REPOSITORY
-from vl_models.input.config import DataFacts, FeatureStatistics, InputConfig
+from vl_models.errors import UserError
+from vl_models.input.config import (
+    DataFacts,
+    FeatureStatistics,
+    InputConfig,
+    InputFacts,
+    SourceConfig,
+    SourceSpec,
+)
 from vl_models.models.registry import model_config_from_dict
 
 HEAVY = ("tensorflow", "keras", "numpy", "tfx")
@@ -56,3 +64,38 @@ def test_a_model_takes_the_facts_that_it_knows():
 def test_facts_are_validated():
     with pytest.raises(pydantic.ValidationError, match="vocabulary_size"):
         model_config_from_dict({"system": "clip"}).completed(DataFacts(vocabulary_size=0))
+
+
+@pytest.mark.parametrize(
+    ("values", "fit", "bounds"),
+    [
+        ({}, "crop", (0.9, 1.0)),
+        ({}, "pad", (1.0, 1.0)),
+        ({"crop_scale": (0.5, 0.8)}, "crop", (0.5, 0.8)),
+        ({"crop_scale": (0.5, 0.8)}, "pad", (0.5, 0.8)),
+        ({"augment": False}, "crop", (1.0, 1.0)),
+        ({"augmentation": "moco_v2"}, "crop", (1.0, 1.0)),
+    ],
+)
+def test_serving_shows_the_mean_share_of_training(values, fit, bounds):
+    config = InputConfig(**values)
+    assert config.crop_bounds(fit) == bounds
+    assert config.crop_share(fit) == sum(bounds) / 2
+
+
+def test_the_trainer_sets_the_served_share_unless_the_model_has_its_own():
+    facts = DataFacts(vocabulary_size=50, mean_crop_share=0.95)
+    model = model_config_from_dict({"system": "clip"})
+    assert model.served_crop_share == 1.0
+    assert model.completed(facts).served_crop_share == 0.95
+    own = model_config_from_dict({"system": "clip", "crop_share": 0.875})
+    assert own.completed(facts).served_crop_share == 0.875
+
+
+def test_the_click_graph_needs_clicked_queries():
+    facts = InputFacts(data=DataFacts(vocabulary_size=5, images=10))
+    with pytest.raises(UserError) as caught:
+        SourceSpec(SourceConfig(name="a"), InputConfig(max_clicked_queries=0), facts)
+    assert str(caught.value) == (
+        "Source 'a': positives: graph needs max_clicked_queries of 1 or more."
+    )

@@ -79,7 +79,7 @@ def test_images_follow_from_the_stored_image_and_the_seed_of_the_row(
     def expected(encoded, seed):
         if augmentation == "crop":
             crop_seed = stream_seed(seed[tf.newaxis], CROP)[0]
-            square = random_square(SIZE)
+            square = random_square((0.9, 1.0))
             return resize(decode_window(encoded, lambda h, w: square(h, w, crop_seed)), SIZE)
         draws = draw_uniform(stream_seed(seed[tf.newaxis], AUGMENT), NUM_DRAWS)[0]
         preset = PRESETS[augmentation]
@@ -179,9 +179,10 @@ def test_without_augmentation_images_are_those_of_the_signature(pattern, stored)
     files = tf.constant(stored[:4])
     for fit in ("crop", "pad"):
         facts = {"image_fit": fit, "image_sizes": {"image": SIZE, "image_small": 4}}
+        facts["crop_share"] = 0.7
         source = tiny.source(pattern, inputs=["image"], shuffle=False, **facts)
         batch, _ = next(iter(source.open(Feed(batch_size=4), START)))
-        served = image_batch(files, facts["image_sizes"], fit)
+        served = image_batch(files, facts["image_sizes"], fit, share=0.7)
         assert served.keys() == {
             key for key in batch if key.startswith("image") and "_id" not in key
         } - {"image_log_q"}

@@ -15,6 +15,7 @@ OPTIONS = {
     "pairs": {"mode": "pairs"},
     "every_option": {"mode": "hide", "label_smoothing": 0.1},
     "labels": {"mode": "uniform"},
+    "graph": {"mode": "graph"},
 }
 
 
@@ -26,6 +27,7 @@ def make_batch():
         "image_id_hash": np.array([1, 2, 1, 3]),
         "query_hash": random.integers(0, 5, ROWS * TEXTS),
         "clicked_query_hashes": random.integers(-1, 5, (ROWS, 2)),
+        "clicked_query_weight": random.uniform(0.2, 0.7, (ROWS, 2)).astype(np.float32),
         "label_id": np.array([0, -1, -1, 0], np.int32),
         "query_weight": random.uniform(0.5, 2.0, ROWS * TEXTS).astype(np.float32),
         "image_log_q": np.log(random.uniform(0.1, 0.4, ROWS)).astype(np.float32),
