@@ -160,7 +160,7 @@ class FeatureStatistics:
 
 @dataclass(frozen=True)
 class DataFacts:
-    """What the data decide about a model and its batches.
+    """What data and batches decide about a model.
 
     Attributes:
         vocabulary_size: number of token ids; None if no texts are read.
@@ -171,6 +171,7 @@ class DataFacts:
         answers: those of `answer`.
         total_clicks: sum of `image/clicks_total` over the images; without it `image_log_q` of
             records as they are is off by a constant, which a softmax over images does not see.
+        global_batch: rows of a batch over all replicas; None if the model is not trained.
     """
 
     vocabulary_size: int | None = None
@@ -180,6 +181,7 @@ class DataFacts:
     text_classes: tuple[str, ...] = ()
     answers: tuple[str, ...] = ()
     total_clicks: float | None = None
+    global_batch: int | None = None
 
 
 @dataclass(frozen=True)
