@@ -53,6 +53,7 @@ def train(
     from tfx_pipeline.data.rejected import describe
     from tfx_pipeline.training_run import TrainingRun
     from tfx_pipeline.worker_run import prepare_on_chief
+    from vl_models.training.ending import REMEDY, Ending
     from vl_models.training.strategy import make_strategy
     from vl_models.training.workers import place_in_cluster
 
@@ -68,4 +69,7 @@ def train(
         typer.echo(rejected)
     folder.train(experiment)
     if place.is_chief:
+        ending = Ending.read(folder.training)
+        if ending is not None and ending.collapsed:
+            typer.echo(f"Warning: the training ended {ending.describe()}. {REMEDY}", err=True)
         typer.echo(f"Towers: {folder.towers}\nEvaluate them: vlsearch evaluate --run {run}")

@@ -12,6 +12,9 @@ from vl_models.training.config import OptimizerConfig, TrainConfig
 from vl_models.training.schedules import ScheduleConfig
 
 _LEAST_LOGGED_STEPS = 10  # for a median speed and a loss curve
+# A warm-up is made no shorter than this, or than this share of very few steps: the learning rate
+# stays what it was, and reached in a few steps it collapses the embeddings.
+_LEAST_WARMUP_STEPS, _LEAST_WARMUP_SHARE = 30, 0.3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,28 +61,35 @@ def with_samples(config: ExperimentConfig, samples: int) -> ExperimentConfig:
 def with_steps(config: ExperimentConfig, steps: int) -> ExperimentConfig:
     """Return the experiment with its stages, warm-ups and so its schedules stretched to ``steps``.
 
-    A decay always ends at the last step. Logged are at least ten steps; how often that is has
-    no influence on the training.
+    A decay always ends at the last step. A warm-up is not shortened below 30 steps, or 30 % of the
+    steps if these are fewer than 100: its length is what keeps the first updates from collapsing
+    the embeddings. Logged are at least ten steps; how often that is has no influence on the
+    training.
 
     Raises:
         UserError: it counts in epochs, or has more stages than ``steps``.
     """
     train = config.train
     factor = steps / _total_steps(config)
+    lengths = [steps]
+    if train.stages:
+        lengths = _shares([stage.steps or 0 for stage in train.stages], steps, config.name)
+    shortest = min(lengths)  # what the stages share warms up in each of them
     changes: dict[str, Any] = {
-        "warmup_steps": _stretched(train.warmup_steps, factor),
-        "optimizers": _stretch_optimizers(train.optimizers, factor),
+        "warmup_steps": _stretched(train.warmup_steps, factor, shortest),
+        "optimizers": _stretch_optimizers(train.optimizers, factor, shortest),
         "log_every": min(train.log_every, max(1, steps // _LEAST_LOGGED_STEPS)),
     }
     if train.stages:
-        lengths = _shares([stage.steps or 0 for stage in train.stages], steps, config.name)
         changes["stages"] = tuple(
             stage.model_copy(
                 update={
                     "steps": length,
                     "phases": tuple(
                         phase.model_copy(
-                            update={"optimizers": _stretch_optimizers(phase.optimizers, factor)}
+                            update={
+                                "optimizers": _stretch_optimizers(phase.optimizers, factor, length)
+                            }
                         )
                         for phase in stage.phases
                     ),
@@ -118,18 +128,19 @@ def _replicas(config: ExperimentConfig) -> int:
     return max(1, len(tf.config.list_physical_devices("GPU")))
 
 
-def _stretched(steps: int, factor: float) -> int:
-    """At least one step, if it was any."""
-    return max(1, round(steps * factor)) if steps else 0
+def _stretched(warmup: int, factor: float, steps: int) -> int:
+    """Return the warm-up of ``steps``; see `with_steps` for how short it may become."""
+    least = min(warmup, _LEAST_WARMUP_STEPS, max(1, round(_LEAST_WARMUP_SHARE * steps)))
+    return max(least, round(warmup * factor))
 
 
 def _stretch_optimizers(
-    optimizers: Sequence[OptimizerConfig], factor: float
+    optimizers: Sequence[OptimizerConfig], factor: float, steps: int
 ) -> tuple[OptimizerConfig, ...]:
     def stretch(schedule: ScheduleConfig | None) -> ScheduleConfig | None:
         if schedule is None:
             return None
-        warmup = _stretched(schedule.warmup_steps, factor)
+        warmup = _stretched(schedule.warmup_steps, factor, steps)
         return schedule.model_copy(update={"warmup_steps": warmup})
 
     return tuple(

@@ -93,9 +93,18 @@ def budget_rows(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
             batch += f" × {c.budget.accumulation}"
         numbers = [f"{c.budget.samples:,}", f"{c.budget.steps:,}", batch]
         seeds = ", ".join(str(run.seed) for run in c.runs) or "–"
-        outcome = f"failed: {c.error}" if c.error else "done"
-        rows.append([c.name, c.system, *numbers, f"{c.budget.warmup_steps:,}", seeds, outcome])
+        rows.append([c.name, c.system, *numbers, f"{c.budget.warmup_steps:,}", seeds, _outcome(c)])
     return headings, rows
+
+
+def _outcome(contestant: Contestant) -> str:
+    """One line per seed that collapsed, if any did."""
+    if contestant.error:
+        return f"failed: {contestant.error}"
+    collapsed = [run for run in contestant.runs if run.result.collapsed]
+    if len(contestant.runs) == 1:
+        return collapsed[0].result.collapsed if collapsed else "done"
+    return "\n".join(f"seed {run.seed} {run.result.collapsed}" for run in collapsed) or "done"
 
 
 def csv_text(comparison: Comparison) -> str:
@@ -107,6 +116,7 @@ def csv_text(comparison: Comparison) -> str:
             "system": c.system,
             "status": "failed" if c.error else "done",
             "error": c.error,
+            "collapsed": any(run.result.collapsed for run in c.runs),
             "samples": c.budget.samples,
             "steps": c.budget.steps,
             "batch": c.budget.batch,

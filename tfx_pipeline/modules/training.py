@@ -11,6 +11,7 @@ from tfx_pipeline.fingerprint import fingerprint_text
 from tfx_pipeline.storage.options import use_file_system_options
 from tfx_pipeline.training.towers import train_towers
 from tfx_pipeline.tuning.space import from_values
+from vl_models.training.ending import ENDING
 from vl_models.training.logging import HISTORY
 
 
@@ -46,5 +47,6 @@ def run_fn(fn_args: Any) -> None:
         transform_graph=graph,
     )
     shutil.copytree(run_dir / "tensorboard", Path(fn_args.model_run_dir), dirs_exist_ok=True)
-    shutil.copyfile(run_dir / HISTORY, Path(fn_args.model_run_dir, HISTORY))
+    for name in (HISTORY, ENDING):
+        shutil.copyfile(run_dir / name, Path(fn_args.model_run_dir, name))
     shutil.rmtree(run_dir)

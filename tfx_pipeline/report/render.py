@@ -17,6 +17,7 @@ from tfx_pipeline.report.plots import history_svg, precision_svg, space_svg
 from tfx_pipeline.report.tables import cell
 from tfx_pipeline.report.templates import load_template
 from tfx_pipeline.report.thumbnails import data_uri
+from vl_models.training.ending import REMEDY, Ending
 
 _TEMPLATE = Path(__file__).with_name("report.html.j2")
 
@@ -32,12 +33,14 @@ def render_report(
 
     Args:
         evaluation: what to show.
-        history_path: history.jsonl of the training; its section is left out without it.
+        history_path: history.jsonl of the training, and beside it how it ended; their section is
+            left out without them.
         config_yaml: the experiment's configuration; left out if empty.
         facts: of the run and its data; None for none.
         out_path: the file, renamed into place.
     """
     history = read_history(history_path)
+    ending = None if history_path is None else Ending.read(Path(history_path).parent)
     curves = history_svg(history)
     drawn = evaluation.config.report.projection, evaluation.config.bootstrap.seed
 
@@ -58,6 +61,8 @@ def render_report(
         thumbnail=functools.cache(data_uri),
         curves=None if curves is None else markupsafe.Markup(curves),
         unreadable_history=history.unreadable,
+        collapsed="" if ending is None else ending.describe(),
+        remedy=REMEDY,
         config_yaml=config_yaml,
     )
     write_atomically(Path(out_path), html)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,6 +110,8 @@ def prepare_training(
         if transform_graph is not None:
             text_fn, weight_fn = transform_functions(transform_graph, tokenizer)
     data = read_data_facts(experiment.model, options, examples, tokenizer)
+    global_batch = train.global_batch(strategy.num_replicas_in_sync)
+    data = dataclasses.replace(data, global_batch=global_batch)
     model = experiment.model.completed(data)
     facts = InputFacts(
         model.inputs, model.image_sizes, model.image_fit, model.served_crop_share, data
@@ -119,7 +122,7 @@ def prepare_training(
     if any(hook.name == validation.NAME for hook in train.hooks):
         hooks[validation.NAME] = validation.Validation(
             validation_source(options, facts, examples, text_fn, weight_fn),
-            train.global_batch(strategy.num_replicas_in_sync),
+            global_batch,
             train.texts_per_image,
             options.query_source,
         )

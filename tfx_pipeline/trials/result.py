@@ -40,6 +40,7 @@ class TrialResult:
         peak_memory_mib: most memory that a training process held at once.
         peak_gpu_memory_mib: the same of the first GPU; None without one.
         losses: each term at the last logged step.
+        collapsed: which losses ended at the value of equal embeddings; empty if none.
         metrics: key → value, None where undefined.
     """
 
@@ -51,6 +52,7 @@ class TrialResult:
     peak_gpu_memory_mib: float | None
     losses: dict[str, float]
     metrics: dict[str, float | None]
+    collapsed: str = ""
 
     def write(self, run: Path) -> None:
         """Put it into the run's folder, in one piece."""

@@ -142,14 +142,16 @@ def _model_parameters(model: VisionLanguageModel) -> dict[str, int]:
 
 
 def _history(folder: TrainingRun) -> dict[str, Any]:
-    """Speed and last losses, from the logged steps."""
+    """Speed and last losses, from the logged steps, and whether the training collapsed."""
     import statistics
 
+    from vl_models.training.ending import Ending
     from vl_models.training.logging import HISTORY, read_history
 
     rows = [row for row in read_history(folder.training / HISTORY) if "hook" not in row]
     speeds = [row["samples_per_second"] for row in rows][1:]
     losses = rows[-1] if rows else {}
+    ending = Ending.read(folder.training)
     return {
         "samples_per_second": statistics.median(speeds) if speeds else None,
         "losses": {
@@ -157,6 +159,7 @@ def _history(folder: TrainingRun) -> dict[str, Any]:
             for name, value in losses.items()
             if name.startswith("loss/")
         },
+        "collapsed": "" if ending is None else ending.describe(),
     }
 
 

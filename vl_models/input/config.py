@@ -170,7 +170,7 @@ class FeatureStatistics:
 
 @dataclass(frozen=True)
 class DataFacts:
-    """What the data decide about a model and its batches.
+    """What data and batches decide about a model.
 
     Attributes:
         vocabulary_size: number of token ids; None if no texts are read.
@@ -184,6 +184,7 @@ class DataFacts:
             in `clicked_query_weight`; None leaves that out.
         total_clicks: sum of `image/clicks_total` over the images; without it `image_log_q` of
             records as they are is off by a constant, which a softmax over images does not see.
+        global_batch: rows of a batch over all replicas; None if the model is not trained.
     """
 
     vocabulary_size: int | None = None
@@ -195,6 +196,7 @@ class DataFacts:
     mean_crop_share: float = 1.0
     images: int | None = None
     total_clicks: float | None = None
+    global_batch: int | None = None
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,10 @@ class VisionLanguageModel(LayerOwner, abc.ABC):
     def own_losses(self, batch: Batch, outputs: Outputs) -> dict[str, tf.Tensor]:
         """Return the system's losses without those of the tasks, see `losses`."""
 
+    def own_collapsed_losses(self, batch: Batch, outputs: Outputs) -> dict[str, tf.Tensor]:
+        """Return the system's part of `collapsed_losses`; nothing by default."""
+        return {}
+
     def forward(self, batch: Batch, training: bool) -> Outputs:
         """Compute the system's outputs, then what its tasks add to them."""
         outputs = self.encode(batch, training)
@@ -75,6 +79,17 @@ class VisionLanguageModel(LayerOwner, abc.ABC):
         losses = dict(self.own_losses(batch, outputs))
         for task in self.tasks:
             losses |= task.losses(batch, outputs)
+        return losses
+
+    def collapsed_losses(self, batch: Batch, outputs: Outputs) -> dict[str, tf.Tensor]:
+        """What `losses` would be if all rows of the batch had the same embedding.
+
+        A training that ends there has learnt to tell nothing apart. Named like `losses`, and
+        without those that say nothing about it, such as a classifier's.
+        """
+        losses = dict(self.own_collapsed_losses(batch, outputs))
+        for task in self.tasks:
+            losses |= task.collapsed_losses(batch, outputs)
         return losses
 
     def before_training(self, instances: int) -> None:

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from vl_models.batch import Batch, Outputs
 from vl_models.layers.temperature import Temperature
+from vl_models.losses.collapsed import with_equal_logits
 from vl_models.losses.gathered import gathered_contrastive_loss
 from vl_models.losses.positives import PairHashes
 from vl_models.models.clip_config import ContrastiveConfig
@@ -64,6 +65,10 @@ class CLIP(DualEncoder):
             image_log_q=batch["image_log_q"] if config.correct_sampling else None,
         )
         return {"contrastive": loss}
+
+    def own_collapsed_losses(self, batch: Batch, outputs: Outputs) -> dict[str, tf.Tensor]:
+        """Return ln(candidates), the mean of both directions."""
+        return self.own_losses(batch, with_equal_logits(outputs))
 
     def after_update(self) -> None:
         """Bring the temperature back between its bounds."""

@@ -22,6 +22,7 @@ from vl_models.layers.shuffled_batch import (
     encode_shuffled,
     has_batch_statistics,
 )
+from vl_models.losses.collapsed import with_equal_logits
 from vl_models.losses.queue import Negatives, queue_cross_entropy, queue_logits
 from vl_models.models.base import VisionLanguageModel
 from vl_models.models.moco_config import MoCoConfig
@@ -96,6 +97,10 @@ class MoCo(VisionLanguageModel):
             1.0 / self.config.temperature,
         )
         return {"contrastive": global_mean(queue_cross_entropy(logits))}
+
+    def own_collapsed_losses(self, batch: Batch, outputs: Outputs) -> dict[str, tf.Tensor]:
+        """Return ln(1 + K), K the negatives that are not masked."""
+        return self.own_losses(batch, with_equal_logits(outputs))
 
     def after_step(self, batch: Batch, outputs: Outputs) -> None:
         """Put the keys of the global batch into the queue."""

@@ -11,11 +11,12 @@ from vl_models.batch import Batch, Outputs
 from vl_models.distribution import all_gather, global_mean
 from vl_models.layers.bias import Bias
 from vl_models.layers.temperature import Temperature
+from vl_models.losses.collapsed import with_mean_embeddings
 from vl_models.losses.contrastive import contrastive_logits
 from vl_models.losses.positives import PairHashes, known_positives, own_pairs
 from vl_models.losses.sigmoid import pairwise_sigmoid_sums
 from vl_models.models.dual_encoder import DualEncoder, pair_embeddings
-from vl_models.models.siglip_config import SigLIPConfig
+from vl_models.models.siglip_config import PUBLISHED_BIAS, SigLIPConfig
 
 
 class SigLIP(DualEncoder):
@@ -35,7 +36,8 @@ class SigLIP(DualEncoder):
             dtype="float32",
             name="temperature",
         )
-        self.bias = Bias(config.initial_bias, dtype="float32", name="logit_bias")
+        bias = PUBLISHED_BIAS if config.initial_bias is None else config.initial_bias
+        self.bias = Bias(bias, dtype="float32", name="logit_bias")
 
     def own_losses(self, batch: Batch, outputs: Outputs) -> dict[str, tf.Tensor]:
         """``sigmoid``, the mean over the texts of the global batch; nothing without pairs."""
@@ -54,6 +56,10 @@ class SigLIP(DualEncoder):
         )
         weights = batch["query_weight"] if self.config.weigh_queries else None
         return {"sigmoid": global_mean(sums, weights)}
+
+    def own_collapsed_losses(self, batch: Batch, outputs: Outputs) -> dict[str, tf.Tensor]:
+        """All logits are scale · mean image · mean text + bias, as these are now."""
+        return self.own_losses(batch, with_mean_embeddings(outputs))
 
     def after_update(self) -> None:
         """Bring the temperature back between its bounds."""

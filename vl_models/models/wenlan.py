@@ -29,6 +29,7 @@ from vl_models.layers.shuffled_batch import (
 )
 from vl_models.layers.temperature import Temperature
 from vl_models.layers.transformer_pooling import TransformerPooling
+from vl_models.losses.collapsed import with_equal_logits
 from vl_models.losses.positives import PairHashes, known_positives, own_pairs
 from vl_models.losses.queue import (
     Negatives,
@@ -162,6 +163,10 @@ class WenLan(DualEncoder):
             "image_to_text": loss(queries, text_keys, to_text, text_positives),
             "text_to_image": loss(texts, keys, to_image, image_positives),
         }
+
+    def own_collapsed_losses(self, batch: Batch, outputs: Outputs) -> dict[str, tf.Tensor]:
+        """Return ln(1 + K), K the negatives that are not masked."""
+        return self.own_losses(batch, with_equal_logits(outputs))
 
     def after_step(self, batch: Batch, outputs: Outputs) -> None:
         """Put the keys of the global batch into the queues."""

@@ -63,6 +63,10 @@ class Task(LayerOwner, abc.ABC):
     def losses(self, batch: Batch, outputs: Outputs) -> dict[str, tf.Tensor]:
         """Named float32 scalars of the global batch, equal on every replica, already weighed."""
 
+    def collapsed_losses(self, batch: Batch, outputs: Outputs) -> dict[str, tf.Tensor]:
+        """Return the task's part of `VisionLanguageModel.collapsed_losses`, already weighed."""
+        return {}
+
     def before_training(self, instances: int) -> None:
         """See `VisionLanguageModel.before_training`."""
 

@@ -126,9 +126,11 @@ class TrainConfig(StrictConfig):
     One step is one optimiser update: ``accumulation_steps`` forward passes of the global batch
     each. In the simple case the top-level ``optimizer``, ``learning_rate``, ``weight_decay``,
     ``betas``, ``warmup_steps``, ``decay``, ``frozen`` and ``steps`` (or ``epochs``) say it all;
-    ``optimizers`` and ``stages`` replace them. ``keep_best`` ends with the weights of the best
-    step instead of the last. ``jit_compile`` compiles the step with XLA, on one
-    device. ``deterministic`` makes every operation repeat itself to the bit, at a cost in speed.
+    ``optimizers`` and ``stages`` replace them. ``learning_rate_factors`` gives variables, by
+    patterns of their paths, a multiple of the learning rate. ``keep_best`` ends with the
+    weights of the best step instead of the last. ``jit_compile`` compiles the step with XLA, on
+    one device. ``deterministic`` makes every operation repeat itself to the bit, at a cost in
+    speed.
     """
 
     seed: int = pydantic.Field(default=0, ge=0, lt=2**31)
@@ -142,6 +144,7 @@ class TrainConfig(StrictConfig):
     epochs: float | None = pydantic.Field(default=None, gt=0)
     optimizer: OptimizerKind = "adamw"
     learning_rate: float = pydantic.Field(default=5e-4, gt=0)
+    learning_rate_factors: dict[str, pydantic.PositiveFloat] = pydantic.Field(default_factory=dict)
     weight_decay: float = pydantic.Field(default=0.2, ge=0)
     betas: tuple[float, float] = (0.9, 0.98)
     warmup_steps: int = pydantic.Field(default=0, ge=0)
@@ -173,6 +176,8 @@ class TrainConfig(StrictConfig):
     def _consistent(self) -> TrainConfig:
         if self.global_batch_size and self.batch_size_per_replica:
             raise ValueError("give global_batch_size or batch_size_per_replica, not both")
+        if self.optimizers and self.learning_rate_factors:
+            raise ValueError("with optimizers, put learning_rate_factors into their learning rates")
         if self.stages:
             # Not model_fields_set: a complete configuration, read again, names every key.
             short = ("epochs", "steps", "warm_start")
@@ -217,18 +222,22 @@ class TrainConfig(StrictConfig):
         )
 
     def resolved_optimizers(self) -> tuple[OptimizerConfig, ...]:
-        """Return the shared optimisers, with the short form turned into the one that it means."""
+        """Return the shared optimisers, with the short form turned into those that it means."""
         if self.optimizers:
             return self.optimizers
-        return (
-            OptimizerConfig(
-                name=self.optimizer,
-                kind=self.optimizer,
-                learning_rate=self.learning_rate,
-                weight_decay=self.weight_decay,
-                betas=self.betas,
-            ),
+        rest = OptimizerConfig(
+            name=self.optimizer,
+            kind=self.optimizer,
+            learning_rate=self.learning_rate,
+            weight_decay=self.weight_decay,
+            betas=self.betas,
         )
+        factors = self.learning_rate_factors
+        special = (
+            {"name": None, "variables": (pattern,), "learning_rate": self.learning_rate * factor}
+            for pattern, factor in factors.items()
+        )
+        return (*(rest.model_copy(update=values) for values in special), rest)
 
     def default_schedule(self) -> ScheduleConfig:
         """Return the schedule of every optimiser that has none of its own."""

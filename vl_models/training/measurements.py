@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from vl_models.training.ending import LAST_STEPS, Ending
 from vl_models.training.logging import check_finite
+
+_MEAN_OF_PASSES = ("loss/", "collapsed/")
 
 
 class Measurements:
@@ -17,6 +21,7 @@ class Measurements:
     def __init__(self) -> None:
         self.waited = 0.0  # seconds that the loop waited for input
         self._steps: list[tuple[int, str, list[dict[str, Any]]]] = []
+        self._last: deque[dict[str, float]] = deque(maxlen=LAST_STEPS)  # read already
         self._clock = time.perf_counter()
 
     def add(self, step: int, phase: str, passes: list[dict[str, Any]]) -> None:
@@ -44,6 +49,7 @@ class Measurements:
         for step, _, passes in self._steps:
             values = _mean_of_passes(passes)
             check_finite(step, values)
+            self._last.append(values)
         elapsed = time.perf_counter() - self._clock
         count = len(self._steps)
         timing = {
@@ -54,13 +60,22 @@ class Measurements:
         }
         phase = self._steps[-1][1]
         self._steps.clear()
-        return values, timing, phase
+        logged = {key: value for key, value in values.items() if not key.startswith("collapsed/")}
+        return logged, timing, phase
+
+    def forget_last(self) -> None:
+        """Leave what was measured so far out of `ending`: another stage has other losses."""
+        self._last.clear()
+
+    def ending(self, step: int) -> Ending | None:
+        """Return how a run that ends at ``step`` ends; None if no step of it was made here."""
+        return Ending.of_steps(step, self._last) if self._last else None
 
 
 def _mean_of_passes(passes: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """Losses averaged over a step's forward passes; the rest is the last pass's."""
     values = {key: float(np.asarray(value)) for key, value in passes[-1].items() if key != "stop"}
     for key in values:
-        if key.startswith("loss/"):
+        if key.startswith(_MEAN_OF_PASSES):
             values[key] = float(np.mean([np.asarray(one[key]) for one in passes]))
     return values

@@ -26,8 +26,9 @@ class Steps:
     """The two compiled forms of a phase's step.
 
     Both take the distributed batch and a float32 stop flag. ``accumulate`` only adds to the
-    accumulators, ``update`` also updates the variables. Result: every loss as "loss/<name>",
-    and from ``update`` also "gradient_norm", "stop" (sum over workers) and the model's scalars.
+    accumulators, ``update`` also updates the variables. Result: every loss as "loss/<name>", what
+    it would be for equal embeddings as "collapsed/<name>", and from ``update`` also
+    "gradient_norm", "stop" (sum over workers) and the model's scalars.
     """
 
     accumulate: Callable[..., StepResult]
@@ -100,7 +101,7 @@ def compile_steps(
     held = frozen_variables(phase, statistics)
     scale = 1.0 / (strategy.num_replicas_in_sync * accumulation_steps)
 
-    def forward(batch: Batch) -> tuple[dict[str, tf.Tensor], list[tf.Tensor | None]]:
+    def forward(batch: Batch) -> tuple[StepResult, list[tf.Tensor | None]]:
         watched = [variable.value for variable in variables]
         before = [tf.identity(variable.value) for variable in held]
         with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
@@ -111,19 +112,22 @@ def compile_steps(
         gradients = _gradients(tape, losses, phase, variables, scale)
         for variable, value in zip(held, before):
             variable.assign(value)
+        collapsed = _of_phase(model.collapsed_losses(batch, outputs), phase)
         model.after_step(batch, outputs)
-        return losses, gradients
+        results = {f"loss/{name}": loss for name, loss in losses.items()}
+        results |= {f"collapsed/{name}": loss for name, loss in collapsed.items()}
+        return results, gradients
 
     def accumulate(batch: Batch) -> StepResult:
-        losses, gradients = forward(batch)
+        results, gradients = forward(batch)
         assert accumulators is not None
         for variable, gradient in zip(variables, gradients):
             if gradient is not None:
                 accumulators.add(variable, gradient)
-        return {f"loss/{name}": loss for name, loss in losses.items()}
+        return results
 
     def update(batch: Batch, stop: tf.Tensor) -> StepResult:
-        losses, gradients = forward(batch)
+        results, gradients = forward(batch)
         present = [
             (variable, gradient)
             for variable, gradient in zip(variables, gradients)
@@ -143,7 +147,7 @@ def compile_steps(
         average_over_replicas(statistics)
         model.after_update()
         return {
-            **{f"loss/{name}": loss for name, loss in losses.items()},
+            **results,
             "gradient_norm": norm,
             "stop": global_sum(stop),
             **{name: tf.convert_to_tensor(value) for name, value in model.scalars().items()},

@@ -21,6 +21,7 @@ from vl_models.models.base import VisionLanguageModel
 from vl_models.training.best import BestWeights
 from vl_models.training.checkpoint import by_path
 from vl_models.training.config import TrainConfig
+from vl_models.training.ending import ENDING, REMEDY, Ending
 from vl_models.training.logging import RunLog
 from vl_models.training.measurements import Measurements
 from vl_models.training.optimizers import Group, build_groups
@@ -42,11 +43,19 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TrainResult:
-    """How a run ended: ``interrupted`` names the signal, None if all steps were made."""
+    """How a run ended.
+
+    Attributes:
+        step: updates made.
+        history_path: of its history.jsonl.
+        interrupted: the signal; None if all steps were made.
+        ending: its last losses; None if it was interrupted.
+    """
 
     step: int
     history_path: Path
     interrupted: str | None
+    ending: Ending | None = None
 
 
 class Trainer:
@@ -56,8 +65,8 @@ class Trainer:
         model_fn: makes the unbuilt model; called, and the model built, under the strategy's
             scope.
         config: how to train.
-        run_dir: gets ``checkpoints/``, ``history.jsonl`` and ``tensorboard/``; with several
-            workers they must share it, and only the chief writes.
+        run_dir: gets ``checkpoints/``, ``history.jsonl``, ``tensorboard/`` and at the end
+            ``ending.json``; with several workers they must share it, and only the chief writes.
         strategy: see `make_strategy`.
         sources: data, in a fixed order.
         hooks: by the names that ``config.hooks`` uses; every worker calls them.
@@ -153,9 +162,12 @@ class Trainer:
         with self.strategy.scope():
             self.model.before_training(passes * self.batch_size)
         log = RunLog(self.run_dir, self.step, self.total_steps, enabled=self._place.is_chief)
+        if self._place.is_chief and self.step < self.total_steps:
+            (self.run_dir / ENDING).unlink(missing_ok=True)  # of fewer steps
+        pending = Measurements()
         try:
             with StopRequest() as stop, log:
-                interrupted = self._run(stop, log)
+                interrupted = self._run(stop, log, pending)
         except (tf.errors.UnavailableError, tf.errors.AbortedError) as error:
             if self._place.count == 1:
                 raise
@@ -163,13 +175,30 @@ class Trainer:
         if self._best is not None and interrupted is None:
             with self.strategy.scope():
                 self._best.restore()
-        return TrainResult(self.step, log.path, interrupted)
+        ending = None if interrupted else self._end(pending)
+        return TrainResult(self.step, log.path, interrupted, ending)
 
-    def _run(self, stop: StopRequest, log: RunLog) -> str | None:
+    def _end(self, pending: Measurements) -> Ending | None:
+        """Write down how the run ended, and warn of a collapse."""
+        ending = pending.ending(self.step)
+        if ending is None:  # a run that had ended before
+            return Ending.read(self.run_dir)
+        if self._place.is_chief:
+            ending.write(self.run_dir)
+            if ending.collapsed:
+                logger.warning(
+                    "The run ended %s: it learnt to tell nothing apart. %s",
+                    ending.describe(),
+                    REMEDY,
+                )
+        return ending
+
+    def _run(self, stop: StopRequest, log: RunLog, pending: Measurements) -> str | None:
         """Make the remaining steps; the name of the signal that ended it early, or None."""
-        pending = Measurements()
         for plan in self.plans:
             end = plan.first_step + plan.steps
+            if self.step < end:
+                pending.forget_last()
             if self.step == plan.first_step and self.step < end and plan.config.warm_start:
                 released = released_variables(self.model)
                 loaded = warm_start(self._variables, plan.config.warm_start, released)

@@ -59,12 +59,41 @@ def test_a_warm_up_never_vanishes_and_never_appears(tiny):
     assert with_steps(tiny("train.warmup_steps=0"), 400).train.warmup_steps == 0
 
 
+@pytest.mark.parametrize(
+    ("own", "steps", "warmup"),
+    [
+        (50, 100, 30),  # in proportion 3: too few to reach the learning rate in
+        (50, 1000, 33),
+        (50, 600, 30),
+        (20, 100, 20),  # never longer than it was
+        (50, 40, 12),  # 30 % of the steps
+        (900, 100, 60),  # in proportion, if that is more
+        (50, 3000, 100),
+    ],
+)
+def test_a_warm_up_is_hardly_shortened(tiny, own, steps, warmup):
+    config = tiny("train.steps=1500", f"train.warmup_steps={own}")
+
+    assert budget_of(with_steps(config, steps)).warmup_steps == warmup
+
+
+def test_a_shared_warm_up_fits_the_shortest_stage(tiny):
+    phase = "phases: [{optimizers: [{schedule: {warmup_steps: 40}}]}]"
+    stages = f"[{{name: a, steps: 200}}, {{name: b, steps: 800, {phase}}}]"
+    config = tiny("train.steps=null", "train.warmup_steps=40", f"train.stages={stages}")
+
+    train = with_steps(config, 100).train
+
+    assert train.warmup_steps == 6  # 30 % of the 20 steps of a
+    assert train.stages[1].phases[0].optimizers[0].schedule.warmup_steps == 24  # of b's 80
+
+
 def test_schedules_of_single_optimizers_are_stretched_too(tiny):
     config = tiny("train.optimizers=[{schedule: {warmup_steps: 8}}, {name: plain, kind: sgd}]")
 
     first, second = with_steps(config, 20).train.optimizers
 
-    assert first.schedule.warmup_steps == 4
+    assert first.schedule.warmup_steps == 6  # of 20 steps, no fewer than 30 %
     assert second.schedule is None
 
 

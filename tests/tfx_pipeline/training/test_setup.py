@@ -1,7 +1,10 @@
 """From an experiment and Examples to what the trainer takes."""
 
+import math
+
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tests.tfx_pipeline.conftest import REPOSITORY
 from tests.vl_models.training import tiny
@@ -48,6 +51,19 @@ def test_the_experiment_and_the_data_decide_together(examples, vocabulary):
     assert [source.name for source in setup.sources] == ["queries"] and setup.sampling == "mixed"
     assert setup.hooks.keys() == {"validation"}
     assert setup.model_fn().config.vocabulary_size == len(SPECIAL_TOKENS) + 3
+
+
+def test_the_bias_of_siglip_is_that_of_the_global_batch(examples, vocabulary):
+    batch = ("train.global_batch_size=null", "train.batch_size_per_replica=3")
+    config = ExperimentConfig.load(
+        REPOSITORY / "configs" / "siglip.yaml",
+        [*SETTINGS, *batch, "train.hooks=[]", "devices=cpu:2"],
+    )
+    trainer = prepare_training(config, examples, vocabulary).trainer(vocabulary / "siglip")
+    assert float(tf.convert_to_tensor(trainer.model.bias.bias)) == pytest.approx(-math.log(5))
+    [bias, rest] = trainer._groups[("train", "all")]
+    assert [v.path for v in bias.variables] == ["logit_bias/bias"]
+    assert bias.config.learning_rate == pytest.approx(10 * rest.config.learning_rate)
 
 
 def test_what_is_set_under_input_reaches_the_batch(examples, vocabulary):

@@ -62,8 +62,8 @@ def test_hyperband_gives_a_ninth_a_third_and_all_of_the_steps(tmp_path):
 
     tuner_of(tmp_path, run, oracle="hyperband", trials=0, more="steps: 90, ").search()
 
-    # A warm-up of 4 in 40 steps.
-    assert set(steps) == {(10, 1), (30, 3), (90, 9)}
+    # A warm-up of 4 in 40 steps; in ten, 30 %.
+    assert set(steps) == {(10, 3), (30, 4), (90, 9)}
     counts = [sum(one == part for one, _ in steps) for part in (10, 30, 90)]
     assert counts[0] > counts[1] and counts[0] > counts[2] > 0
 
@@ -77,7 +77,7 @@ def test_a_trial_is_measured_on_val_with_its_steps(tmp_path):
     assert (config.train.learning_rate, config.train.steps, config.train.warmup_steps) == (
         0.25,
         10,
-        1,
+        3,
     )
     assert config.tune is None
 

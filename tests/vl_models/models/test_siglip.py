@@ -1,9 +1,12 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tests.harness import run_model_test
 from tests.vl_models.tiny_systems import TOKENIZER, make_batch, make_config, pair_losses
+from vl_models.input.config import DataFacts
 from vl_models.models.registry import build_model
 
 
@@ -41,6 +44,23 @@ def test_every_pair_counts_by_itself():
         tf.nn.softplus(logits[2:, :2])
     )
     np.testing.assert_allclose(whole, halves + float(across) / 4, rtol=1e-5)
+
+
+def test_the_bias_of_a_training_is_that_of_its_batch():
+    config = make_config("siglip")
+    assert config.initial_bias is None
+    facts = DataFacts(vocabulary_size=9, global_batch=128)
+    completed = config.completed(facts)
+    assert completed.initial_bias == pytest.approx(-np.log(127))
+    assert completed.vocabulary_size == 9
+    assert config.completed(dataclasses.replace(facts, global_batch=1)).initial_bias == 0.0
+    published = make_config("siglip", initial_bias=-10.0)
+    assert published.completed(facts).initial_bias == -10.0
+
+    # One of the four pairs of a text matches: so much is expected of a pair of cosine 0.
+    model = build_model(config.completed(DataFacts(global_batch=4)))
+    assert float(tf.sigmoid(model.bias.value())) == pytest.approx(1 / 4)
+    assert build_model(completed).get_config()["initial_bias"] == completed.initial_bias
 
 
 def test_bias_is_learned_and_logged():

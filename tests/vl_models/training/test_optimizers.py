@@ -52,6 +52,20 @@ def test_the_short_form_means_one_optimizer():
     assert group.optimizer.beta_1 == 0.5 and group.optimizer.beta_2 == 0.999
 
 
+def test_factors_of_the_learning_rate_are_optimizers_of_their_own():
+    factors = {"*/bias": 10.0, "head/*": 0.1}
+    train = TrainConfig(steps=1, learning_rate=0.02, learning_rate_factors={"*/bias": 10.0})
+    bias, rest = groups(dense(), *(one.model_dump() for one in train.resolved_optimizers()))
+    assert [(g.name, g.config.learning_rate) for g in (bias, rest)] == [
+        ("adamw_0", pytest.approx(0.2)),
+        ("adamw", 0.02),
+    ]
+    assert [v.path for v in bias.variables] == ["tower/bias"]
+    assert bias.config.betas == rest.config.betas
+    with pytest.raises(ValueError, match="put learning_rate_factors into their learning rates"):
+        TrainConfig(steps=1, optimizers=[{}], learning_rate_factors=factors)
+
+
 def test_clipping_scales_to_the_global_norm():
     gradients = [tf.constant([3.0]), tf.constant([[4.0]])]
     clipped, norm = clip_by_global_norm(gradients, 1.0)
