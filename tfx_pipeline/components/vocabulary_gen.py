@@ -35,7 +35,7 @@ def VocabularyGen(
     Args:
         examples: Examples with a train split.
         vocabulary: where the files go.
-        size: pieces to aim for; the learner may return somewhat fewer.
+        size: upper bound of the number of pieces; few words make fewer.
         pretrained: a vocabulary to take instead, for example that of a BERT.
         kind: of the pretrained vocabulary; learned is a WordPiece one.
         templates: JSON list of the templates that label texts are put into, see

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import collections
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import apache_beam as beam
+
+_SHOWN = 20
 
 
 def learn_vocabulary(
@@ -22,7 +25,7 @@ def learn_vocabulary(
         pipeline: not yet run; it is run here.
         pattern: record files of the train split.
         work_dir: gets the counts (`word_counts-*`, "count<TAB>word" lines).
-        size: pieces to aim for; the learner may return somewhat fewer.
+        size: upper bound of the number of pieces; few words make fewer.
         templates: texts with one "{}", into which label texts are put; label texts are not read
             without one.
 
@@ -45,7 +48,23 @@ def learn_vocabulary(
             count, _, word = line.partition("\t")
             if word:
                 counts[word] = int(count)
-    return vocabulary.learn_wordpiece(counts, size)
+    tokens = vocabulary.learn_wordpiece(counts, size)
+    _report_unused(tokens, counts)
+    return tokens
+
+
+def _report_unused(tokens: Sequence[str], words: Iterable[str]) -> None:
+    from vl_models.text.subword_dropout import unused_tokens
+
+    if unused := unused_tokens(tokens, words):
+        shown = ", ".join(unused[:_SHOWN]) + (" …" if len(unused) > _SHOWN else "")
+        logging.getLogger(__name__).warning(
+            "%d of the vocabulary's %d tokens are in no text of the train split, whole or split, "
+            "and will not be trained: %s. A smaller vocabulary.size leaves them out.",
+            len(unused),
+            len(tokens),
+            shown,
+        )
 
 
 def count_words(

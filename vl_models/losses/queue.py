@@ -72,7 +72,8 @@ def queue_cross_entropy(
 
     Args:
         logits: [b, 1 + K] of `queue_logits`.
-        positives: bool [b, K], columns that count as positives too; must not be excluded.
+        positives: [b, K], columns that count as positives too, bool or by their weight in [0, 1];
+            must not be excluded.
         share: whether the positives of a row share its target evenly.
         label_smoothing: share of the target that is spread evenly over all columns that are not
             excluded.
@@ -87,9 +88,10 @@ def queue_cross_entropy(
         return losses
     log_softmax = tf.nn.log_softmax(logits)
     if positives is not None:
-        losses -= tf.reduce_sum(tf.where(positives, log_softmax[:, 1:], 0.0), axis=1)
+        positives = tf.cast(positives, tf.float32)
+        losses -= tf.reduce_sum(positives * log_softmax[:, 1:], axis=1)
         if share:
-            losses /= 1.0 + tf.reduce_sum(tf.cast(positives, tf.float32), axis=1)
+            losses /= 1.0 + tf.reduce_sum(positives, axis=1)
     if label_smoothing:
         visible = tf.cast(logits > 0.5 * _MASKED, tf.float32)
         spread = -tf.reduce_sum(visible * log_softmax, axis=1) / tf.reduce_sum(visible, axis=1)

@@ -30,7 +30,7 @@ from vl_models.layers.shuffled_batch import (
 from vl_models.layers.temperature import Temperature
 from vl_models.layers.transformer_pooling import TransformerPooling
 from vl_models.losses.collapsed import with_equal_logits
-from vl_models.losses.positives import PairHashes, known_positives, own_pairs
+from vl_models.losses.positives import PairHashes, known_positives, own_pairs, soft_positives
 from vl_models.losses.queue import (
     Negatives,
     mutual_neighbours,
@@ -128,19 +128,14 @@ class WenLan(DualEncoder):
         if config.batch_negatives:
             own = PairHashes.of_batch(batch, images.shape[0], texts.shape[0])
             everyone = own.gathered()
-            known = known_positives if config.mask_known else own_pairs
-            excluded = tf.repeat(known(own, everyone), per_image, axis=0)
+            columns = self._batch_columns(own, everyone)
+            text_excluded, text_targets = (tf.repeat(x, per_image, axis=0) for x in columns)
+            image_excluded, image_targets = map(tf.transpose, self._batch_columns(everyone, own))
             if config.batch_positives:
-                pairs = tf.repeat(own_pairs(own, everyone), per_image, axis=0)
-                text_positives = self._behind_queue(excluded & ~pairs)
-                excluded = pairs
-            to_text.append(Negatives(all_gather(text_keys), excluded))
-            excluded = tf.transpose(known(everyone, own))
-            if config.batch_positives:
-                pairs = tf.transpose(own_pairs(everyone, own))
-                image_positives = self._behind_queue(excluded & ~pairs)
-                excluded = pairs
-            to_image.append(Negatives(all_gather(image_keys), excluded))
+                text_positives = self._behind_queue(text_targets)
+                image_positives = self._behind_queue(image_targets)
+            to_text.append(Negatives(all_gather(text_keys), text_excluded))
+            to_image.append(Negatives(all_gather(image_keys), image_excluded))
         weights = batch["query_weight"] if config.weigh_queries else None
 
         def loss(
@@ -202,6 +197,19 @@ class WenLan(DualEncoder):
         if self.temperature is None:
             return tf.constant(1.0 / self.config.temperature)
         return self.temperature.scale()
+
+    def _batch_columns(self, images: PairHashes, texts: PairHashes) -> tuple[tf.Tensor, tf.Tensor]:
+        """Which text keys of a batch are no negatives of an image, and how much they are targets.
+
+        Returns:
+            bool and float32 [I, T]; own pairs are class 0 already, so they are no targets here.
+        """
+        config, pairs = self.config, own_pairs(images, texts)
+        if not config.batch_positives:
+            known = known_positives if config.mask_known else own_pairs
+            return known(images, texts), tf.zeros_like(pairs, tf.float32)
+        positives = soft_positives if config.batch_positives == "graph" else known_positives
+        return pairs, tf.where(pairs, 0.0, tf.cast(positives(images, texts), tf.float32))
 
     def _behind_queue(self, columns: tf.Tensor) -> tf.Tensor:
         """Columns of the batch's keys, with those of the queue before them."""

@@ -24,7 +24,8 @@ class WenLanConfig(MomentumContrastConfig, DualEncoderConfig):
         batch_negatives: whether the other keys of the global batch are negatives too, known
             positives left out; published: False.
         batch_positives: whether known positives among those keys are targets too, sharing them
-            evenly, instead of being left out; needs ``batch_negatives``. Published: False.
+            evenly, instead of being left out; with "graph" by their weights, see `soft_positives`.
+            Needs ``batch_negatives``. Published: False.
         neighbours: k of the multi-label form: queue entries among the k nearest of a pair by
             both modalities are positives too; 0 for none. Needs one text per image.
         queue_query_hashes: how many query hashes an image in the queue carries: its texts in the
@@ -42,11 +43,16 @@ class WenLanConfig(MomentumContrastConfig, DualEncoderConfig):
     learn_temperature: bool = False
     maximum_scale: PositiveFloat = 100.0
     batch_negatives: bool = False
-    batch_positives: bool = False
+    batch_positives: bool | Literal["graph"] = False
     neighbours: int = Field(default=0, ge=0)
     queue_query_hashes: PositiveInt = 16
     weigh_queries: bool = False
     label_smoothing: float = Field(default=0.0, ge=0.0, lt=1.0)
+
+    @property
+    def learns_from_click_graph(self) -> bool:
+        """Whether batches must hold ``clicked_query_weight``."""
+        return self.batch_positives == "graph"
 
     @model_validator(mode="after")
     def _positives_are_of_the_batch(self) -> WenLanConfig:

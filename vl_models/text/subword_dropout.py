@@ -9,7 +9,7 @@ Sources: Hiraoka 2022, "MaxMatch-Dropout: Subword Regularization for WordPiece";
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -97,43 +97,61 @@ def split_table(vocabulary: Sequence[str]) -> np.ndarray:
     return np.array(padded, np.int32)
 
 
-def unused_tokens(vocabulary: Sequence[str], words: Iterable[Sequence[int]]) -> list[str]:
-    """Tokens that no text holds, whole or split.
+def unused_tokens(vocabulary: Sequence[str], words: Iterable[str]) -> list[str]:
+    """Tokens that no text holds, whole or split: nothing can train them.
 
     Args:
         vocabulary: tokens in the order of their ids.
-        words: token ids of each distinct word of the texts.
+        words: the distinct words of the texts, as `split_words` gives them.
     """
-    ways = split_table(vocabulary)
+    ids = {token: index for index, token in enumerate(vocabulary)}
     used = np.zeros(len(vocabulary) + 1, bool)  # the last one is that of the padding
     for word in words:
-        used[list(word)] = True
-    used[ways[used[:-1]].ravel()] = True
+        used[_matches(word, "", ids) or []] = True
+    used[split_table(vocabulary)[used[:-1]].ravel()] = True
     return [
         token for token, here in zip(vocabulary, used) if not here and token not in SPECIAL_TOKENS
     ]
 
 
-def _way(token: str, ids: dict[str, int], draw: random.Random | None) -> list[int] | None:
+def _way(token: str, ids: Mapping[str, int], draw: random.Random | None) -> list[int] | None:
     """One way to spell a token by smaller ones, or None."""
     if token in SPECIAL_TOKENS:
         return None
     prefix = CONTINUATION_PREFIX if token.startswith(CONTINUATION_PREFIX) else ""
     text = token.removeprefix(prefix)
-    way: list[int] = []
+    return _matches(text, prefix, ids, longest=len(text) - 1, draw=draw)
+
+
+def _matches(
+    text: str,
+    prefix: str,
+    ids: Mapping[str, int],
+    *,
+    longest: int | None = None,
+    draw: random.Random | None = None,
+) -> list[int] | None:
+    """Ids of the longest matches from the left, of at most ``longest`` characters each.
+
+    Some are passed over at random with ``draw``, single characters never. None if there is a
+    character that no token begins with.
+    """
+    matches: list[int] = []
     start = 0
     while start < len(text):
         lead = CONTINUATION_PREFIX if start else prefix
-        for end in range(len(text) - (start == 0), start, -1):
+        end = len(text) if longest is None else min(len(text), start + longest)
+        while end > start:
             found = ids.get(lead + text[start:end])
-            single = end == start + 1
-            if found is not None and (single or draw is None or draw.random() > _PASSED_OVER):
-                way.append(found)
-                start = end
+            passed_over = draw is not None and end > start + 1 and draw.random() < _PASSED_OVER
+            if found is not None and not passed_over:
                 break
+            end -= 1
         else:
             return None
-    return way
+        matches.append(ids[lead + text[start:end]])
+        start = end
+    return matches
 
 
 def _alone(ids: tf.Tensor, length: int) -> tf.Tensor:

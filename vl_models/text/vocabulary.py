@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import bisect
+import functools
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,6 +27,7 @@ _CJK = re.compile(
     "\U0002a700-\U0002b73f\U0002b740-\U0002b81f\U0002b820-\U0002ceaf\U0002f800-\U0002fa1f]"
 )
 _LEARNER_MAX_CHARACTERS = 1000
+_LEAST_PLACES = 2
 
 
 def split_words(texts: tf.Tensor, strip_accents: bool = True) -> tf.RaggedTensor:
@@ -83,16 +86,37 @@ def learn_wordpiece(
     characters = characters[: room // 2 if words else room]
     if not words:
         return [*SPECIAL_TOKENS, *characters]
-    size = vocabulary_size - len(characters)
-    pieces = learner.learn(
-        words,
-        vocab_size=size,
-        reserved_tokens=list(SPECIAL_TOKENS),
-        lower_thresh=1,
-        # Every character takes two entries, as start and as continuation of a word.
-        max_unique_chars=max(1, min(_LEARNER_MAX_CHARACTERS, (size - len(SPECIAL_TOKENS)) // 2)),
-    )
+    pieces = _learn_pieces(words, vocabulary_size - len(characters))
+    rest = vocabulary_size - len(characters) - len(pieces)
+    if os.environ.get("FILL"):
+        known = set(pieces)
+        pieces += [word for word, _ in words if word not in known][:rest]
     return [*pieces, *characters]
+
+
+def _learn_pieces(words: Sequence[tuple[str, int]], size: int) -> list[str]:
+    """Special tokens and at most ``size`` pieces in all, of the lowest count that allows it.
+
+    The learner's own search accepts more than it is asked for. A piece counts from two places on:
+    with every word in the vocabulary, there would be no pieces that new words are made of.
+    """
+    # Every character takes two entries, as start and as continuation of a word.
+    room = max(1, min(_LEARNER_MAX_CHARACTERS, (size - len(SPECIAL_TOKENS)) // 2))
+
+    @functools.cache
+    def learned(least: int) -> list[str]:
+        return learner.learn(
+            words,
+            vocab_size=size,
+            reserved_tokens=list(SPECIAL_TOKENS),
+            lower_thresh=least,
+            upper_thresh=least,
+            max_unique_chars=room,
+        )
+
+    counts = range(_LEAST_PLACES, max(sum(count for _, count in words), _LEAST_PLACES) + 1)
+    best = bisect.bisect_left(counts, True, key=lambda least: len(learned(least)) <= size)
+    return learned(counts[min(best, len(counts) - 1)])
 
 
 def read_vocabulary(path: str | os.PathLike[str]) -> list[str]:
