@@ -22,17 +22,19 @@ _VOCABULARIES = {
 
 
 def experiment_sections(tensors: TensorFiles, layout: str = "auto") -> dict[str, Any]:
-    """Return the sections ``vocabulary`` and ``model`` of an experiment with the towers of a file.
+    """Return the sections of an experiment with the towers of a file.
 
     Sizes are read off the shapes; what no shape tells (heads, activations) is what the models
-    of the layout are made with.
+    of the layout are made with. Images are cut out as CLIP's are, so that the scale that the
+    weights know stays theirs.
 
     Args:
         tensors: the file's.
         layout: name of the layout, or "auto".
 
     Returns:
-        Plain values; towers that the file lacks, or that have no counterpart, are left out.
+        Plain values under ``vocabulary``, ``model`` and ``input``; towers that the file lacks, or
+        that have no counterpart, are left out.
 
     Raises:
         UserError: the names show no known layout.
@@ -46,6 +48,8 @@ def experiment_sections(tensors: TensorFiles, layout: str = "auto") -> dict[str,
         if path in shapes:
             section["embedding_dim"] = shapes[path][1]
     _add_image(section, shapes, found, facts["image"])
+    if "image" in section:
+        sections["input"] = {"crop_scale": [1.0, 1.0]}
     if _add_text(section, shapes, found, facts["text"]):
         # The file of the tokeniser lies somewhere else: its usual name stands for it.
         sections = {"vocabulary": dict(_VOCABULARIES[found.kinds["text"]]), **sections}
