@@ -87,12 +87,13 @@ def _by_row(
 def _python_values(column: Column) -> list[Any]:
     if isinstance(column, list):
         return column
-    if _is_string(column.type):
-        column = column.cast(pa.large_binary())  # it may not be UTF-8
     if column.type in (pa.float16(), pa.float32()):
         # Python's floats would hide how few digits these have.
         return list(column.to_numpy(zero_copy_only=False))
-    return column.to_pylist()
+    try:
+        return column.to_pylist()
+    except UnicodeDecodeError:
+        return [value_at(column, index) for index in range(len(column))]
 
 
 def _simple(column: Column) -> Column:

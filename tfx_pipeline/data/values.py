@@ -7,6 +7,7 @@ is a ValueFault: nothing is rounded, cut off or guessed.
 from __future__ import annotations
 
 import base64
+import contextlib
 import datetime
 import math
 import re
@@ -24,6 +25,7 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 _DIGITS = re.compile(r"\d+(\.\d*)?", re.ASCII)
 _BASE64 = re.compile(r"[A-Za-z0-9+/]*", re.ASCII)
 _BASE64_START = re.compile(rb"data:|[A-Za-z0-9+/_\-=\s]*\Z")
+_GB2312 = re.compile(rb"[\xb0-\xf7][\xa1-\xfe]")  # a common Chinese character
 _DATA_URI = re.compile(r"data:[^,]*;base64,", re.IGNORECASE)
 # Epoch times are told apart by magnitude: the ranges of the units do not touch.
 EARLIEST, LATEST = 631_152_000, 4_102_444_800  # 1990 and 2100 in seconds since 1970
@@ -110,6 +112,7 @@ def as_time(value: Any) -> datetime.datetime | None:
     Raises:
         ValueFault: none of these, or more than one.
     """
+    given = value
     if isinstance(value, bytes):
         value = value.decode("utf-8", "replace")
     if isinstance(value, str):
@@ -130,7 +133,7 @@ def as_time(value: Any) -> datetime.datetime | None:
     except (ValueError, OverflowError, ArithmeticError, TypeError, AttributeError):
         raise ValueFault(
             "is neither ISO 8601, nor YYYYMMDD, nor the time since 1970 in seconds, milli-, "
-            f"micro- or nanoseconds: {_shown(value)}"
+            f"micro- or nanoseconds: {_shown(given)}"
         ) from None
 
 
@@ -164,16 +167,14 @@ def _decoded(value: bytes) -> str:
         return value.decode("utf-8")
     except UnicodeDecodeError as error:
         message = f"is not valid UTF-8 (byte {error.start})"
-    try:
+    if _GB2312.search(value):
         # The one other encoding that logs of Chinese queries come in.
-        told = value.decode("gb18030")
-    except UnicodeDecodeError:
-        raise ValueFault(message, Reason.INVALID_UTF8) from None
-    raise ValueFault(
-        f"{message}; as GB18030 it reads {_shown(told)}: write the log in UTF-8, or set "
-        "`csv.encoding: gb18030` if it is CSV",
-        Reason.INVALID_UTF8,
-    )
+        with contextlib.suppress(UnicodeDecodeError):
+            message += (
+                f"; as GB18030 it reads {_shown(value.decode('gb18030'))}: write the log in "
+                "UTF-8, or set `csv.encoding: gb18030` if it is CSV"
+            )
+    raise ValueFault(message, Reason.INVALID_UTF8)
 
 
 def _without_nul(text: str) -> str:

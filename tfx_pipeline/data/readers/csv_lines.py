@@ -156,11 +156,11 @@ def records(
         try:
             fields = dialect.split(text.rstrip("\r\n"))
         except _OpenQuote as open_quote:
-            try:
-                more, fields = _continue(text, following(), dialect, width, str(open_quote))
-            except CsvFault as fault:
-                yield Record(number, text, [], str(fault))
+            continued = _continue(text, following(), dialect, width)
+            if continued is None:
+                yield Record(number, text, [], str(open_quote))
                 continue
+            more, fields = continued
             whole = text + "".join(waiting.popleft() for _ in range(more))
             yield Record(number, whole, fields)
             number += more
@@ -174,12 +174,11 @@ def records(
 
 
 def _continue(
-    first: str, following: Iterable[str], dialect: Dialect, width: int, message: str
-) -> tuple[int, list[str | None]]:
+    first: str, following: Iterable[str], dialect: Dialect, width: int
+) -> tuple[int, list[str | None]] | None:
     """Number of further lines of a record whose quoted field holds line ends, and its fields.
 
-    Raises:
-        CsvFault: no such record: what lies between the quotes are other rows.
+    None if there is no such record: what lies between the quotes are other rows.
     """
     parts, length = [first], len(first)
     for line in following:
@@ -193,10 +192,11 @@ def _continue(
                 fields = dialect.split("".join(parts).rstrip("\r\n"))
             except _OpenQuote:
                 pass
+            except CsvFault:
+                return None
             else:
-                if len(fields) != width or (row_like and dialect.looks_like_row(first, width)):
-                    break
-                return len(parts) - 1, fields
+                swallowed = row_like and dialect.looks_like_row(first, width)
+                return None if swallowed or len(fields) != width else (len(parts) - 1, fields)
         if row_like:
-            break
-    raise CsvFault(message)
+            return None
+    return None
