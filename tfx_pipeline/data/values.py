@@ -7,7 +7,6 @@ is a ValueFault: nothing is rounded, cut off or guessed.
 from __future__ import annotations
 
 import base64
-import contextlib
 import datetime
 import math
 import re
@@ -20,12 +19,12 @@ import numpy as np
 
 from tfx_pipeline.data import contract
 from tfx_pipeline.data.contract import Reason
+from tfx_pipeline.data.text_files import suggest_encoding
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 _DIGITS = re.compile(r"\d+(\.\d*)?", re.ASCII)
 _BASE64 = re.compile(r"[A-Za-z0-9+/]*", re.ASCII)
 _BASE64_START = re.compile(rb"data:|[A-Za-z0-9+/_\-=\s]*\Z")
-_GB2312 = re.compile(rb"[\xb0-\xf7][\xa1-\xfe]")  # a common Chinese character
 _DATA_URI = re.compile(r"data:[^,]*;base64,", re.IGNORECASE)
 # Epoch times are told apart by magnitude: the ranges of the units do not touch.
 EARLIEST, LATEST = 631_152_000, 4_102_444_800  # 1990 and 2100 in seconds since 1970
@@ -167,13 +166,11 @@ def _decoded(value: bytes) -> str:
         return value.decode("utf-8")
     except UnicodeDecodeError as error:
         message = f"is not valid UTF-8 (byte {error.start})"
-    if _GB2312.search(value):
-        # The one other encoding that logs of Chinese queries come in.
-        with contextlib.suppress(UnicodeDecodeError):
-            message += (
-                f"; as GB18030 it reads {_shown(value.decode('gb18030'))}: write the log in "
-                "UTF-8, or set `csv.encoding: gb18030` if it is CSV"
-            )
+    if encoding := suggest_encoding(value):
+        message += (
+            f"; as {encoding} it reads {_shown(value.decode(encoding))}: write the log in UTF-8, "
+            f"or set `csv.encoding: {encoding}` if it is CSV"
+        )
     raise ValueFault(message, Reason.INVALID_UTF8)
 
 

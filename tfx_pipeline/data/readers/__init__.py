@@ -7,7 +7,7 @@ columns mean is checked in validate.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 from tfx_pipeline.data import contract
@@ -63,14 +63,14 @@ def read_batches(
         UserError: the file is missing, broken, or has a required column not or twice; names it.
     """
     kind = detect_format(path) if file_format == "auto" else file_format
-    read = {
+    readers: dict[str, Callable[[str], Iterator[RawBatch]]] = {
         "parquet": read_parquet,
         "jsonl": read_jsonl,
         "csv": partial(read_csv, config=csv or CsvConfig()),
         "tfrecord": read_tfrecord,
-    }[kind]
+    }
     try:
-        yield from read(path)
+        yield from readers[kind](path)
     except (UserError, MemoryError):
         raise
     except Exception as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +16,7 @@ from vl_models.errors import UserError
 BATCH_ROWS = 65_536
 BATCH_BYTES = 64 << 20  # of text: rows with images are large
 
-Column = pa.Array | list[Any]
+Column: TypeAlias = pa.Array | list[Any]
 
 
 @dataclasses.dataclass(frozen=True)

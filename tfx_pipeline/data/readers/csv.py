@@ -20,7 +20,7 @@ from tfx_pipeline.data.readers.base import (
 )
 from tfx_pipeline.data.readers.csv_dialect import header, recognise
 from tfx_pipeline.data.readers.csv_lines import CsvFault, Record, records
-from tfx_pipeline.data.readers.streams import open_text
+from tfx_pipeline.data.text_files import open_text
 from vl_models.errors import UserError
 
 _SAMPLE_LINES, _SAMPLE_CHARACTERS = 1_000, 1 << 20

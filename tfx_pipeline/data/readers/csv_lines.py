@@ -153,24 +153,22 @@ def records(
         if not text.strip(" \r\n"):
             yield Record(number, text, [])
             continue
+        fields: list[str | None] = []
+        problem, more = "", 0
         try:
             fields = dialect.split(text.rstrip("\r\n"))
-        except _OpenQuote as open_quote:
-            continued = _continue(text, following(), dialect, width)
-            if continued is None:
-                yield Record(number, text, [], str(open_quote))
-                continue
-            more, fields = continued
-            whole = text + "".join(waiting.popleft() for _ in range(more))
-            yield Record(number, whole, fields)
-            number += more
-            continue
         except CsvFault as fault:
-            yield Record(number, text, [], str(fault))
-            continue
-        wrong = len(fields) != width
-        fault = f"{len(fields)} fields where the header has {width}" if wrong else ""
-        yield Record(number, text, fields, fault)
+            problem = str(fault)
+            if isinstance(fault, _OpenQuote) and (
+                continued := _continue(text, following(), dialect, width)
+            ):
+                more, fields = continued
+                problem = ""
+        if fields and len(fields) != width:
+            problem = f"{len(fields)} fields where the header has {width}"
+        whole = text + "".join(waiting.popleft() for _ in range(more))
+        yield Record(number, whole, fields, problem)
+        number += more
 
 
 def _continue(

@@ -15,12 +15,12 @@ from tfx_pipeline.data.readers.base import (
     nested,
     record_batch,
 )
-from tfx_pipeline.data.readers.streams import open_text
+from tfx_pipeline.data.text_files import open_text
 
 
 def read_jsonl(path: str) -> Iterator[RawBatch]:
     """Read one object per line; empty lines are no rows."""
-    with open_text(path, newline="\n") as stream:
+    with open_text(path) as stream:
         numbered = ((row, line) for row, line in enumerate(stream, 1) if line.strip())
         for lines in in_batches((item, len(item[1])) for item in numbered):
             yield _batch(path, lines)

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from tfx_pipeline.data import contract
 from tfx_pipeline.data.readers.base import BATCH_ROWS, RawBatch, check_columns
-from tfx_pipeline.data.readers.streams import open_log
+from tfx_pipeline.data.text_files import open_bytes
 from vl_models.errors import UserError
 
 
@@ -17,7 +17,7 @@ def read_parquet(path: str) -> Iterator[RawBatch]:
     """Read the columns of the contract, batch by batch."""
     import pyarrow.parquet as pq
 
-    with open_log(path) as stream:
+    with open_bytes(path) as stream:
         # Without pre-buffering: it would hold a whole row group of image bytes. Times of 96
         # bits would overflow as nanoseconds.
         file = pq.ParquetFile(stream, pre_buffer=False, coerce_int96_timestamp_unit="us")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,11 @@ import numpy as np
 from tfx_pipeline.data import contract
 from tfx_pipeline.data.contract import Rejected
 from tfx_pipeline.data.readers.base import RawBatch, malformed, record_batch
-from tfx_pipeline.data.readers.streams import GZIP_MAGIC
 from tfx_pipeline.storage.objects import local_copy
 from tfx_pipeline.storage.uris import is_uri
 from vl_models.errors import UserError
+
+_GZIP = b"\x1f\x8b\x08\x00"
 
 
 def read_tfrecord(path: str) -> Iterator[RawBatch]:
@@ -39,7 +40,7 @@ def _read_local(path: str, local: str) -> Iterator[RawBatch]:
 
     try:
         with Path(local).open("rb") as stream:
-            packed = stream.read(len(GZIP_MAGIC)) == GZIP_MAGIC
+            packed = stream.read(len(_GZIP)) == _GZIP
     except OSError as error:
         raise UserError(f"{path}: cannot be opened ({error}). Check the path.") from error
     dataset = untuned(tf.data.TFRecordDataset([local], "GZIP" if packed else ""))
@@ -67,7 +68,7 @@ def _record(example: Any) -> dict[str, Any]:
     record: dict[str, Any] = {}
     for name, feature in example.features.feature.items():
         kind = feature.WhichOneof("kind")
-        values = getattr(feature, kind).value if kind else ()
+        values: Sequence[Any] = getattr(feature, kind).value if kind else []
         if len(values) > 1 and name in contract.COLUMNS:
             raise ValueError(
                 f"{name} has {len(values)} values; the log needs one value per row. Unnest it."

@@ -123,7 +123,7 @@ def test_gb18030_is_a_hint_and_a_key(log):
             (
                 1,
                 "invalid_utf8",
-                "query is not valid UTF-8 (byte 0); as GB18030 it reads '红鞋': write the log in "
+                "query is not valid UTF-8 (byte 0); as gb18030 it reads '红鞋': write the log in "
                 "UTF-8, or set `csv.encoding: gb18030` if it is CSV",
             )
         ],
