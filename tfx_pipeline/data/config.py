@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import datetime
 from typing import Literal
 
@@ -11,6 +12,39 @@ from vl_models.strict_config import StrictConfig
 
 LogFormat = Literal["auto", "parquet", "jsonl", "csv", "tfrecord"]
 SplitPolicy = Literal["by_query", "by_pair", "by_image", "by_time", "given"]
+
+
+class CsvConfig(StrictConfig):
+    """How CSV is written; `auto` is recognised where only one reading fits.
+
+    `delimiter`: by the header; comma, tab, semicolon or bar. `encoding`: UTF-8, or by the byte
+    order mark. `quote`: the double quote; `none` if quotes are plain text. `escape`: quotes in a
+    quoted field are doubled, or escaped by a backslash; `none` if a backslash is plain text.
+    """
+
+    delimiter: str = "auto"
+    encoding: str = "auto"
+    quote: str = "auto"
+    escape: str = "auto"
+
+    @model_validator(mode="after")
+    def _check(self) -> CsvConfig:
+        words = {"delimiter": ("auto",), "quote": ("auto", "none"), "escape": ("auto", "none")}
+        for name, known in words.items():
+            value = getattr(self, name)
+            if value not in known and (len(value) != 1 or value in "\r\n"):
+                raise ValueError(
+                    f"{name} must be one character or {' or '.join(known)}. Received: {value!r}"
+                )
+        if self.encoding != "auto":
+            try:
+                codecs.lookup(self.encoding)
+            except LookupError:
+                raise ValueError(
+                    f"encoding must be auto or an encoding such as utf-8, utf-16 or gb18030. "
+                    f"Received: {self.encoding!r}"
+                ) from None
+        return self
 
 
 class SplitConfig(StrictConfig):
@@ -97,6 +131,7 @@ class ExampleGenConfig(StrictConfig):
     kind: Literal["clicks", "captions"] = "clicks"
     source_name: str = "clicks"
     format: LogFormat = "auto"
+    csv: CsvConfig = CsvConfig()
     splits: SplitConfig = SplitConfig()
     propensity: PropensityConfig = PropensityConfig()
     images: ImageConfig = ImageConfig()

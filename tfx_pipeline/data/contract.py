@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import enum
 import json
-from typing import Any
+import math
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -24,6 +25,7 @@ OPTIONAL_COLUMNS = (
     "split",
 )
 COLUMNS = REQUIRED_COLUMNS + CLICK_COLUMNS + OPTIONAL_COLUMNS
+MAX_COUNT = 2**31 - 1  # of one row: sums over a log stay exact
 
 CLEAN_SCHEMA = pa.schema(
     [
@@ -49,6 +51,8 @@ class Reason(enum.StrEnum):
     MISSING_QUERY = "missing_query"
     MISSING_IMAGE_ID = "missing_image_id"
     INVALID_UTF8 = "invalid_utf8"
+    BAD_TEXT = "bad_text"
+    BAD_BASE64 = "bad_base64"
     MALFORMED_ROW = "malformed_row"
     NEGATIVE_COUNT = "negative_count"
     BAD_NUMBER = "bad_number"
@@ -60,6 +64,36 @@ class Reason(enum.StrEnum):
     IMAGE_UNDECODABLE = "image_undecodable"
     IMAGE_TRUNCATED = "image_truncated"
     IMAGE_TOO_LARGE = "image_too_large"
+
+
+class ColumnType(NamedTuple):
+    """What a column holds in every format, and the reason of a row where it does not.
+
+    Attributes:
+        name: `text`, `integer`, `flag` (0 or 1), `time` or `bytes`; see values.py.
+        reason: for faults that have no reason of their own.
+    """
+
+    name: str
+    reason: Reason
+
+
+COLUMN_TYPES = {
+    "query": ColumnType("text", Reason.BAD_TEXT),
+    "image_id": ColumnType("text", Reason.BAD_TEXT),
+    "clicked": ColumnType("flag", Reason.BAD_NUMBER),
+    "clicks": ColumnType("integer", Reason.BAD_NUMBER),
+    "impressions": ColumnType("integer", Reason.BAD_NUMBER),
+    "image_uri": ColumnType("text", Reason.BAD_TEXT),
+    "image_bytes": ColumnType("bytes", Reason.BAD_BASE64),
+    "position": ColumnType("integer", Reason.BAD_POSITION),
+    "session_id": ColumnType("text", Reason.BAD_TEXT),
+    "timestamp": ColumnType("time", Reason.BAD_TIMESTAMP),
+    "language": ColumnType("text", Reason.BAD_TEXT),
+    "label": ColumnType("integer", Reason.BAD_NUMBER),
+    "label_text": ColumnType("text", Reason.BAD_TEXT),
+    "split": ColumnType("text", Reason.BAD_SPLIT),
+}
 
 
 @dataclasses.dataclass(frozen=True, order=True)
@@ -110,6 +144,8 @@ def content_json(row: dict[str, Any]) -> str:
             return value.decode("utf-8", "backslashreplace")
         if isinstance(value, str):
             return printable(value)
+        if isinstance(value, float) and not math.isfinite(value):
+            return str(value)  # JSON has no such numbers
         return value if isinstance(value, bool | int | float | None) else str(value)
 
     kept = {printable(k): plain(v) for k, v in row.items() if k != "image_bytes" and v is not None}

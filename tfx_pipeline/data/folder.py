@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, PrivateAttr, ValidationError
 from serving.files import write_atomically
 from tfx_pipeline.data.config import (
     CorrelationConfig,
+    CsvConfig,
     ExampleGenConfig,
     ImageConfig,
     LogFormat,
@@ -35,6 +36,7 @@ class DataFolder(BaseModel):
         name: of the data set; becomes `source/name`.
         log: pattern of the log files; `{SPAN}` stands for the span's number.
         format: of the log files.
+        csv: how CSV logs are written, where it is not recognised.
         images: image folder; null if rows carry absolute `image_uri` or `image_bytes`.
         features: the file of kind `features`, see `tfx_pipeline.data.feature_set`.
         towers: absolute; what the features were made by, see
@@ -53,6 +55,7 @@ class DataFolder(BaseModel):
     name: str
     log: str = "log/*"
     format: LogFormat = "auto"
+    csv: CsvConfig = CsvConfig()
     images: str | None = "images"
     features: str | None = None
     towers: str | None = None
@@ -162,6 +165,7 @@ class DataFolder(BaseModel):
             "kind": self.kind,
             "source_name": self.name,
             "format": self.format,
+            "csv": self.csv,
             "splits": self.splits,
             "propensity": self.propensity,
             "correlation": self.correlation,

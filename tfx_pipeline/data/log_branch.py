@@ -22,7 +22,8 @@ from tfx_pipeline.data.correlation import COLUMNS, add_correlation, image_labels
 from tfx_pipeline.data.images import strip_suffix
 from tfx_pipeline.data.language import detect_language
 from tfx_pipeline.data.readers import RawBatch, read_batches
-from tfx_pipeline.data.stats import Stats, count, new_stats, reject
+from tfx_pipeline.data.readers.base import malformed
+from tfx_pipeline.data.stats import Stats, count, count_rows, new_stats, reject
 from tfx_pipeline.data.tables import GroupedRows, from_bytes, group, split_by_shard, to_bytes
 from tfx_pipeline.data.validate import validate
 from vl_models.errors import UserError
@@ -122,18 +123,17 @@ class ReadLog(beam.DoFn):
         refs = GroupedRows(REF_KEYS, REF_AGGREGATES)
         spilled: set[str] = set()
         try:
-            for batch in read_batches(file, self.config.format):
+            for batch in read_batches(file, self.config.format, self.config.csv):
                 clean, rejected = self._clean(batch)
-                stats["rows"] += clean.num_rows + len(rejected)
-                count(stats, "rows", clean.num_rows + len(rejected))
+                count_rows(stats, batch.file, batch.read, clean.num_rows, len(rejected))
                 for name in batch.unknown:
-                    stats["unknown_columns"].setdefault(name, file)
+                    stats["unknown_columns"].setdefault(name, batch.file)
                 for row in rejected:
                     reject(stats, row)
                     yield TaggedOutput(self.REJECTED, row)
                 added = pairs.add(self._pair_rows(clean, stats))
                 yield from self._shards(added, self.PAIRS, "query")
-                added = refs.add(self._ref_rows(clean, batch, spilled))
+                added = refs.add(self._ref_rows(clean, batch.file, spilled))
                 yield from self._shards(added, self.REFS, "image_id")
         except UserError as error:
             # As data, not as an exception: runners do not hand exceptions through unharmed.
@@ -143,6 +143,23 @@ class ReadLog(beam.DoFn):
         yield TaggedOutput(self.STATS, stats)
 
     def _clean(self, batch: RawBatch) -> tuple[pa.Table, list[Rejected]]:
+        """Return the rows to go on with and the rejected ones; whatever a row raises rejects it."""
+        try:
+            return self._checked(batch)
+        except (UserError, MemoryError):
+            raise
+        except Exception as error:
+            if len(batch.rows) == 0:
+                raise
+            if len(batch.rows) == 1:
+                message = f"the row cannot be used ({type(error).__name__}: {error})"
+                faulty = malformed(batch.file, int(batch.rows[0]), message)
+                return contract.CLEAN_SCHEMA.empty_table(), [*batch.rejected, faulty]
+        halves = [self._clean(half) for half in batch.halves()]
+        clean = pa.concat_tables((table for table, _ in halves), promote_options="permissive")
+        return clean, [*batch.rejected, *(row for _, rejected in halves for row in rejected)]
+
+    def _checked(self, batch: RawBatch) -> tuple[pa.Table, list[Rejected]]:
         policy = self.config.splits.policy
         clean, rejected = validate(batch, times=policy == "by_time", splits=policy == "given")
         queries, detected = self.queries(clean["query"])
@@ -163,7 +180,8 @@ class ReadLog(beam.DoFn):
             )
         clean = clean.set_column(0, "query", queries).set_column(1, "image_id", image_ids)
         clean = clean.set_column(clean.column_names.index("language"), "language", language)
-        return clean.filter(pc.invert(blank)), rejected
+        # Without need, filtering would copy images.
+        return clean.filter(pc.invert(blank)) if pc.any(blank).as_py() else clean, rejected
 
     def _pair_rows(self, clean: pa.Table, stats: Stats) -> pa.Table:
         config = self.config.splits
@@ -195,30 +213,29 @@ class ReadLog(beam.DoFn):
             table = table.filter(pc.greater(table["clicks"], 0))
         return table
 
-    def _ref_rows(self, clean: pa.Table, batch: RawBatch, spilled: set[str]) -> pa.Table:
+    def _ref_rows(self, clean: pa.Table, file: str, spilled: set[str]) -> pa.Table:
         count_rows = clean.num_rows
         places = pa.nulls(count_rows, pa.string())
-        if "image_bytes" in batch.columns:
-            places = self._spill(clean, batch, spilled)
+        if "image_bytes" in clean.column_names:
+            places = self._spill(clean, spilled)
         columns = {
             "image_id": clean["image_id"],
             "image_uri": clean["image_uri"],
             "spilled": places,
             "label": clean["label"],
             "label_text": clean["label_text"],
-            "file": pa.repeat(batch.file, count_rows),
+            "file": pa.repeat(file, count_rows),
             "row": clean["row"],
             "rows": pa.repeat(pa.scalar(1, pa.int64()), count_rows),
         }
         return pa.table(columns, schema=REF_SCHEMA)
 
-    def _spill(self, clean: pa.Table, batch: RawBatch, spilled: set[str]) -> pa.Array:
+    def _spill(self, clean: pa.Table, spilled: set[str]) -> pa.Array:
         """Put the bytes of each image's first row into a file named by their hash."""
-        values = batch.columns["image_bytes"]
-        at = np.searchsorted(batch.rows, clean["row"].to_numpy())
         places: list[str | None] = []
-        for image_id, index in zip(clean["image_id"].to_pylist(), at, strict=True):
-            data = values[int(index)].as_py() if image_id not in spilled else None
+        ids = clean["image_id"].to_pylist()
+        for image_id, value in zip(ids, clean["image_bytes"], strict=True):
+            data = value.as_py() if image_id not in spilled else None
             if data is None:
                 places.append(None)
                 continue

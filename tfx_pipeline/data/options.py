@@ -8,6 +8,7 @@ import pydantic
 
 from tfx_pipeline.data.config import (
     CorrelationConfig,
+    CsvConfig,
     ExampleGenConfig,
     ImageConfig,
     PropensityConfig,
@@ -27,6 +28,7 @@ class DataConfig(StrictConfig):
     quality: int = pydantic.Field(default=90, ge=1, le=100)  # of re-encoded JPEGs
     max_pixels: pydantic.PositiveInt = 50_000_000  # larger images are rejected, unread
     max_bytes: pydantic.PositiveInt = 50_000_000
+    csv: CsvConfig | None = None
     splits: SplitConfig | None = None
     propensity: PropensityConfig | None = None
     correlation: CorrelationConfig | None = None
@@ -47,6 +49,7 @@ class DataConfig(StrictConfig):
                 max_bytes=self.max_bytes,
             ),
         }
+        changes |= {"csv": self.csv} if self.csv is not None else {}
         changes |= {"splits": self.splits} if self.splits is not None else {}
         changes |= {"propensity": self.propensity} if self.propensity is not None else {}
         changes |= {"correlation": self.correlation} if self.correlation is not None else {}

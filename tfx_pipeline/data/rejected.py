@@ -14,8 +14,12 @@ def describe(folder: str | Path) -> str:
     counts = {reason: rows for reason, rows in count_reasons(folder).items() if rows}
     if not counts:
         return ""
+    read = read_summary(folder)["rows"]
     reasons = ", ".join(f"{reason} {rows:,}" for reason, rows in counts.items())
-    return f"Rejected rows: {reasons}; each with its reason in {folder}"
+    return (
+        f"Rejected rows: {sum(counts.values()):,} of {read:,} ({reasons}); each with its reason "
+        f"in {folder}"
+    )
 
 
 def count_reasons(folder: str | Path) -> dict[str, int]:

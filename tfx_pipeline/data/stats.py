@@ -17,6 +17,7 @@ def new_stats() -> Stats:
     """Stats of nothing."""
     return {
         "rows": 0,
+        "log": {"read": 0, "accepted": 0, "rejected": 0},  # rows, before images are looked at
         "counters": {},  # name → count
         "rejected": {},  # reason → rows
         "examples": {},  # reason → (source, row, message) of the first one
@@ -35,6 +36,23 @@ def count(stats: Stats, name: str, by: int) -> None:
     Metrics.counter("vlsearch", name).inc(by)
 
 
+def count_rows(stats: Stats, file: str, read: int, accepted: int, rejected: int) -> None:
+    """Count rows of a log file.
+
+    Raises:
+        UserError: what was accepted and rejected is not what was read.
+    """
+    if read != accepted + rejected:
+        raise UserError(
+            f"{file}: {read:,} rows were read, but {accepted:,} accepted and {rejected:,} "
+            "rejected. This is a defect of vlsearch: report it with the form of the file."
+        )
+    stats["rows"] += read
+    count(stats, "rows", read)
+    for name, rows in (("read", read), ("accepted", accepted), ("rejected", rejected)):
+        stats["log"][name] += rows
+
+
 def reject(stats: Stats, rejected: Rejected) -> None:
     """Count a rejected row, or a rejected image with its rows."""
     from apache_beam.metrics import Metrics
@@ -51,7 +69,7 @@ def merge_stats(several: Iterable[Stats]) -> Stats:
     total = new_stats()
     for stats in several:
         total["rows"] += stats["rows"]
-        for name in ("counters", "rejected", "days"):
+        for name in ("log", "counters", "rejected", "days"):
             for key, value in stats[name].items():
                 total[name][key] = total[name].get(key, 0) + value
         for name in ("examples", "unknown_columns"):

@@ -5,7 +5,6 @@ Whole columns are checked by Arrow; single rows are looked at only where a colum
 
 from __future__ import annotations
 
-import datetime
 from typing import Any
 
 import numpy as np
@@ -13,11 +12,26 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tfx_pipeline.data import contract
+from tfx_pipeline.data.columns import (
+    TIME,
+    bytes_column,
+    integer_column,
+    text_column,
+    time_column,
+    value_at,
+)
 from tfx_pipeline.data.contract import Reason, Rejected
 from tfx_pipeline.data.readers import RawBatch
+from tfx_pipeline.data.values import ValueFault
 from vl_models.features import SPLITS
 
-_TIME = pa.timestamp("us", tz="UTC")
+_CONVERSIONS = {
+    "text": text_column,
+    "integer": integer_column,
+    "flag": integer_column,  # that it is 0 or 1 is checked where `clicks` is known, too
+    "time": time_column,
+    "bytes": bytes_column,
+}
 
 
 def validate(
@@ -31,8 +45,9 @@ def validate(
         splits: read the `split` column (split policy given); otherwise it is ignored.
 
     Returns:
-        The clean rows (contract.CLEAN_SCHEMA) and the rejected ones, those that the reader
-        rejected included. The first fault found in a row is its reason.
+        The clean rows (contract.CLEAN_SCHEMA, and `image_bytes` if the batch has them) and the
+        rejected ones, those that the reader rejected included. The first fault found in a row
+        is its reason.
     """
     checks = _Checks(batch)
     query = checks.text("query", Reason.MISSING_QUERY)
@@ -48,7 +63,7 @@ def validate(
             pa.array(position),
             pa.array(impressions),
             checks.split() if splits else pa.nulls(count, pa.string()),
-            checks.time() if times else pa.nulls(count, _TIME),
+            checks.time() if times else pa.nulls(count, TIME),
             checks.text("language"),
             checks.label(),
             checks.text("label_text"),
@@ -57,6 +72,9 @@ def validate(
         ],
         schema=contract.CLEAN_SCHEMA,
     )
+    images = checks.convert("image_bytes")
+    if images is not None:
+        table = table.append_column("image_bytes", images)
     rejected = [*batch.rejected, *checks.rejected()]
     if checks.bad:
         good = np.ones(count, bool)
@@ -77,76 +95,40 @@ class _Checks:
         """Note the first fault of a row."""
         self.bad.setdefault(index, (reason, message))
 
+    def convert(self, name: str) -> pa.Array | None:
+        """Return a column in its type, null where absent or faulty; None if there is none."""
+        column = self.batch.columns.get(name)
+        if column is None:
+            return None
+        kind = contract.COLUMN_TYPES[name]
+
+        def fail(index: int, fault: ValueFault) -> None:
+            reason = fault.reason or kind.reason
+            self.fail(index, reason, f"{name} {fault.message}")
+
+        return _CONVERSIONS[kind.name](column, fail)
+
     def text(self, name: str, missing: Reason | None = None) -> pa.Array:
         """Return a text column, trimmed; empty is null. With `missing`, null is a fault."""
-        array = self.batch.columns.get(name)
-        if array is None:
+        result = self.convert(name)
+        if result is None:
             result = pa.nulls(self.count, pa.string())
-        else:
-            result = pc.utf8_trim_whitespace(self._utf8(name, array))
-            result = pc.if_else(pc.equal(result, ""), pa.scalar(None, pa.string()), result)
-        if missing is not None and result.null_count:
-            for index in np.flatnonzero(result.is_null().to_numpy(zero_copy_only=False)):
-                self.fail(int(index), missing, f"{name} is missing or empty")
+        if missing is not None:
+            self._require(result, missing, f"{name} is missing or empty")
         return result
 
-    def _utf8(self, name: str, array: pa.Array) -> pa.Array:
-        if pa.types.is_dictionary(array.type):
-            array = array.dictionary_decode()
-        kind = array.type
-        if not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
-            if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
-                return array.cast(pa.string())  # ids may be numbers
-            array = array.cast(pa.large_binary() if pa.types.is_large_string(kind) else pa.binary())
-        try:
-            return array.cast(pa.string())  # checks the UTF-8
-        except pa.ArrowInvalid:
-            return pa.array(
-                [self._decode(name, i, v) for i, v in enumerate(array.to_pylist())], pa.string()
-            )
+    def _require(self, array: pa.Array, reason: Reason, message: str) -> None:
+        if array.null_count:
+            for index in np.flatnonzero(array.is_null().to_numpy(zero_copy_only=False)):
+                self.fail(int(index), reason, message)
 
-    def _decode(self, name: str, index: int, value: bytes | None) -> str | None:
-        try:
-            return None if value is None else value.decode("utf-8")
-        except UnicodeDecodeError as error:
-            message = f"{name} is not valid UTF-8 (byte {error.start})"
-            self.fail(index, Reason.INVALID_UTF8, message)
-            return None
-
-    def integers(self, name: str, reason: Reason = Reason.BAD_NUMBER) -> tuple[Any, Any]:
+    def integers(self, name: str) -> tuple[Any, Any]:
         """Return a whole-number column: values int64[n] (0 where absent) and present bool[n]."""
-        array = self.batch.columns.get(name)
-        if array is None or pa.types.is_null(array.type):
+        numbers = self.convert(name)
+        if numbers is None:
             return np.zeros(self.count, np.int64), np.zeros(self.count, bool)
-        try:
-            if pa.types.is_string(array.type) or pa.types.is_binary(array.type):
-                array = array.cast(pa.string())
-            numbers = array.cast(pa.int64())  # refuses fractions, NaN and overflow
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-            numbers = pa.array(
-                [self._integer(name, i, v, reason) for i, v in enumerate(array.to_pylist())],
-                pa.int64(),
-            )
         present = ~numbers.is_null().to_numpy(zero_copy_only=False)
         return numbers.fill_null(0).to_numpy(zero_copy_only=False), present
-
-    def _integer(self, name: str, index: int, value: Any, reason: Reason) -> int | None:
-        if isinstance(value, bytes):
-            value = value.decode("utf-8", "replace")
-        if isinstance(value, str):
-            value = value.strip()
-            if value.lower() in ("true", "false"):
-                return int(value.lower() == "true")
-        if value is None or value == "":
-            return None
-        try:
-            number = float(value)
-            if number == int(number) and abs(number) < 2**53:
-                return int(number)
-        except (ValueError, OverflowError, TypeError):
-            pass
-        self.fail(index, reason, f"{name} is not a whole number: {str(value)[:100]!r}")
-        return None
 
     def counts(self) -> tuple[np.ndarray, np.ndarray]:
         """Clicks and impressions int64[n] from `clicks`/`impressions` or `clicked`."""
@@ -158,6 +140,9 @@ class _Checks:
             for index in np.flatnonzero(values < 0):
                 message = f"{name} is negative: {values[index]}"
                 self.fail(int(index), Reason.NEGATIVE_COUNT, message)
+            for index in np.flatnonzero(values > contract.MAX_COUNT):
+                message = f"{name} is above {contract.MAX_COUNT:,}: {values[index]}"
+                self.fail(int(index), Reason.BAD_NUMBER, message)
         for index in np.flatnonzero(has_clicked & ~has_clicks & (clicked > 1)):
             message = f"clicked is neither 0 nor 1: {clicked[index]}"
             self.fail(int(index), Reason.BAD_NUMBER, message)
@@ -169,7 +154,7 @@ class _Checks:
 
     def position(self) -> np.ndarray:
         """Positions int32[n]; 0 where the log has none."""
-        values, present = self.integers("position", Reason.BAD_POSITION)
+        values, present = self.integers("position")
         for index in np.flatnonzero(present & ((values < 1) | (values >= 2**31))):
             message = f"position must be 1 or more: {values[index]}"
             self.fail(int(index), Reason.BAD_POSITION, message)
@@ -190,35 +175,12 @@ class _Checks:
         return names
 
     def time(self) -> pa.Array:
-        """Timestamps in UTC from times, ISO 8601 text or seconds since 1970."""
-        array = self.batch.columns.get("timestamp")
-        if array is None:
-            array = pa.nulls(self.count, pa.string())
-        if pa.types.is_timestamp(array.type) and array.type.tz is not None:
-            times = array.cast(_TIME, safe=False)
-        elif pa.types.is_timestamp(array.type) or pa.types.is_date(array.type):
-            times = array.cast(pa.timestamp("us"), safe=False).cast(_TIME)  # naive is UTC
-        else:
-            values = [self._time(i, v) for i, v in enumerate(array.to_pylist())]
-            times = pa.array(values, _TIME)
-        for index in np.flatnonzero(times.is_null().to_numpy(zero_copy_only=False)):
-            self.fail(int(index), Reason.BAD_TIMESTAMP, "timestamp is missing")
+        """Moments in UTC."""
+        times = self.convert("timestamp")
+        if times is None:
+            times = pa.nulls(self.count, TIME)
+        self._require(times, Reason.BAD_TIMESTAMP, "timestamp is missing")
         return times
-
-    def _time(self, index: int, value: Any) -> datetime.datetime | None:
-        if isinstance(value, bytes):
-            value = value.decode("utf-8", "replace")
-        if value is None or value == "":
-            return None
-        try:
-            if isinstance(value, str) and not value.strip().replace(".", "", 1).isdigit():
-                moment = datetime.datetime.fromisoformat(value.strip())
-                return moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)
-            return datetime.datetime.fromtimestamp(float(value), datetime.UTC)
-        except (ValueError, OverflowError, OSError, TypeError):
-            message = f"timestamp is neither ISO 8601 nor seconds since 1970: {str(value)[:100]!r}"
-            self.fail(index, Reason.BAD_TIMESTAMP, message)
-            return None
 
     def rejected(self) -> list[Rejected]:
         """Return the faulty rows, with their content."""
@@ -226,7 +188,7 @@ class _Checks:
         result = []
         for index in sorted(self.bad):
             reason, message = self.bad[index]
-            content = {name: _value(array, index) for name, array in columns.items()}
+            content = {name: value_at(array, index) for name, array in columns.items()}
             result.append(
                 Rejected(
                     self.batch.file,
@@ -238,11 +200,3 @@ class _Checks:
                 )
             )
         return result
-
-
-def _value(array: pa.Array, index: int) -> Any:
-    """Return a cell as Python sees it; text that is not UTF-8 as bytes."""
-    try:
-        return array[index].as_py()
-    except UnicodeDecodeError:
-        return array.slice(index, 1).cast(pa.binary())[0].as_py()

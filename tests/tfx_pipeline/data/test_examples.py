@@ -1,6 +1,7 @@
 """The Beam graph end to end, without TFX: real files in, real files out."""
 
 import base64
+import datetime
 import hashlib
 import io
 from pathlib import Path
@@ -291,6 +292,54 @@ def test_propensities_that_the_log_cannot_tell_are_refused(tmp_path, write_log, 
     log = write_log(tmp_path / "log.csv", rows)
     with pytest.raises(UserError, match="estimated needs impressions without a click"):
         build([log], splits=ALL_TRAIN, propensity=PropensityConfig(mode="estimated"))
+
+
+def test_days_written_without_hyphens_cut_the_log(tmp_path, write_log, build):
+    rows = [row(f"q{day}", "a", timestamp=20240100 + day) for day in (1, 14, 15, 17, 18, 31)]
+    cut = SplitConfig(
+        policy="by_time",
+        val_from=datetime.datetime(2024, 1, 15),
+        test_from=datetime.datetime(2024, 1, 18),
+    )
+    for suffix in ("csv", "parquet"):
+        run = build([write_log(tmp_path / f"log.{suffix}", rows)], splits=cut)
+        assert {r["query"]: r["split"] for r in run.relevance} == {
+            "q1": "train",
+            "q14": "train",
+            "q15": "val",
+            "q17": "val",
+            "q18": "test",
+            "q31": "test",
+        }
+
+
+def test_every_row_of_the_log_is_counted(tmp_path, build):
+    lines = [f"query {number},{'abc'[number % 3]},1" for number in range(400)]
+    lines[119] = '"12 inch triangle,a,1'
+    (tmp_path / "log.csv").write_text("query,image_id,clicked\n" + "\n".join(lines))
+    run = build([tmp_path / "log.csv"], splits=ALL_TRAIN)
+    assert run.summary["log"] == {"read": 400, "accepted": 399, "rejected": 1}
+    assert len(run.relevance) == 399
+    [bad] = run.rejected
+    assert (bad["source"], bad["row"]) == (str(tmp_path / "log.csv"), 120)
+    assert bad["message"].startswith("line 121: field 1 opens a quote and never closes it.")
+    assert bad["content"] == {"line": '"12 inch triangle,a,1\n'}
+
+
+def test_images_in_url_safe_base64(tmp_path, write_log, build, store):
+    data = (store / "a.jpg").read_bytes()
+    text = base64.urlsafe_b64encode(data).decode().rstrip("=")
+    assert "_" in text
+    for suffix in ("jsonl", "parquet"):
+        rows = [row("q", "x", image_bytes=text)]
+        run = build([write_log(tmp_path / f"log.{suffix}", rows)], root=None, splits=ALL_TRAIN)
+        assert Image.open(io.BytesIO(run.gallery["x"]["image/encoded"][0])).size == (21, 16)
+
+
+def test_a_log_of_lists_is_refused_with_the_remedy(tmp_path, write_log, build):
+    rows = [row(["q", "r"], "a")] * 3
+    with pytest.raises(UserError, match=r"3 of 3 rows .*query is a list; the log needs one value"):
+        build([write_log(tmp_path / "log.jsonl", rows)])
 
 
 def test_too_few_days_are_refused(tmp_path, write_log, build):

@@ -1,8 +1,13 @@
+import datetime
+
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from tfx_pipeline.data.log_branch import PAIR_SCHEMA, QueryCache, finish
+from tfx_pipeline.data import log_branch
+from tfx_pipeline.data.config import ExampleGenConfig, SplitConfig
+from tfx_pipeline.data.log_branch import PAIR_SCHEMA, QueryCache, ReadLog, finish
 from tfx_pipeline.data.tables import GroupedRows, from_bytes, shard_of, split_by_shard, to_bytes
 
 
@@ -47,6 +52,51 @@ def test_queries_are_normalised_once_each():
     assert texts.to_pylist() == ["red shoe", "红鞋", "red shoe"]
     assert languages.to_pylist() == ["en", "zh", "en"]
     assert cache(pa.chunked_array([["ＲＥＤ", "红鞋"]]))[0].to_pylist() == ["red", "红鞋"]
+
+
+def read(file, **config):
+    """Stats and rejected rows of a log file."""
+    reader = ReadLog(ExampleGenConfig(**config), "unused")
+    reader.setup()
+    outputs = list(reader.process(str(file)))
+    [stats] = [output.value for output in outputs if output.tag == ReadLog.STATS]
+    return stats, [output.value for output in outputs if output.tag == ReadLog.REJECTED]
+
+
+def test_a_row_that_no_check_foresaw_is_rejected_alone(tmp_path):
+    moments = [1_704_164_645_000] * 40
+    moments[17] = moments[30] = 2**60  # beyond the year 9999
+    columns = {"query": ["q"] * 40, "image_id": ["a"] * 40, "clicked": [1] * 40}
+    table = pa.table(columns | {"timestamp": pa.array(moments, pa.timestamp("ms", "UTC"))})
+    pq.write_table(table, tmp_path / "log.parquet")
+    day = datetime.datetime(2024, 1, 1)
+    by_time = SplitConfig(policy="by_time", val_from=day, test_from=day)
+    stats, rejected = read(tmp_path / "log.parquet", splits=by_time)
+    assert stats["log"] == {"read": 40, "accepted": 38, "rejected": 2}
+    assert stats["rejected"] == {"malformed_row": 2}
+    assert [(row.row, row.source) for row in rejected] == [
+        (18, str(tmp_path / "log.parquet")),
+        (31, str(tmp_path / "log.parquet")),
+    ]
+    assert all(row.message.startswith("the row cannot be used (") for row in rejected)
+
+
+def test_a_row_that_fails_behind_the_checks_is_rejected_alone(tmp_path, write_log, monkeypatch):
+    real = log_branch.detect_language
+
+    def detect(text):
+        if text == "bad":
+            raise KeyError("no such script")
+        return real(text)
+
+    monkeypatch.setattr(log_branch, "detect_language", detect)
+    rows = [{"query": query, "image_id": "a", "clicked": 1} for query in ("q", "bad", "", "r")]
+    stats, rejected = read(write_log(tmp_path / "log.csv", rows))
+    assert stats["log"] == {"read": 4, "accepted": 2, "rejected": 2}
+    assert [(row.row, str(row.reason), row.message) for row in rejected] == [
+        (2, "malformed_row", "the row cannot be used (KeyError: 'no such script')"),
+        (3, "missing_query", "query is missing or empty"),
+    ]
 
 
 @pytest.mark.parametrize("limit", [10, 10**6])

@@ -1,5 +1,7 @@
 import base64
 import gzip
+import json
+import uuid
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -204,8 +206,9 @@ def test_image_bytes_are_base64_in_text_formats(tmp_path, write_log):
     path = tmp_path / "log.jsonl"
     row = {"query": "q", "image_id": "a", "clicked": 1}
     write_log(path, [row | {"image_bytes": base64.b64encode(b"\x00\xff").decode()}])
-    [batch] = read_batches(str(path))
-    assert batch.columns["image_bytes"].to_pylist() == [b"\x00\xff"]
+    clean, rejected = read(path)
+    assert clean["image_bytes"].to_pylist() == [b"\x00\xff"]
+    assert rejected == []
 
 
 def test_an_unknown_suffix_names_the_known_ones():
@@ -253,8 +256,110 @@ def test_a_byte_order_mark_in_json_lines_is_tolerated(tmp_path):
     assert rejected == []
 
 
-def test_csv_separated_by_semicolons_is_told_to_use_commas(tmp_path):
-    path = tmp_path / "log.csv"
-    path.write_text("query;image_id;clicked\nq;a;1\n", encoding="utf-8")
-    with pytest.raises(UserError, match=r"add them, and separate them by commas\.$"):
+def test_a_required_column_that_is_there_twice_is_refused_in_every_format(tmp_path):
+    csv, jsonl, parquet = (tmp_path / f"log.{kind}" for kind in ("csv", "jsonl", "parquet"))
+    csv.write_text("query, query ,image_id,clicked\nq,s,a,1\n")
+    fields = [pa.field(name, pa.string()) for name in ("query", "image_id", "clicked", "query")]
+    pq.write_table(pa.Table.from_arrays([pa.array(["1"])] * 4, schema=pa.schema(fields)), parquet)
+    for path, names in (
+        (csv, "query, query, image_id, clicked"),
+        (parquet, "query, image_id, clicked, query"),
+    ):
+        with pytest.raises(UserError) as error:
+            read(path)
+        assert str(error.value) == (
+            f"{path}: column query is there more than once. Columns found: {names}. "
+            "Rename or remove all but one."
+        )
+    jsonl.write_text('{"query": "q", "image_id": "a", "clicked": 1, "query": "s"}\n')
+    clean, [bad] = read(jsonl)
+    assert clean.num_rows == 0
+    assert bad.message == "the key query is there more than once"
+
+
+def test_several_values_are_refused_in_every_format(tmp_path):
+    import tensorflow as tf
+
+    rows = '{"query": ["q", "r"], "image_id": "a", "clicked": 1}\n'
+    rows += '{"query": "q", "image_id": {"$oid": "a"}, "clicked": 1}\n'
+    jsonl, tfrecord = tmp_path / "log.jsonl", tmp_path / "log.tfrecord"
+    jsonl.write_text(rows + '{"query": "q", "image_id": "a", "clicked": 1, "tags": ["x"]}\n')
+    clean, rejected = read(jsonl)
+    assert clean["row"].to_pylist() == [3]
+    assert [(bad.row, str(bad.reason), bad.message) for bad in rejected] == [
+        (1, "malformed_row", "query is a list; the log needs one value per row. Unnest it."),
+        (2, "malformed_row", "image_id is an object; the log needs one value per row. Unnest it."),
+    ]
+    example = tf.train.Example()
+    example.features.feature["query"].bytes_list.value.extend([b"q", b"r"])
+    with tf.io.TFRecordWriter(str(tfrecord)) as writer:
+        writer.write(example.SerializeToString())
+    _, [bad] = read(tfrecord)
+    assert bad.message == "query has 2 values; the log needs one value per row. Unnest it."
+    parquet = tmp_path / "log.parquet"
+    pq.write_table(pa.table({"query": [["q", "r"]], "image_id": ["a"], "clicked": [1]}), parquet)
+    with pytest.raises(UserError, match=r"column query has the type list<element: string>; the"):
+        read(parquet)
+
+
+def test_gzip_is_known_by_its_content(tmp_path, write_log):
+    for kind in ("csv", "jsonl", "tfrecord"):
+        path = tmp_path / f"log.{kind}"
+        write_log(path, ROWS[:2])
+        plain = path.read_bytes()
+        path.write_bytes(gzip.compress(plain))
+        assert read(path)[0]["image_id"].to_pylist() == ["a", "b"]
+        renamed = tmp_path / f"log.{kind}.gz"
+        renamed.write_bytes(plain)
+        assert read(renamed)[0]["image_id"].to_pylist() == ["a", "b"]
+
+
+def test_uuids_in_parquet_are_text(tmp_path):
+    path = tmp_path / "log.parquet"
+    ids = [uuid.UUID(int=number) for number in range(2)]
+    raw = pa.array([value.bytes for value in ids], pa.binary(16))
+    for column in (raw, pa.ExtensionArray.from_storage(pa.uuid(), raw)):
+        pq.write_table(pa.table({"query": ["q"] * 2, "image_id": column, "clicked": [1] * 2}), path)
+        clean, rejected = read(path)
+        assert clean["image_id"].to_pylist() == list(map(str, ids))
+        assert rejected == []
+
+
+def test_base64_in_parquet_is_decoded_and_other_text_is_named(tmp_path, write_log):
+    path = tmp_path / "log.parquet"
+    texts = {"a": "_wD_", "b": "no base64!", "c": "data:image/png;base64,/wD/"}
+    rows = [
+        {"query": "q", "image_id": name, "clicked": 1, "image_bytes": text}
+        for name, text in texts.items()
+    ]
+    write_log(path, rows)
+    clean, [bad] = read(path)
+    assert clean["image_bytes"].to_pylist() == [b"\xff\x00\xff"] * 2
+    assert (bad.row, bad.reason) == (2, "bad_base64")
+    assert bad.message == "image_bytes is not base64: 'no base64!'"
+    assert json.loads(bad.content)["image_id"] == "b"
+
+
+def test_names_of_columns_that_are_not_utf8_name_the_file(tmp_path):
+    path = tmp_path / "log.parquet"
+    write = pa.table({"query": ["q"], "image_id": ["a"], "clicked": [1], "xxxx": [1]})
+    pq.write_table(write, path, store_schema=False)
+    path.write_bytes(path.read_bytes().replace(b"xxxx", b"\xff\xff\xff\xff"))
+    with pytest.raises(UserError, match=f"^{path}: cannot be read to its end as Parquet"):
         read(path)
+
+
+@pytest.mark.parametrize("name", ["log.tsv", "LOG.CSV", "Log.Csv.GZ"])
+def test_suffixes_of_csv(name):
+    assert detect_format(name) == "csv"
+
+
+def test_a_name_that_is_not_utf8_is_printable(tmp_path):
+    path = tmp_path / "log-\udcff.csv"
+    path.write_text("query,image_id,clicked\nq,a,1\nq,a\n")
+    [batch] = read_batches(str(path))
+    assert batch.file == f"{tmp_path}/log-\\xff.csv"
+    assert batch.rejected[0].source == batch.file
+    path.write_text("query\nq\n")
+    with pytest.raises(UserError, match=r"log-\\xff\.csv: column image_id"):
+        list(read_batches(str(path)))

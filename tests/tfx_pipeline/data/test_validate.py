@@ -31,7 +31,7 @@ def check(columns, **options):
         ("clicked", None, "bad_number", "neither clicked nor clicks has a value"),
         ("clicks", -3, "negative_count", "clicks is negative: -3"),
         ("clicks", 1.5, "bad_number", "clicks is not a whole number: '1.5'"),
-        ("clicks", float("nan"), "bad_number", "clicks is not a whole number: 'nan'"),
+        ("clicks", float("inf"), "bad_number", "clicks is not a whole number: 'inf'"),
         ("impressions", -1, "negative_count", "impressions is negative: -1"),
         ("position", 0, "bad_position", "position must be 1 or more: 0"),
         ("position", "top", "bad_position", "position is not a whole number: 'top'"),

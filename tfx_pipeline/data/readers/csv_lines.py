@@ -1,0 +1,200 @@
+"""CSV, strictly: physical lines → records, each line in a record or named with its fault.
+
+Unlike a lenient parser, an unclosed quote takes no other row with it: the line that opens it is
+at fault, and the next line begins a record again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import re
+from collections import deque
+from collections.abc import Iterable, Iterator
+
+_LONGEST = 1 << 27  # characters of one record: an image of 50 MB is 67 million in base64
+
+
+class CsvFault(Exception):
+    """A line that is no record."""
+
+
+class _OpenQuote(CsvFault):
+    """A field whose quote is not closed on this line."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Dialect:
+    """How fields are told apart.
+
+    Attributes:
+        delimiter: one character.
+        quote: one character, or "" if quotes are text like any other.
+        escape: the character that makes the next quote, delimiter or escape a plain one; "" if
+            quotes are escaped by doubling alone.
+    """
+
+    delimiter: str = ","
+    quote: str = '"'
+    escape: str = ""
+
+    def split(self, line: str) -> list[str | None]:
+        r"""Return the fields of a record without its line end; `\N` is None if there are escapes.
+
+        Raises:
+            CsvFault: text follows a closing quote, or a quote is not closed.
+        """
+        if not any(mark in line for mark in (self.quote, self.escape) if mark):
+            return list(line.split(self.delimiter))
+        quoted, plain = _patterns(self)
+        fields: list[str | None] = []
+        start = 0
+        while True:
+            if self.quote and line.startswith(self.quote, start):
+                found = quoted.match(line, start)
+                if found is None:
+                    raise _OpenQuote(f"field {len(fields) + 1} opens a quote and never closes it")
+                text, end = found[1], found.end()
+                doubled = True
+                if end < len(line) and line[end] != self.delimiter:
+                    raise CsvFault(
+                        f"text follows the closing quote of field {len(fields) + 1}: "
+                        f"{line[end : end + 20]!r}"
+                    )
+            else:
+                found = plain.match(line, start)
+                assert found is not None  # it matches nothing, too
+                text, end = found[0], found.end()
+                doubled = False
+            fields.append(self._meant(text, doubled))
+            if end >= len(line):
+                return fields
+            start = end + 1
+
+    def _meant(self, text: str, doubled: bool) -> str | None:
+        """What a field says, without its escapes."""
+        if not self.escape:
+            return text.replace(self.quote * 2, self.quote) if doubled else text
+        if text == f"{self.escape}N" and not doubled:
+            return None
+        marks = {self.quote, self.delimiter, self.escape}
+
+        def plain(pair: re.Match[str]) -> str:
+            return pair[0][1] if pair[0][1] in marks else pair[0]
+
+        pairs = rf"{re.escape(self.escape)}."
+        if doubled:
+            pairs += f"|{re.escape(self.quote * 2)}"
+        return re.sub(pairs, plain, text, flags=re.DOTALL)
+
+    def looks_like_row(self, line: str, width: int) -> bool:
+        """Whether a line has as many fields as the header, were its quotes plain text."""
+        return line.count(self.delimiter) + 1 == width
+
+
+@functools.cache
+def _patterns(dialect: Dialect) -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """A quoted field and a plain one."""
+    quote, escape, delimiter = map(re.escape, (dialect.quote, dialect.escape, dialect.delimiter))
+    pairs = [quote * 2] if quote else []
+    pairs += [f"{escape}."] if escape else []
+    inside = rf"[^{quote}{escape}]*(?:(?:{'|'.join(pairs)})[^{quote}{escape}]*)*"
+    quoted = rf"{quote}({inside}){quote}(?!{quote})" if quote else "(?!)"
+    plain = rf"[^{delimiter}{escape}]*"
+    if escape:
+        plain = rf"{plain}(?:{escape}(?:.|$){plain})*"
+    return re.compile(quoted, re.DOTALL), re.compile(plain, re.DOTALL)
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """One record of a file, or a line that is none.
+
+    Attributes:
+        line: physical line that it begins on, 1-based.
+        text: as it is in the file.
+        fields: of a record that was read.
+        fault: why the line is no record, or "".
+    """
+
+    line: int
+    text: str
+    fields: list[str | None]
+    fault: str = ""
+
+
+def records(
+    lines: Iterable[str], dialect: Dialect, width: int, first_line: int = 1
+) -> Iterator[Record]:
+    """Return every record and every faulty line; blank lines are records without fields.
+
+    Args:
+        lines: with their line ends.
+        dialect: how fields are told apart.
+        width: fields of the header.
+        first_line: number of the first of these lines.
+    """
+    waiting: deque[str] = deque()
+    source = iter(lines)
+    number = first_line - 1
+
+    def following() -> Iterator[str]:
+        """Lines after the current one; they are looked at, not taken."""
+        yield from waiting
+        for line in source:
+            waiting.append(line)
+            yield line
+
+    while True:
+        text = waiting.popleft() if waiting else next(source, None)
+        if text is None:
+            return
+        number += 1
+        if not text.strip(" \r\n"):
+            yield Record(number, text, [])
+            continue
+        fields: list[str | None] = []
+        problem, more = "", 0
+        try:
+            fields = dialect.split(text.rstrip("\r\n"))
+        except CsvFault as fault:
+            problem = str(fault)
+            if isinstance(fault, _OpenQuote) and (
+                continued := _continue(text, following(), dialect, width)
+            ):
+                more, fields = continued
+                problem = ""
+        if fields and len(fields) != width:
+            problem = f"{len(fields)} fields where the header has {width}"
+        whole = text + "".join(waiting.popleft() for _ in range(more))
+        yield Record(number, whole, fields, problem)
+        number += more
+
+
+def _continue(
+    first: str, following: Iterable[str], dialect: Dialect, width: int
+) -> tuple[int, list[str | None]] | None:
+    """Number of further lines of a record whose quoted field holds line ends, and its fields.
+
+    None if there is no such record: what lies between the quotes are other rows.
+    """
+    parts, length = [first], len(first)
+    for line in following:
+        parts.append(line)
+        length += len(line)
+        if length > _LONGEST:
+            break
+        row_like = dialect.looks_like_row(line, width)
+        if dialect.quote in line:
+            try:
+                fields = dialect.split("".join(parts).rstrip("\r\n"))
+            except _OpenQuote:
+                pass
+            except CsvFault:
+                return None
+            else:
+                swallowed = row_like and dialect.looks_like_row(first, width)
+                return None if swallowed or len(fields) != width else (len(parts) - 1, fields)
+        if row_like:
+            return None
+    return None

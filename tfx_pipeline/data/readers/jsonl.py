@@ -1,0 +1,70 @@
+"""Reader of logs in JSON lines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from tfx_pipeline.data import contract
+from tfx_pipeline.data.contract import Rejected
+from tfx_pipeline.data.readers.base import (
+    RawBatch,
+    in_batches,
+    malformed,
+    nested,
+    record_batch,
+)
+from tfx_pipeline.data.text_files import open_text
+
+
+def read_jsonl(path: str) -> Iterator[RawBatch]:
+    """Read one object per line; empty lines are no rows."""
+    with open_text(path) as stream:
+        numbered = ((row, line) for row, line in enumerate(stream, 1) if line.strip())
+        for lines in in_batches((item, len(item[1])) for item in numbered):
+            yield _batch(path, lines)
+
+
+def _batch(path: str, lines: list[tuple[int, str]]) -> RawBatch:
+    records: list[dict[str, Any]] = []
+    rows: list[int] = []
+    rejected: list[Rejected] = []
+    for row, line in lines:
+        try:
+            records.append(_record(line))
+            rows.append(row)
+        except ValueError as error:
+            content = contract.content_json({"line": line[:1000]})
+            rejected.append(malformed(path, row, str(error), content))
+    return record_batch(path, records, rows, rejected, len(lines))
+
+
+class _Repeated(dict[str, Any]):
+    """An object with a key that is there more than once; `names` are all of them."""
+
+    names: list[str]
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    record = dict(pairs)
+    if len(record) < len(pairs):
+        record = _Repeated(record)
+        record.names = [name for name, _ in pairs]
+    return record
+
+
+def _record(line: str) -> dict[str, Any]:
+    """Parse a line; raises ValueError with what is wrong."""
+    try:
+        record = json.loads(line, object_pairs_hook=_object)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"no JSON: {error}") from error
+    if not isinstance(record, dict):
+        raise ValueError("no JSON: the line is not a JSON object")
+    names = record.names if isinstance(record, _Repeated) else []
+    if twice := [name for name in contract.COLUMNS if names.count(name) > 1]:
+        raise ValueError(f"the key {', '.join(twice)} is there more than once")
+    if problem := nested(record):
+        raise ValueError(problem)
+    return record
