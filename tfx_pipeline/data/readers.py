@@ -17,7 +17,7 @@ import io
 import itertools
 import json
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ import pyarrow as pa
 
 from tfx_pipeline.data import contract
 from tfx_pipeline.data.contract import Reason, Rejected
+from tfx_pipeline.data.partitions import column_values
 from tfx_pipeline.storage.objects import local_copy, open_object
 from tfx_pipeline.storage.uris import is_uri
 from vl_models.errors import UserError
@@ -93,7 +94,23 @@ def read_batches(path: str, file_format: str = "auto") -> Iterator[RawBatch]:
         "csv": _read_csv,
         "tfrecord": _read_tfrecord,
     }[kind]
-    return reader(path)
+    values = column_values(path)
+    for batch in reader(path):
+        yield _with_columns(batch, values) if values else batch
+
+
+def _with_columns(batch: RawBatch, values: Mapping[str, str | None]) -> RawBatch:
+    """Add what the file's folders say about all of its rows; the file's own columns win."""
+    text = pa.string()
+    added = {
+        name: pa.repeat(pa.scalar(value, text), len(batch.rows))
+        for name, value in values.items()
+        if name in contract.COLUMNS and name not in batch.columns
+    }
+    unknown = tuple(name for name in values if name not in contract.COLUMNS)
+    return dataclasses.replace(
+        batch, columns={**batch.columns, **added}, unknown=(*batch.unknown, *unknown)
+    )
 
 
 def check_columns(path: str, names: Iterable[str]) -> tuple[str, ...]:
@@ -103,8 +120,9 @@ def check_columns(path: str, names: Iterable[str]) -> tuple[str, ...]:
         UserError: names the file, the missing columns and those found.
     """
     names = [contract.printable(name) for name in names]
-    missing = [name for name in contract.REQUIRED_COLUMNS if name not in names]
-    if not any(name in names for name in contract.CLICK_COLUMNS):
+    known = {*names, *column_values(path)}
+    missing = [name for name in contract.REQUIRED_COLUMNS if name not in known]
+    if known.isdisjoint(contract.CLICK_COLUMNS):
         missing.append("clicked (or clicks)")
     if missing:
         raise UserError(
