@@ -21,7 +21,7 @@ _LEADING_ZEROS = re.compile(r"(?<!\d)0+(?=\d)")
 _DIFFERENCES: dict[str, Callable[[str], str]] = {
     "percent-encoding": unquote,
     "the Unicode form (NFC, NFD)": lambda name: unicodedata.normalize("NFC", name),
-    "the folder": lambda name: name.rpartition("/")[2],
+    "the folder": lambda name: name.replace("\\", "/").rpartition("/")[2],
     "the suffix": lambda name: _ANY_SUFFIX.sub("", name),
     "upper and lower case": str.casefold,
     "leading zeros": lambda name: _LEADING_ZEROS.sub("", name),

@@ -53,7 +53,7 @@ def date_number(text: str) -> int | None:
 
 
 def column_values(path: str) -> dict[str, str | None]:
-    """Return what a file's folders say about its rows: without the keys of dates, which are spans."""
+    """Return what a file's folders say of all of its rows, without dates, which are spans."""
     values = read_partitions(path)
     dates = {*_DATE_KEYS, *_DATE_PARTS} if span_of(path) is not None else set()
     return {key: value for key, value in values.items() if key not in dates}

@@ -32,9 +32,8 @@ def open_bytes(path: str) -> Iterator[Any]:
     """
     with contextlib.ExitStack() as stack:
         try:
-            stream = stack.enter_context(
-                open_object(path) if is_uri(path) else Path(path).open("rb")
-            )
+            file = open_object(path) if is_uri(path) else Path(path).open("rb")  # noqa: SIM115
+            stream = stack.enter_context(file)
             packed = stream.read(len(_GZIP)) == _GZIP
             stream.seek(0)
         except OSError as error:

@@ -8,6 +8,11 @@ from pathlib import Path
 
 import apache_beam as beam
 
+from tfx_pipeline.data import writers
+from vl_models.input.patterns import in_folder
+
+_FILE = "word_counts.tsv"
+
 
 def learn_vocabulary(
     pipeline: beam.Pipeline,
@@ -34,33 +39,36 @@ def learn_vocabulary(
     """
     from vl_models.text import vocabulary
 
-    for stale in Path(work_dir).glob("word_counts-*"):
-        stale.unlink()
     with pipeline:
         count_words(pipeline, pattern, work_dir, templates)
     counts = {}
-    for path in Path(work_dir).glob("word_counts-*"):
-        # Not splitlines(): words may hold Unicode line separators.
-        for line in path.read_text(encoding="utf-8").removesuffix("\n").split("\n"):
-            count, _, word = line.partition("\t")
-            if word:
-                counts[word] = int(count)
+    # Not splitlines(): words may hold Unicode line separators.
+    for line in Path(work_dir, _FILE).read_text(encoding="utf-8").removesuffix("\n").split("\n"):
+        count, _, word = line.partition("\t")
+        if word:
+            counts[word] = int(count)
     return vocabulary.learn_wordpiece(counts, size)
 
 
 def count_words(
     pipeline: beam.Pipeline, pattern: str, work_dir: str | Path, templates: Sequence[str] = ()
 ) -> None:
-    """Add the graph that writes `word_counts-*` to a pipeline; see `learn_vocabulary`."""
+    """Add the graph that writes `word_counts.tsv` to a pipeline; see `learn_vocabulary`."""
     _ = (
         pipeline
-        | "Read" >> beam.io.ReadFromTFRecord(pattern)
+        | "Read" >> beam.io.ReadFromTFRecord(in_folder(pattern))
         | "Batch" >> beam.BatchElements(min_batch_size=64, max_batch_size=1024)
         | "Count" >> beam.FlatMap(_count_words, templates=tuple(templates))
         | "Sum" >> beam.CombinePerKey(sum)
         | "Format" >> beam.MapTuple(lambda word, count: f"{count}\t{word}")
-        | "Write" >> beam.io.WriteToText(str(Path(work_dir, "word_counts")))
+        # The learner holds all of them, too; and Beam's own writers take a path for a pattern.
+        | "Together" >> beam.combiners.ToList()
+        | "Write" >> beam.Map(_write_lines, path=f"{work_dir}/{_FILE}")
     )
+
+
+def _write_lines(lines: list[str], path: str) -> None:
+    writers.write_bytes(path, "".join(f"{line}\n" for line in sorted(lines)).encode())
 
 
 def _count_words(

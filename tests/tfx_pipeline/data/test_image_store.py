@@ -70,6 +70,7 @@ FILES = (
         ("bird.png", "; there is 'Bird.JPG', which differs in the suffix and upper and lower case"),
         ("fish", "; there is 'shots/2024/fish.png', which differs in the folder"),
         ("other/fish.png", "; there is 'shots/2024/fish.png', which differs in the folder"),
+        (r"C:\shots\fish.png", "; there is 'shots/2024/fish.png', which differs in the folder"),
         ("v1.2.png", "; there is 'v1.2.webp', which differs in the suffix"),
         ("10", ""),
         ("v1", ""),

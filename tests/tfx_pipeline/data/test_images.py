@@ -15,7 +15,6 @@ from tfx_pipeline.data.images import (
     resolve_uri,
     strip_suffix,
 )
-from vl_models.errors import UserError
 
 CONFIG = ImageConfig(shorter_side=32)
 
