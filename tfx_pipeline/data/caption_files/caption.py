@@ -59,7 +59,8 @@ class Content:
     @functools.cached_property
     def lines(self) -> list[str]:
         """The lines without their ends; a line separator of Unicode ends none."""
-        return [line.removesuffix("\r") for line in self.text.split("\n")]
+        text = self.text if "\n" in self.text else self.text.replace("\r", "\n")
+        return [line.removesuffix("\r") for line in text.split("\n")]
 
     @functools.cached_property
     def json(self) -> Any:

@@ -18,14 +18,27 @@ IMAGE_KEYS = (
     "img",
     "img_name",
     "img_path",
+    "photo",
+    "picture",
     "file",
     "path",
     "image/key",
     "image_id",
+    "img_id",
 )
 # All of these that are there hold captions; else the first of the others does.
 TEXT_KEYS = ("caption", "captions", "text", "texts", "sentence", "sentences")
-OTHER_TEXT_KEYS = ("comment", "comments", "description", "title", "raw", "alt_text", "alt")
+OTHER_TEXT_KEYS = (
+    "caption_text",
+    "caption_str",
+    "comment",
+    "comments",
+    "description",
+    "title",
+    "raw",
+    "alt_text",
+    "alt",
+)
 # A list of single words under one of these is one caption.
 SINGULAR = ("caption", "text", "sentence", "comment", "description", "title", "raw")
 SPLIT_KEYS = ("split",)

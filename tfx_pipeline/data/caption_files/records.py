@@ -139,7 +139,7 @@ def _captions(value: Any, where: str, tokenised: bool) -> Iterator[str | Problem
 def _fields(record: dict[str, Any]) -> list[_Field]:
     """Return the keys that hold captions, in the order of the record."""
     names = {normal(key): key for key in record}
-    plain = [names[name] for name in TEXT_KEYS if name in names]
+    plain = [key for key in record if normal(key) in TEXT_KEYS]
     plain = plain or [names[name] for name in OTHER_TEXT_KEYS if name in names][:1]
     fields = []
     for key, value in record.items():

@@ -67,7 +67,10 @@ def _layout(content: Content) -> _Layout | None:
 
 
 def _cells(line: str, delimiter: str) -> list[str]:
-    return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter))]
+    try:
+        return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter))]
+    except csv.Error:  # a text of another kind
+        return []
 
 
 def _names_without_header(cells: list[str]) -> list[str]:

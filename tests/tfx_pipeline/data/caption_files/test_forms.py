@@ -61,6 +61,7 @@ def test_encodings(read, encoding, packed):
         ('{\n"images": [\n', {}, ", row 3: neither JSON (Expecting value) nor a token file"),
         ({"images": [], "annotations": []}, {}, ": holds no captions (COCO captions)."),
         (" \n", {}, ": the file is empty."),
+        ("x" * 200_000, {}, ", row 1: neither JSON (Expecting value) nor a token file nor a table"),
         (TABLE, {"form": "coco"}, ": not of the form 'coco'. Leave out --form, or give another."),
         ("image,caption,Caption\na,b,c\n", {}, ": two columns are called 'caption'. Rename one"),
     ],

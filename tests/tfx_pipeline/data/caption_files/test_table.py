@@ -22,6 +22,7 @@ import pytest
         ("a.jpg\tA dog\nb.jpg\tx\n", [(1, "A dog"), 2]),
         ("a.jpg|0|A dog\n", [(1, "A dog")]),
         ("A dog\ta.jpg\n", [(1, "A dog")]),
+        ("image,caption\ra.jpg,A dog\rb.jpg,x\r", [(2, "A dog"), 3]),
         ("\n\nImage, Caption\n\na.jpg, A dog\n\n", [(5, "A dog")]),
     ],
 )
