@@ -177,7 +177,7 @@ def measure(work: Path, impressions: int, images: int | None) -> Run:
     }
     counts = count_rows(files) | {name: counters[name] for name in ("pairs", "images")}
     counts["examples"] = sum(counters[f"examples_{name}"] for name in ("train", "val", "test"))
-    counts["words"] = sum(len(f.read_text("utf-8").split("\n")) for f in work.glob("word_counts-*"))
+    counts["words"] = len((work / "word_counts.tsv").read_text("utf-8").split("\n")) - 1
     return Run(found, counts)
 
 

@@ -58,16 +58,26 @@ def emoji(
 def captions(
     file: Annotated[
         Path,
-        typer.Argument(help="JSON lines, Flickr tokens, Karpathy JSON or COCO captions JSON."),
+        typer.Argument(help="JSON lines, a JSON list, CSV, TSV, Flickr tokens, Karpathy, COCO."),
     ],
     images: Annotated[Path, typer.Option(help="Folder with the images.")],
     out: Annotated[Path, typer.Option(help="Data folder to write.", callback=on_disk)],
     name: Annotated[str | None, typer.Option(help="Name of the data set.")] = None,
     link: Annotated[bool, typer.Option("--link", help="Link the images into OUT.")] = False,
     copy: Annotated[bool, typer.Option("--copy", help="Copy the images into OUT.")] = False,
+    form: Annotated[
+        str, typer.Option(help="tokens, karpathy, coco, jsonl, json or table; auto: by content.")
+    ] = "auto",
+    encoding: Annotated[
+        str, typer.Option(help="Of FILE, such as gb18030; auto: UTF-8, or UTF-16 by its bytes.")
+    ] = "auto",
+    max_rejected_fraction: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the captions that may be lost.")
+    ] = 0.01,
 ) -> None:
     """A caption set as a data folder; every caption is a clicked row."""
-    from tfx_pipeline.data.captions import Place, write_captions
+    from tfx_pipeline.data.captions import REJECTED_FOLDER, Place, write_captions
+    from tfx_pipeline.data.rejected import describe
     from vl_models.errors import UserError
 
     if link and copy:
@@ -75,12 +85,24 @@ def captions(
     place: Place = "reference"
     if link or copy:
         place = "link" if link else "copy"
-    summary = write_captions(file, images, out, name=name, place=place)
-    typer.echo(
-        f"{out}: {summary.captions:,} captions of {summary.images:,} images ({summary.form})"
-        + (f", {summary.unassigned:,} without a split" if summary.unassigned else "")
-        + "."
+    summary = write_captions(
+        file,
+        images,
+        out,
+        name=name,
+        place=place,
+        form=form,
+        encoding=encoding,
+        max_rejected_fraction=max_rejected_fraction,
     )
+    accepted, rejected = summary.captions, summary.rejected
+    typer.echo(
+        f"{out}: {accepted:,} captions of {summary.images:,} images ({summary.form})"
+        + (f", {summary.unassigned:,} without a split" if summary.unassigned else "")
+        + f". Read {summary.read:,} = {accepted:,} accepted + {rejected:,} rejected."
+    )
+    if told := describe(out / REJECTED_FOLDER):
+        typer.echo(f"{told}.")
 
 
 @app.command()

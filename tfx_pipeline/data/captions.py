@@ -1,45 +1,37 @@
 """Caption sets as data folders: every caption becomes a clicked row.
 
-Four forms are told apart by their content: JSON lines (`image`, `split`, lists of captions
-by language), Flickr's token file (`photo.jpg#0<TAB>caption`), Karpathy's dataset JSON
-(`images[].sentences[].raw`) and COCO's captions JSON (`images`, `annotations`). Images are
-referenced where they are, or linked or copied; never changed.
+Images are referenced where they are, or linked or copied; never changed. What cannot be used is
+kept with its reason, as a click log's rows are.
 """
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import json
-import logging
-import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable
 from pathlib import Path, PurePath
-from typing import Any, Literal
+from typing import Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tfx_pipeline.data.config import SplitConfig
+from serving.files import write_atomically
+from tfx_pipeline.data.caption_files.caption import Caption
+from tfx_pipeline.data.caption_files.forms import AUTO, read_captions
+from tfx_pipeline.data.config import ExampleGenConfig, ImageConfig, SplitConfig
+from tfx_pipeline.data.contract import Reason, Rejected, content_json
 from tfx_pipeline.data.folder import FILE_NAME, DataFolder
+from tfx_pipeline.data.image_store import SimilarFiles
 from tfx_pipeline.data.images import strip_suffix
-from tfx_pipeline.data.language import detect_language
 from vl_models.errors import UserError
 
 Place = Literal["reference", "link", "copy"]
 
-_SPLITS = {
-    "train": "train",
-    "restval": "train",  # Karpathy: the rest of COCO's validation images, used for training
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "dev": "val",
-    "test": "test",
-}
+MAX_REJECTED_FRACTION: float = ExampleGenConfig().max_rejected_fraction
+REJECTED_FOLDER = "rejected"
 _LOG = "log/captions.parquet"
-_TEXT_KEYS = ("caption", "captions", "text", "texts", "sentences")
-_LANGUAGE_CODE = re.compile(r"[a-z]{2,3}([-_][A-Za-z0-9]{2,8})*")
 _SCHEMA = pa.schema(
     [
         ("query", pa.string()),
@@ -53,23 +45,19 @@ _SCHEMA = pa.schema(
 
 
 @dataclasses.dataclass(frozen=True)
-class Caption:
-    """One caption: the image's file name, the text, its language and split if known."""
-
-    image: str
-    text: str
-    language: str
-    split: str | None
-
-
-@dataclasses.dataclass(frozen=True)
 class CaptionSummary:
-    """What was written."""
+    """What was read: captions accepted, of how many images, without a split; and rejected."""
 
     form: str
     images: int
     captions: int
     unassigned: int
+    rejected: int
+
+    @property
+    def read(self) -> int:
+        """All captions of the file, and what should have been one."""
+        return self.captions + self.rejected
 
 
 def write_captions(
@@ -79,38 +67,52 @@ def write_captions(
     *,
     name: str | None = None,
     place: Place = "reference",
+    form: str = AUTO,
+    encoding: str = AUTO,
+    max_rejected_fraction: float = MAX_REJECTED_FRACTION,
 ) -> CaptionSummary:
     """Write a data folder of kind captions.
 
     Args:
         file: the captions.
         images: folder with the images.
-        out: data folder to write.
+        out: data folder to write; `out/rejected` gets what was rejected, also where that is too
+            much.
         name: of the data set; default: the name of `out`.
         place: leave the images where they are, link them, or copy them into `out/images`.
+        form: a key of `caption_files.forms.FORMS`, or `auto`.
+        encoding: of the file, or `auto`.
+        max_rejected_fraction: the share of captions that may be lost.
 
     Raises:
-        UserError: names file and row or key: unknown form, missing key, missing image; an
-            image to be linked or copied onto itself or to a place outside `out/images`.
+        UserError: names file and row or key: unknown form, too much rejected; an image to be
+            linked or copied onto itself or to a place outside `out/images`.
     """
     file, images, out = Path(file), Path(images).resolve(), Path(out)
     if not images.is_dir():
         raise UserError(f"{images}: no such image folder. Give it with --images.")
     if (out / FILE_NAME).is_file() and DataFolder.load(out).log != _LOG:
         raise UserError(f"{out}: holds another data set. Choose an empty folder.")
-    form, captions = read_captions(file)
-    names = dict.fromkeys(caption.image for caption in captions)
-    for image in names:
-        if not (images / image).is_file():
-            raise UserError(
-                f"{file}: image {image!r} is not in {images}. Check --images, or remove its "
-                "captions."
-            )
-    _place_images(list(names), images, out / "images", place)
+    found = read_captions(file, form, encoding)
+    captions, missing = _find_images(file, found.captions, images)
+    rejected = [*found.rejected, *missing]
+    names = list(dict.fromkeys(caption.image for caption in captions))
+    assigned = any(caption.split for caption in captions)
+    summary = CaptionSummary(
+        form=found.form,
+        images=len(names),
+        captions=len(captions),
+        unassigned=sum(caption.split is None for caption in captions) if assigned else 0,
+        rejected=sum(problem.rows for problem in rejected),
+    )
+    if summary.rejected > max_rejected_fraction * summary.read or not captions:
+        _write_rejected(out, summary, rejected)
+        raise UserError(_too_many(file, out, summary, rejected, max_rejected_fraction))
+    _place_images(names, images, out / "images", place)
+    _write_rejected(out, summary, rejected)
     # Without their suffixes, a.jpg and a.png would be one image.
     distinct = len({strip_suffix(image) for image in names}) == len(names)
     ids: Literal["stem", "name"] = "stem" if distinct else "name"
-    assigned = any(caption.split for caption in captions)
     (out / "log").mkdir(parents=True, exist_ok=True)
     temporary = out / "log" / ".captions.parquet"
     pq.write_table(_table(captions, ids), temporary)
@@ -123,147 +125,77 @@ def write_captions(
         images=str(images) if place == "reference" else "images",
         image_ids=ids,
         splits=SplitConfig(policy="given" if assigned else "by_image"),
-        about=f"Captions of {file.name} ({form}); each is a clicked row.",
+        about=f"Captions of {file.name} ({found.form}); each is a clicked row.",
     ).save(out)
-    unassigned = sum(caption.split is None for caption in captions) if assigned else 0
-    return CaptionSummary(form, len(names), len(captions), unassigned)
+    return summary
 
 
-def read_captions(file: Path) -> tuple[str, list[Caption]]:
-    """Return the form of a caption file and its captions, in order.
+def _find_images(
+    file: Path, captions: Iterable[Caption], images: Path
+) -> tuple[list[Caption], list[Rejected]]:
+    """Return the captions whose images are there, and one rejection for each other image.
 
-    Raises:
-        UserError: the file is missing, empty or of no known form; names row or key.
+    A name without suffix is that of the one image which has it and a suffix.
     """
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise UserError(f"{file}: cannot be read ({error.strerror}). Check the path.") from error
-    except UnicodeDecodeError as error:
-        row = error.object[: error.start].count(b"\n") + 1
-        raise UserError(f"{file}, row {row}: not valid UTF-8. Save the file as UTF-8.") from error
-    form, reader = _detect(file, text)
-    captions = list(reader())
-    if not captions:
-        raise UserError(f"{file}: holds no captions ({form}).")
-    return form, captions
+    by_image: dict[str, list[Caption]] = {}
+    for caption in captions:
+        by_image.setdefault(caption.image, []).append(caption)
+    similar = SimilarFiles(ImageConfig(root=str(images)))
+    names: dict[str, str] = {}
+    missing = []
+    for image, own in by_image.items():
+        if (images / image).is_file():
+            names[image] = PurePath(image).as_posix()  # ./a.jpg is a.jpg
+        elif len(same := similar.same_stem(image)) == 1:
+            names[image] = same[0]
+        else:
+            message = f"image {image!r} is not in {images}{similar.describe(image)}"
+            content = content_json({"image": image, "caption": own[0].text})
+            row, reason = own[0].row, Reason.IMAGE_MISSING
+            missing.append(Rejected(str(file), row, reason, message, len(own), content))
+    found = [
+        dataclasses.replace(caption, image=names[caption.image])
+        for caption in captions
+        if caption.image in names
+    ]
+    return found, missing
 
 
-def _detect(file: Path, text: str) -> tuple[str, Callable[[], Iterator[Caption]]]:
-    first = text.lstrip().split("\n", 1)[0]
-    if "#" in first.split("\t", 1)[0] and "\t" in first:
-        return "Flickr tokens", lambda: _tokens(file, text)
-    try:
-        whole = json.loads(text)
-    except json.JSONDecodeError as error:
-        if first.startswith("{") and "\n" in text.strip():
-            return "JSON lines", lambda: _json_lines(file, text)
-        raise UserError(
-            f"{file}, row {error.lineno}: neither JSON nor a token file ({error.msg}). Known "
-            "forms: JSON lines, Flickr tokens, Karpathy JSON, COCO captions JSON."
-        ) from error
-    if isinstance(whole, dict) and "annotations" in whole:
-        return "COCO captions", lambda: _coco(file, whole)
-    if isinstance(whole, dict) and "images" in whole:
-        return "Karpathy", lambda: _karpathy(file, whole)
-    if isinstance(whole, dict) and "image" in whole:
-        return "JSON lines", lambda: _json_lines(file, text)
-    raise UserError(
-        f"{file}: JSON without the keys of a known form (image; images and annotations; "
-        "images with sentences)."
+def _write_rejected(out: Path, summary: CaptionSummary, rejected: list[Rejected]) -> None:
+    """Write what was rejected, in the form that a click log's rejected rows have."""
+    folder = out / REJECTED_FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = "".join(f"{problem.to_json()}\n" for problem in sorted(rejected))
+    write_atomically(folder / "rejected-00000-of-00001.jsonl", lines)
+    counts = {
+        "read": summary.read,
+        "accepted": summary.captions,
+        "rejected": dict(_count_reasons(rejected)),
+    }
+    write_atomically(folder / "summary.json", json.dumps(counts, indent=2, sort_keys=True) + "\n")
+
+
+def _count_reasons(rejected: Iterable[Rejected]) -> collections.Counter[str]:
+    counts: collections.Counter[str] = collections.Counter()
+    for problem in rejected:
+        counts[str(problem.reason)] += problem.rows
+    return counts
+
+
+def _too_many(
+    file: Path, out: Path, summary: CaptionSummary, rejected: list[Rejected], bound: float
+) -> str:
+    first = {str(problem.reason): problem for problem in sorted(rejected, reverse=True)}
+    reasons = "; ".join(
+        f"{reason}: {rows:,}, e.g. row {first[reason].row} ({first[reason].message})"
+        for reason, rows in _count_reasons(rejected).most_common(3)
     )
-
-
-def _json_lines(file: Path, text: str) -> Iterator[Caption]:
-    ignored: dict[str, int] = {}
-    for row, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
-        where = f"{file}, row {row}"
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise UserError(f"{where}: not JSON ({error.msg}).") from error
-        if not isinstance(record, dict):
-            raise UserError(f"{where}: not a JSON object.")
-        image, split = _get(record, "image", str, where), _split(record.get("split"), where)
-        for key, value in record.items():
-            plain = key in _TEXT_KEYS
-            texts = [value] if plain and isinstance(value, str) else value
-            if key in ("image", "split") or not isinstance(texts, list):
-                continue
-            if not plain and not _LANGUAGE_CODE.fullmatch(key):
-                ignored.setdefault(key, row)
-                continue
-            for caption in texts:
-                if not isinstance(caption, str):
-                    raise UserError(f"{where}: key {key!r} must hold texts.")
-                if caption.strip():
-                    yield Caption(image, caption, detect_language(caption) if plain else key, split)
-    if ignored:
-        names = ", ".join(f"{key} (row {row})" for key, row in ignored.items())
-        logging.getLogger(__name__).warning(
-            "%s: lists ignored, their keys are neither language codes nor one of %s: %s",
-            file,
-            ", ".join(_TEXT_KEYS),
-            names,
-        )
-
-
-def _tokens(file: Path, text: str) -> Iterator[Caption]:
-    for row, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
-        key, tab, caption = line.partition("\t")
-        image, hash_sign, _ = key.rpartition("#")
-        if not (tab and hash_sign and image and caption.strip()):
-            raise UserError(
-                f"{file}, row {row}: expected `image#number<TAB>caption`. Received: {line[:80]!r}"
-            )
-        yield Caption(image, caption, detect_language(caption), None)
-
-
-def _karpathy(file: Path, whole: dict[str, Any]) -> Iterator[Caption]:
-    for number, record in enumerate(_get(whole, "images", list, str(file))):
-        where = f"{file}, images[{number}]"
-        image = _get(record, "filename", str, where)
-        if record.get("filepath"):
-            image = f"{record['filepath']}/{image}"
-        split = _split(record.get("split"), where)
-        for index, sentence in enumerate(_get(record, "sentences", list, where)):
-            text = _get(sentence, "raw", str, f"{where}.sentences[{index}]")
-            if text.strip():
-                yield Caption(image, text, detect_language(text), split)
-
-
-def _coco(file: Path, whole: dict[str, Any]) -> Iterator[Caption]:
-    names: dict[Any, str] = {}
-    for number, record in enumerate(_get(whole, "images", list, str(file))):
-        where = f"{file}, images[{number}]"
-        names[_get(record, "id", (int, str), where)] = _get(record, "file_name", str, where)
-    for number, record in enumerate(_get(whole, "annotations", list, str(file))):
-        where = f"{file}, annotations[{number}]"
-        key = _get(record, "image_id", (int, str), where)
-        if key not in names:
-            raise UserError(f"{where}: image_id {key!r} is not among the images.")
-        text = _get(record, "caption", str, where)
-        if text.strip():
-            yield Caption(names[key], text, detect_language(text), None)
-
-
-def _get(record: Any, key: str, kind: Any, where: str) -> Any:
-    value = record.get(key) if isinstance(record, dict) else None
-    if not isinstance(value, kind):
-        raise UserError(f"{where}: key {key!r} is missing or of the wrong type.")
-    return value
-
-
-def _split(value: Any, where: str) -> str | None:
-    if value in (None, "", "unassigned"):
-        return None
-    if value not in _SPLITS:
-        raise UserError(f"{where}: unknown split {value!r}. Known: {', '.join(_SPLITS)}.")
-    return _SPLITS[value]
+    return (
+        f"{file}: {summary.rejected:,} of {summary.read:,} captions "
+        f"({summary.rejected / summary.read:.1%}) were rejected, more than "
+        f"--max-rejected-fraction {bound:g} allows. {reasons}. All are listed in "
+        f"{out / REJECTED_FOLDER}. Correct the file, or raise the bound if they may be lost."
+    )
 
 
 def _place_images(names: list[str], source: Path, target: Path, place: Place) -> None:

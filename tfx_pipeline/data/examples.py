@@ -123,7 +123,11 @@ def build_examples(
         | "WriteRelevance" >> beam.Map(_write_relevance, path=f"{dirs.relevance}/{RELEVANCE_FILE}")
     )
     _ = (
-        (read[ReadLog.REJECTED], gallery[image_branch.WriteGallery.REJECTED])
+        (
+            read[ReadLog.REJECTED],
+            listed[image_branch.ListFolder.REJECTED],
+            gallery[image_branch.WriteGallery.REJECTED],
+        )
         | "Rejected" >> beam.Flatten()
         | "BySource" >> beam.GroupBy(lambda rejected: shard_of(rejected.source, shards))
         | "WriteRejected"

@@ -20,6 +20,7 @@ from tfx_pipeline.data.config import (
 )
 from tfx_pipeline.data.spans import ResolvedInput, resolve_spans
 from tfx_pipeline.fingerprint import fingerprint_text
+from tfx_pipeline.storage.listing import list_files
 from tfx_pipeline.storage.uris import check_place, is_uri, join
 from vl_models.errors import UserError
 from vl_models.strict_config import explain_validation_error
@@ -34,7 +35,7 @@ class DataFolder(BaseModel):
         version: of this form; 1.
         kind: `clicks`, `captions`, or `features` (precomputed vectors; no images).
         name: of the data set; becomes `source/name`.
-        log: pattern of the log files; `{SPAN}` stands for the span's number.
+        log: a file, a folder, or a pattern of them, see `tfx_pipeline.data.spans.resolve_spans`.
         format: of the log files.
         csv: how CSV logs are written, where it is not recognised.
         images: image folder; null if rows carry absolute `image_uri` or `image_bytes`.
@@ -145,9 +146,9 @@ class DataFolder(BaseModel):
         """
         for place in (self.log_pattern, self.image_root or ""):
             check_place(place, self._file)
-        log = resolve_spans(self.log_pattern, window)
-        images = _image_stamps(self.image_root) if self.image_root is not None else []
-        key = fingerprint_text(log.fingerprint, *map(repr, images))
+        log = resolve_spans(self.log_pattern, window, self._root)
+        images = list_files(self.image_root) if self.image_root is not None else []
+        key = fingerprint_text(log.fingerprint, *(repr(tuple(stamp)) for stamp in images))
         return ResolvedInput(log.files, key, log.spans)
 
     def example_config(self, **changes: Any) -> ExampleGenConfig:
@@ -192,18 +193,3 @@ def _read(root: str, path: str) -> bytes:
 
     check_access(root)
     return read_bytes(path)
-
-
-def _image_stamps(root: str) -> list[tuple[object, ...]]:
-    """Name, size and modification time of each image file."""
-    if is_uri(root):
-        from tfx_pipeline.storage.objects import check_access, match_objects
-
-        check_access(root)
-        return [tuple(stamp) for stamp in match_objects(join(root, "**"))]
-    stamps: list[tuple[object, ...]] = []
-    for path in sorted(Path(root).rglob("*")):
-        if path.is_file():
-            status = path.stat()
-            stamps.append((str(path), status.st_size, status.st_mtime_ns))
-    return stamps

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from apache_beam.pvalue import TaggedOutput
 
-from tfx_pipeline.data import contract, images, writers
+from tfx_pipeline.data import contract, image_store, images, writers
 from tfx_pipeline.data.config import ExampleGenConfig
 from tfx_pipeline.data.contract import Rejected
 from tfx_pipeline.data.images import ImageProblem
@@ -29,18 +29,25 @@ from vl_models.errors import UserError
 class ListFolder(beam.DoFn):
     """The image folder → its files by shard: (shard, [(image id, path), …])."""
 
-    FILES, STATS = "files", "stats"
+    FILES, REJECTED, STATS = "files", "rejected", "stats"
 
     def __init__(self, config: ExampleGenConfig):
         self.config = config
 
     def process(self, _: None) -> Iterator[TaggedOutput]:
-        """List the folder, if there is one."""
+        """List the folder, if there is one; names that are not Unicode are rejected."""
         stats = new_stats()
         by_shard: dict[int, list[tuple[str, str]]] = {}
         try:
             if self.config.images.root is not None:
-                for image_id, path in images.list_folder(self.config.images):
+                for image_id, path in image_store.list_folder(self.config.images):
+                    if (shown := contract.printable(path)) != path:
+                        message = "the file's name is not valid UTF-8; rename it"
+                        rejected = Rejected(shown, 0, contract.Reason.INVALID_UTF8, message, 0)
+                        reject(stats, rejected)
+                        count(stats, "images_rejected", 1)
+                        yield TaggedOutput(self.REJECTED, rejected)
+                        continue
                     shard = shard_of(image_id, self.config.shards)
                     by_shard.setdefault(shard, []).append((image_id, path))
         except UserError as error:
@@ -58,6 +65,10 @@ class WriteGallery(beam.DoFn):
     def __init__(self, config: ExampleGenConfig, folder: str):
         self.config = config
         self.folder = folder
+
+    def setup(self) -> None:
+        """Know nothing of the store's other files until an image is missing."""
+        self.similar = image_store.SimilarFiles(self.config.images)
 
     def process(
         self, element: tuple[int, dict[str, Iterable[Any]]], log_stats: dict[str, Any]
@@ -91,8 +102,15 @@ class WriteGallery(beam.DoFn):
         if place is None:
             where = f"in {config.root}" if config.root else "and its rows have no image_uri"
             message = f"image id {image_id!r} has no image file {where}"
+            message += self.similar.describe(image_id)
             raise ImageProblem(contract.Reason.IMAGE_MISSING, message)
-        encoded = images.encode_image(images.load_bytes(place, config.max_bytes), config)
+        try:
+            data = images.load_bytes(place, config.max_bytes)
+        except ImageProblem as problem:
+            if problem.reason == contract.Reason.IMAGE_MISSING:
+                problem.message += self.similar.describe(place)
+            raise
+        encoded = images.encode_image(data, config)
         label_ids, label_texts = _labels(rows)
         return writers.make_example(
             {

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import io
-from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from tfx_pipeline.data.config import ImageConfig
 from tfx_pipeline.data.contract import Reason
-from tfx_pipeline.storage.objects import match_objects, read_bytes
-from tfx_pipeline.storage.uris import is_uri, join
+from tfx_pipeline.storage.objects import read_bytes
+from tfx_pipeline.storage.uris import is_uri
 from vl_models.errors import UserError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
@@ -40,37 +39,6 @@ def strip_suffix(image_id: str) -> str:
         if lowered.endswith(suffix) and len(image_id) > len(suffix):
             return image_id[: -len(suffix)]
     return image_id
-
-
-def list_folder(config: ImageConfig) -> Iterator[tuple[str, str]]:
-    """Images of the configured folder, at any depth: (image id, path or URI), sorted.
-
-    Raises:
-        UserError: the folder is not there, a bucket cannot be listed, or two files share an id.
-    """
-    assert config.root is not None
-    root = config.root.rstrip("/")
-    if is_uri(root):
-        paths = [stamp.uri for stamp in match_objects(join(root, "**"))]
-    else:
-        if not Path(root).is_dir():
-            raise UserError(
-                f"{root}: no such image folder. Check `images` in data.yaml or the configuration."
-            )
-        paths = [str(path) for path in Path(root).rglob("*") if path.is_file()]
-    seen: dict[str, str] = {}
-    for path in sorted(paths):
-        name = path[len(root) + 1 :]
-        if not name.lower().endswith(SUFFIXES) or PurePosixPath(name).name.startswith("."):
-            continue
-        image_id = strip_suffix(name) if config.ids == "stem" else name
-        if image_id in seen:
-            raise UserError(
-                f"{path} and {seen[image_id]}: two images share the id {image_id!r}. Rename "
-                "one, or set `image_ids: name` in data.yaml to keep the suffix in the ids."
-            )
-        seen[image_id] = path
-        yield image_id, path
 
 
 def resolve_uri(uri: str, root: str | None) -> str:

@@ -9,6 +9,10 @@ from pathlib import Path
 
 import apache_beam as beam
 
+from tfx_pipeline.data import writers
+from vl_models.input.patterns import in_folder
+
+_FILE = "word_counts.tsv"
 _SHOWN = 20
 
 
@@ -24,7 +28,7 @@ def learn_vocabulary(
     Args:
         pipeline: not yet run; it is run here.
         pattern: record files of the train split.
-        work_dir: gets the counts (`word_counts-*`, "count<TAB>word" lines).
+        work_dir: gets the counts (`word_counts.tsv`, "count<TAB>word" lines).
         size: upper bound of the number of pieces; few words make fewer.
         templates: texts with one "{}", into which label texts are put; label texts are not read
             without one.
@@ -37,17 +41,14 @@ def learn_vocabulary(
     """
     from vl_models.text import vocabulary
 
-    for stale in Path(work_dir).glob("word_counts-*"):
-        stale.unlink()
     with pipeline:
         count_words(pipeline, pattern, work_dir, templates)
     counts = {}
-    for path in Path(work_dir).glob("word_counts-*"):
-        # Not splitlines(): words may hold Unicode line separators.
-        for line in path.read_text(encoding="utf-8").removesuffix("\n").split("\n"):
-            count, _, word = line.partition("\t")
-            if word:
-                counts[word] = int(count)
+    # Not splitlines(): words may hold Unicode line separators.
+    for line in Path(work_dir, _FILE).read_text(encoding="utf-8").removesuffix("\n").split("\n"):
+        count, _, word = line.partition("\t")
+        if word:
+            counts[word] = int(count)
     tokens = vocabulary.learn_wordpiece(counts, size)
     _report_unused(tokens, counts)
     return tokens
@@ -70,16 +71,22 @@ def _report_unused(tokens: Sequence[str], words: Iterable[str]) -> None:
 def count_words(
     pipeline: beam.Pipeline, pattern: str, work_dir: str | Path, templates: Sequence[str] = ()
 ) -> None:
-    """Add the graph that writes `word_counts-*` to a pipeline; see `learn_vocabulary`."""
+    """Add the graph that writes `word_counts.tsv` to a pipeline; see `learn_vocabulary`."""
     _ = (
         pipeline
-        | "Read" >> beam.io.ReadFromTFRecord(pattern)
+        | "Read" >> beam.io.ReadFromTFRecord(in_folder(pattern))
         | "Batch" >> beam.BatchElements(min_batch_size=64, max_batch_size=1024)
         | "Count" >> beam.FlatMap(_count_words, templates=tuple(templates))
         | "Sum" >> beam.CombinePerKey(sum)
         | "Format" >> beam.MapTuple(lambda word, count: f"{count}\t{word}")
-        | "Write" >> beam.io.WriteToText(str(Path(work_dir, "word_counts")))
+        # The learner holds all of them, too; and Beam's own writers take a path for a pattern.
+        | "Together" >> beam.combiners.ToList()
+        | "Write" >> beam.Map(_write_lines, path=f"{work_dir}/{_FILE}")
     )
+
+
+def _write_lines(lines: list[str], path: str) -> None:
+    writers.write_bytes(path, "".join(f"{line}\n" for line in sorted(lines)).encode())
 
 
 def _count_words(

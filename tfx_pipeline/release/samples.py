@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from tfx_pipeline.data.writers import read_records
 from vl_models.errors import UserError
+from vl_models.input.patterns import in_folder
 from vl_models.members import IMAGE_BYTES, IMAGE_FEATURES, MEMBERS, QUERY, TEXT_FEATURES
 
 
@@ -43,7 +44,8 @@ def sample_examples(pattern: str, count: int) -> list[SampleExample]:
 
     from vl_models import features
 
-    records = itertools.chain.from_iterable(map(read_records, sorted(tf.io.gfile.glob(pattern))))
+    files = sorted(tf.io.gfile.glob(in_folder(pattern)))
+    records = itertools.chain.from_iterable(map(read_records, files))
     samples = []
     for record in itertools.islice(records, count):
         example = record.features.feature

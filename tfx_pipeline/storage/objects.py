@@ -58,16 +58,16 @@ def check_access(uri: str) -> None:
             file_system(uri)[0].match([join(uri, "**")], [1])
 
 
-def match_objects(pattern: str) -> list[Stamp]:
-    """Return the objects of a glob, sorted; `**` stands for any depth.
+def list_objects(folder: str) -> list[Stamp]:
+    """Return all objects below a folder, at any depth, sorted; its name is no pattern.
 
     Raises:
         UserError: the bucket cannot be listed. A folder that is not there is empty.
     """
-    system, _ = file_system(pattern)
-    with _explained(pattern, "listed"):
-        [match] = system.match([pattern])
-    found = (Stamp(m.path, m.size_in_bytes, m.last_updated_in_seconds) for m in match.metadata_list)
+    place = check_place(folder)
+    with _explained(place, "listed"):
+        listed = _client(place).list_files(f"{place}/", with_metadata=True)
+        found = [Stamp(uri, size, modified) for uri, (size, modified) in listed]
     # A name that ends with a slash is how consoles show an empty folder.
     return sorted(stamp for stamp in found if not stamp.uri.endswith("/"))
 

@@ -160,9 +160,7 @@ def follow(root: Path, uri: str) -> int:
     if release is None:
         return 0
     stage(uri, root)
-    names = (
-        stamp.uri.rpartition("/")[2] for stamp in objects.match_objects(join(uri, _HISTORY, "*"))
-    )
+    names = (stamp.uri.rpartition("/")[2] for stamp in objects.list_objects(join(uri, _HISTORY)))
     stems = (name.removesuffix(".json") for name in names)
     return max((int(stem) for stem in stems if stem.isdigit()), default=release.version)
 

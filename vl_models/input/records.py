@@ -15,6 +15,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from vl_models.errors import UserError
+from vl_models.input.patterns import in_folder
 from vl_models.input.untuned import processors, untuned
 
 # A row's index is copy · 2**48 + shard · 2**32 + offset in the shard; copies are of records
@@ -64,7 +65,7 @@ def find_shards(patterns: Sequence[str]) -> list[str]:
     """
     shards: set[str] = set()
     for pattern in patterns:
-        found = tf.io.gfile.glob(str(pattern))
+        found = tf.io.gfile.glob(in_folder(str(pattern)))
         if not found:
             raise UserError(f"No record file matches {pattern}.")
         shards.update(found)

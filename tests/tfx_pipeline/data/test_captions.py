@@ -3,7 +3,8 @@ import json
 import pyarrow.parquet as pq
 import pytest
 
-from tfx_pipeline.data.captions import read_captions, write_captions
+from tfx_pipeline.data.caption_files.forms import read_captions
+from tfx_pipeline.data.captions import write_captions
 from tfx_pipeline.data.folder import DataFolder
 from vl_models.errors import UserError
 
@@ -12,12 +13,6 @@ JSONL = [
     {"image": "b.jpg", "split": "test", "en": ["A cat ."], "zh": []},
     {"image": "c.png", "split": None, "en": ["A bird ."]},
 ]
-KARPATHY = {
-    "images": [
-        {"filename": "a.jpg", "split": "restval", "sentences": [{"raw": "A dog ."}]},
-        {"filename": "b.jpg", "split": "test", "sentences": [{"raw": "A cat ."}, {"raw": "猫"}]},
-    ]
-}
 COCO = {
     "images": [{"id": 7, "file_name": "a.jpg"}, {"id": 8, "file_name": "b.jpg"}],
     "annotations": [
@@ -25,7 +20,6 @@ COCO = {
         {"id": 2, "image_id": 7, "caption": "A dog ."},
     ],
 }
-TOKENS = "a.jpg#0\tA dog .\na.jpg#1\t两只狗\nb.jpg#0\tA cat # 9 .\n"
 
 
 def caption_file(tmp_path, content):
@@ -34,52 +28,6 @@ def caption_file(tmp_path, content):
         content = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in content)
     path.write_text(content if isinstance(content, str) else json.dumps(content), "utf-8")
     return path
-
-
-@pytest.mark.parametrize(
-    ("content", "form", "rows"),
-    [
-        (
-            JSONL,
-            "JSON lines",
-            [
-                ("a.jpg", "A dog .", "en", "train"),
-                ("a.jpg", "Two dogs .", "en", "train"),
-                ("a.jpg", "狗。", "zh", "train"),
-                ("b.jpg", "A cat .", "en", "test"),
-                ("c.png", "A bird .", "en", None),
-            ],
-        ),
-        (JSONL[1:2], "JSON lines", [("b.jpg", "A cat .", "en", "test")]),
-        (
-            TOKENS,
-            "Flickr tokens",
-            [
-                ("a.jpg", "A dog .", "en", None),
-                ("a.jpg", "两只狗", "zh", None),
-                ("b.jpg", "A cat # 9 .", "en", None),
-            ],
-        ),
-        (
-            KARPATHY,
-            "Karpathy",
-            [
-                ("a.jpg", "A dog .", "en", "train"),
-                ("b.jpg", "A cat .", "en", "test"),
-                ("b.jpg", "猫", "zh", "test"),
-            ],
-        ),
-        (
-            COCO,
-            "COCO captions",
-            [("b.jpg", "A cat .", "en", None), ("a.jpg", "A dog .", "en", None)],
-        ),
-    ],
-)
-def test_each_form_is_told_apart_and_read(tmp_path, content, form, rows):
-    found, captions = read_captions(caption_file(tmp_path, content))
-    assert found == form
-    assert [(c.image, c.text, c.language, c.split) for c in captions] == rows
 
 
 @pytest.mark.parametrize("place", ["reference", "link", "copy"])
@@ -119,42 +67,67 @@ def test_captions_build_examples_of_their_own_source_type(tmp_path, store, build
     assert set(run.examples["test"]) == {"b"}
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ([{"img": "a.jpg"}, {"image": "b.jpg"}], "row 1: key 'image' is missing or of the wrong"),
-        ([{"image": "a.jpg", "split": "trian"}] * 2, "row 1: unknown split 'trian'. Known: train"),
-        ("a.jpg#0\tA dog\nb.jpg\tA cat\n", "row 2: expected `image#number<TAB>caption`"),
-        ({"images": [{"filename": "a"}]}, "images[0]: key 'sentences' is missing"),
-        (
-            {"images": [], "annotations": [{"image_id": 1, "caption": "x"}]},
-            "annotations[0]: image_id 1 is not among the images.",
-        ),
-        ({"a": 1}, "JSON without the keys of a known form"),
-        ("some text\n", "row 1: neither JSON nor a token file"),
-        ({"images": [], "annotations": []}, "holds no captions (COCO captions)"),
-    ],
-)
-def test_mistakes_name_file_and_place(tmp_path, content, message):
-    path = caption_file(tmp_path, content)
+def rejected(out):
+    return [json.loads(line) for line in (out / "rejected/rejected-00000-of-00001.jsonl").open()]
+
+
+def test_missing_images_are_counted_listed_and_explained(tmp_path, store):
+    rows = [{"image": "a.jpg", "en": ["A dog"]}] * 7
+    rows += [{"image": name, "en": ["x y", "z"]} for name in ("A.jpg", "z.jpg")]
+    path, out = caption_file(tmp_path, rows), tmp_path / "out"
     with pytest.raises(UserError) as error:
-        read_captions(path)
-    assert str(error.value).startswith(str(path))
-    assert message in str(error.value)
-
-
-def test_missing_images_are_named(tmp_path, store):
-    path = caption_file(tmp_path, [{"image": "z.jpg", "en": ["A dog"]}] * 2)
-    with pytest.raises(UserError, match=rf"image 'z.jpg' is not in {store}"):
-        write_captions(path, store, tmp_path / "out")
+        write_captions(path, store, out)
+    message = f"image 'A.jpg' is not in {store}; there is 'a.jpg', which differs in upper and lower"
+    assert str(error.value) == (
+        f"{path}: 4 of 11 captions (36.4%) were rejected, more than --max-rejected-fraction 0.01 "
+        f"allows. image_missing: 4, e.g. row 8 ({message} case). All are listed in {out}/rejected. "
+        "Correct the file, or raise the bound if they may be lost."
+    )
+    assert not (out / "data.yaml").exists()
+    summary = write_captions(path, store, out, max_rejected_fraction=0.5)
+    assert (summary.read, summary.captions, summary.rejected, summary.images) == (11, 7, 4, 1)
+    assert [(r["row"], r["reason"], r["rows"]) for r in rejected(out)] == [
+        (8, "image_missing", 2),
+        (9, "image_missing", 2),
+    ]
+    assert rejected(out)[1]["message"] == f"image 'z.jpg' is not in {store}"
+    counts = json.loads((out / "rejected/summary.json").read_text())
+    assert counts == {"read": 11, "accepted": 7, "rejected": {"image_missing": 4}}
     with pytest.raises(UserError, match=r"no such image folder\. Give it with --images"):
         write_captions(path, tmp_path / "gone", tmp_path / "out")
 
 
+def test_rejections_of_an_earlier_file_go(tmp_path, store):
+    rows = [{"image": "a.jpg", "caption": text} for text in ("x", None)]
+    out = tmp_path / "out"
+    write_captions(caption_file(tmp_path, rows), store, out, max_rejected_fraction=0.5)
+    assert [r["reason"] for r in rejected(out)] == ["missing_query"]
+    assert rejected(out)[0]["content"] == {"image": "a.jpg"}
+    write_captions(caption_file(tmp_path, rows[:1]), store, out)
+    assert rejected(out) == []
+
+
+def test_nothing_is_written_where_all_is_rejected(tmp_path, store):
+    path = caption_file(tmp_path, [{"image": "z.jpg", "caption": "x"}])
+    with pytest.raises(UserError, match=r"1 of 1 captions \(100\.0%\) were rejected"):
+        write_captions(path, store, tmp_path / "out", max_rejected_fraction=1)
+
+
+def test_a_name_without_suffix_is_that_of_the_one_image_that_has_it(tmp_path, store):
+    rows = [{"image/key": "a", "en": {"caption": ["A dog"]}}, {"image": "./b.jpg", "en": ["x"]}]
+    write_captions(caption_file(tmp_path, rows), store, tmp_path / "out")
+    table = pq.read_table(tmp_path / "out/log/captions.parquet")
+    assert table["image_uri"].to_pylist() == ["a.jpg", "b.jpg"]
+    (store / "a.png").write_bytes((store / "c.png").read_bytes())
+    with pytest.raises(UserError, match=r"image 'a' is not in .*; there is 'a\.jpg'"):
+        write_captions(caption_file(tmp_path, rows), store, tmp_path / "out")
+
+
 @pytest.mark.photos
 def test_the_photograph_set_is_read_whole(photos):
-    form, captions = read_captions(photos / "captions.jsonl")
-    assert form == "JSON lines"
+    found = read_captions(photos / "captions.jsonl")
+    captions = found.captions
+    assert (found.form, found.rejected) == ("JSON lines", [])
     assert len({caption.image for caption in captions}) == 1000
     assert sum(caption.language == "en" for caption in captions) == 5000
     assert {caption.split for caption in captions} == {"train", "val", "test", None}
@@ -187,21 +160,6 @@ def test_names_that_leave_the_image_folder_are_refused(tmp_path, store):
     with pytest.raises(UserError, match=r"image '\.\./images/a\.jpg' would be placed outside"):
         write_captions(path, store, tmp_path / "out", place="copy")
     assert not (tmp_path / "out").exists()
-
-
-def test_line_separators_inside_a_text_cut_no_row(tmp_path):
-    text = "A dog\u2028and\u0085a cat"
-    found = read_captions(caption_file(tmp_path, [{"image": "a.jpg", "en": [text]}] * 2))
-    assert [caption.text for caption in found[1]] == [text] * 2
-
-
-def test_keys_are_languages_texts_or_ignored_once(tmp_path, caplog):
-    record = {"image": "a.jpg", "captions": ["A dog", "狗"], "zh-Hans": ["猫"], "tokens": ["A"]}
-    rows = [record, record, {"image": "b.jpg", "caption": "A cat"}]
-    _, captions = read_captions(caption_file(tmp_path, rows))
-    first = [("A dog", "en"), ("狗", "zh"), ("猫", "zh-Hans")]
-    assert [(c.text, c.language) for c in captions] == [*first, *first, ("A cat", "en")]
-    assert caplog.text.count("tokens (row 1)") == 1
 
 
 def test_images_that_differ_by_suffix_only_keep_it_in_their_ids(tmp_path, store):

@@ -192,7 +192,13 @@ def test_command_line(tmp_path, store):
     [line] = result.stdout.splitlines()
     assert line.startswith(f"{out}: 10 emoji, ")
     assert line.endswith("(simulated).")
-    (tmp_path / "c.jsonl").write_text(json.dumps({"image": "a.jpg", "en": ["A dog"]}))
+    rows = [{"image": "a.jpg", "en": ["A dog", "Two"]}, {"image": "a.jpg", "caption": None}]
+    (tmp_path / "c.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     arguments = ["captions", str(tmp_path / "c.jsonl"), "--images", str(store)]
-    result = runner.invoke(app, [*arguments, "--out", str(tmp_path / "captions")])
-    assert result.stdout == f"{tmp_path}/captions: 1 captions of 1 images (JSON lines).\n"
+    arguments += ["--out", str(tmp_path / "captions"), "--max-rejected-fraction", "0.5"]
+    result = runner.invoke(app, arguments)
+    assert result.stdout == (
+        f"{tmp_path}/captions: 2 captions of 1 images (JSON lines). Read 3 = 2 accepted + 1 "
+        "rejected.\nRejected rows: missing_query 1; each with its reason in "
+        f"{tmp_path}/captions/rejected.\n"
+    )

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from tests.tfx_pipeline.data.conftest import noise_image
 from tfx_pipeline.data.config import PropensityConfig, SplitConfig
 from tfx_pipeline.data.examples import materialize_examples
 from tfx_pipeline.data.folder import DataFolder
@@ -360,3 +361,62 @@ def test_a_change_of_code_rebuilds(tmp_path, write_log, store, monkeypatch):
         times.append(built.relevance_path.stat().st_mtime_ns)
     assert keys[0] == keys[1] != keys[2]
     assert times[0] == times[1] < times[2]
+
+
+def test_a_missing_image_is_told_what_is_there(tmp_path, write_log, build, store):
+    (store / "a.jpg").rename(store / "A.jpg")
+    rows = [row("q", "a"), row("q", "b"), row("r", "x", image_uri="sub/c.png"), row("r", "gone")]
+    log = write_log(tmp_path / "log.csv", rows)
+    run = build([log], splits=ALL_TRAIN, max_rejected_fraction=1)
+    assert {bad["row"]: bad["message"] for bad in run.rejected} == {
+        1: f"image 'a': image id 'a' has no image file in {store}; there is 'A.jpg', which differs "
+        "in upper and lower case",
+        3: f"image 'x': {store}/sub/c.png: cannot be opened (No such file or directory); there is "
+        "'c.png', which differs in the folder",
+        4: f"image 'gone': image id 'gone' has no image file in {store}",
+    }
+
+
+def test_folders_of_the_log_are_columns(tmp_path, write_log, build, caplog):
+    log = tmp_path / "log/region=eu"
+    rows = [{"query": "q", "image_id": name} for name in "ab"]
+    for part in ("train", "test"):
+        for suffix in ("csv", "jsonl", "parquet"):
+            folder = log / f"split={part}/language=fr/clicked=1"
+            write_log(folder / f"p.{suffix}", [{**r, "query": f"{part} {suffix}"} for r in rows])
+    own = [{**r, "query": "own", "split": "train"} for r in rows]
+    write_log(log / "split=test/clicked=1/own.csv", own)
+    run = build(sorted(log.rglob("*.*")), splits=SplitConfig(policy="given"))
+    assert {(r["query"], r["split"], r["language"]) for r in run.relevance} == {
+        *((f"{s} {f}", s, "fr") for s in ("train", "test") for f in ("csv", "jsonl", "parquet")),
+        ("own", "train", "en"),
+    }
+    assert "Columns ignored, unknown to the contract: region" in caplog.text
+
+
+def test_file_names_that_are_not_unicode_are_rejected(tmp_path, write_log, build, store):
+    (store / "a.jpg").rename(f"{store}/a\udcff.jpg")
+    run = build([write_log(tmp_path / "log.csv", [row("q", "b")])], splits=ALL_TRAIN)
+    [bad] = run.rejected
+    assert (bad["reason"], bad["source"]) == ("invalid_utf8", f"{store}/a\\xff.jpg")
+    assert set(run.gallery) == {"b", "c", "d", "e", "f"}
+
+
+@pytest.mark.parametrize("name", ["[2024] shop", "100% {x} *?", "-商店"])
+def test_a_data_folder_of_any_name(tmp_path, write_log, store, name):
+    root = tmp_path / name
+    write_log(root / "log/part-0.csv", [row(f"q{i}", "shots/a") for i in range(9)])
+    (root / "log/_SUCCESS").touch()
+    (root / "log/.part-0.csv.crc").write_bytes(b"crc")
+    (root / "images").mkdir()
+    (root / "images/shots").symlink_to(store)
+    folder = DataFolder(kind="clicks", name="x")
+    folder.save(root)
+    loaded = DataFolder.load(root)
+    before = loaded.resolve().fingerprint
+    built = materialize_examples(loaded, root / "run [1]")
+    assert built.counters["counters"]["images"] == 6
+    assert built.counters["counters"]["pairs"] == 9
+    assert built.counters["rejected"] == {}
+    noise_image(9).save(store / "a.jpg")
+    assert loaded.resolve().fingerprint != before

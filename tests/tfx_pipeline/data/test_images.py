@@ -11,12 +11,10 @@ from tfx_pipeline.data.config import ImageConfig
 from tfx_pipeline.data.images import (
     ImageProblem,
     encode_image,
-    list_folder,
     load_bytes,
     resolve_uri,
     strip_suffix,
 )
-from vl_models.errors import UserError
 
 CONFIG = ImageConfig(shorter_side=32)
 
@@ -190,29 +188,3 @@ def test_only_image_suffixes_are_stripped():
         ".png",
         "a",
     ]
-
-
-def test_a_folder_is_listed_at_any_depth(tmp_path):
-    for name in ("b.jpg", "sub/a.png", "notes.txt", ".hidden.png"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
-    root = str(tmp_path)
-    assert list(list_folder(ImageConfig(root=root))) == [
-        ("b", f"{root}/b.jpg"),
-        ("sub/a", f"{root}/sub/a.png"),
-    ]
-    names = [image_id for image_id, _ in list_folder(ImageConfig(root=root, ids="name"))]
-    assert names == ["b.jpg", "sub/a.png"]
-
-
-def test_two_files_of_one_id_are_refused(tmp_path):
-    (tmp_path / "a.jpg").touch()
-    (tmp_path / "a.png").touch()
-    with pytest.raises(UserError) as error:
-        list(list_folder(ImageConfig(root=str(tmp_path))))
-    assert str(error.value) == (
-        f"{tmp_path}/a.png and {tmp_path}/a.jpg: two images share the id 'a'. Rename one, or set "
-        "`image_ids: name` in data.yaml to keep the suffix in the ids."
-    )
-    with pytest.raises(UserError, match="no such image folder"):
-        list(list_folder(ImageConfig(root=str(tmp_path / "gone"))))

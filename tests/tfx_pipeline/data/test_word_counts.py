@@ -10,6 +10,13 @@ from vl_models.text.wordpiece import WordPieceTokenizer
 
 
 @pytest.fixture
+def tmp_path(tmp_path):
+    path = tmp_path / "[2024] run"
+    path.mkdir()
+    return path
+
+
+@pytest.fixture
 def pattern(tmp_path):
     with tf.io.TFRecordWriter(str(tmp_path / "data_tfrecord-0.gz"), "GZIP") as writer:
         for number in range(20):
@@ -24,12 +31,8 @@ def pattern(tmp_path):
 
 
 def counts(tmp_path):
-    lines = [
-        line.split("\t")
-        for path in tmp_path.glob("word_counts-*")
-        for line in path.read_text("utf-8").splitlines()
-    ]
-    return {word: int(count) for count, word in lines}
+    lines = [line.split("\t") for line in (tmp_path / "word_counts.tsv").open(encoding="utf-8")]
+    return {word.rstrip("\n"): int(count) for count, word in lines}
 
 
 def test_templates_count_once_per_label_and_image(pattern, tmp_path):

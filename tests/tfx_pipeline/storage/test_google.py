@@ -135,7 +135,7 @@ def test_objects_go_up_and_down(stored, tmp_path):
     objects.write_bytes("gs://shop/folder/name", b"content")
     assert stored == {"folder/name": b"content"}
     assert objects.read_bytes("gs://shop/folder/name") == b"content"
-    [stamp] = objects.match_objects("gs://shop/folder/**")
+    [stamp] = objects.list_objects("gs://shop/folder")
     assert (stamp.uri, stamp.size) == ("gs://shop/folder/name", 7)
     with pytest.raises(FileNotFoundError):
         objects.read_bytes("gs://shop/nothing")

@@ -7,11 +7,15 @@ columns mean is checked in validate.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+
+import pyarrow as pa
 
 from tfx_pipeline.data import contract
 from tfx_pipeline.data.config import CsvConfig
+from tfx_pipeline.data.partitions import column_values
 from tfx_pipeline.data.readers.base import Column, RawBatch
 from tfx_pipeline.data.readers.csv import read_csv
 from tfx_pipeline.data.readers.jsonl import read_jsonl
@@ -69,8 +73,10 @@ def read_batches(
         "csv": partial(read_csv, config=csv or CsvConfig()),
         "tfrecord": read_tfrecord,
     }
+    values = column_values(path)
     try:
-        yield from readers[kind](path)
+        for batch in readers[kind](path):
+            yield _with_columns(batch, values) if values else batch
     except (UserError, MemoryError):
         raise
     except Exception as error:
@@ -80,6 +86,19 @@ def read_batches(
             f"({_first_line(error)}). The file is incomplete or damaged: write it again, or take "
             "it out of the input."
         ) from error
+
+
+def _with_columns(batch: RawBatch, values: Mapping[str, str | None]) -> RawBatch:
+    """Add what the file's folders say about all of its rows; the file's own columns win."""
+    added = {
+        name: pa.repeat(pa.scalar(value, pa.string()), len(batch.rows))
+        for name, value in values.items()
+        if name in contract.COLUMNS and name not in batch.columns
+    }
+    unknown = tuple(name for name in values if name not in contract.COLUMNS)
+    return dataclasses.replace(
+        batch, columns={**batch.columns, **added}, unknown=(*batch.unknown, *unknown)
+    )
 
 
 def _first_line(error: Exception) -> str:

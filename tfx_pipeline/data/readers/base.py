@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from tfx_pipeline.data import contract
 from tfx_pipeline.data.contract import Reason, Rejected
+from tfx_pipeline.data.partitions import column_values
 from vl_models.errors import UserError
 
 BATCH_ROWS = 65_536
@@ -66,10 +67,11 @@ def check_columns(path: str, names: Iterable[str]) -> tuple[str, ...]:
     Raises:
         UserError: names the file, the columns that are missing or twice, and those found.
     """
-    path = contract.printable(path)
     names = [contract.printable(name) for name in names]
-    missing = [name for name in contract.REQUIRED_COLUMNS if name not in names]
-    if not any(name in names for name in contract.CLICK_COLUMNS):
+    known = {*names, *column_values(path)}
+    path = contract.printable(path)
+    missing = [name for name in contract.REQUIRED_COLUMNS if name not in known]
+    if known.isdisjoint(contract.CLICK_COLUMNS):
         missing.append("clicked (or clicks)")
     if missing:
         raise UserError(

@@ -1,0 +1,1 @@
+"""Readers of caption files: a module for each form, `forms` for the table of them."""
