@@ -161,4 +161,4 @@ def test_queries_of_invisible_characters_are_missing(tmp_path, write_log, build)
     run = build([log], splits=ALL_TRAIN, max_rejected_fraction=0.5)
     assert [(r["query"], r["image_id"], r["clicks"]) for r in run.relevance] == [("red", "a", 2)]
     found = [(r["reason"], r["row"], r["message"]) for r in run.rejected]
-    assert [reason for reason, _, _ in found] == ["missing_query"]
+    assert found == [("missing_query", 3, "query is empty after normalisation")]
