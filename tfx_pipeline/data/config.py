@@ -125,6 +125,21 @@ class ImageConfig(StrictConfig):
     max_bytes: int = Field(default=50_000_000, ge=1)
 
 
+class ChecksConfig(StrictConfig):
+    """What finished Examples may hold; beyond a bound the run fails. Null: it only warns.
+
+    Every check warns of the first case already. `max_cut_fraction` is judged where the texts
+    are tokenised, at the start of a training.
+    """
+
+    max_flat_fraction: float | None = Field(default=0.5, ge=0, le=1)  # images of one colour
+    max_duplicate_fraction: float | None = Field(default=0.5, ge=0, le=1)  # of images
+    max_early_fraction: float | None = Field(default=0.01, ge=0, le=1)  # rows before 1990
+    min_queries: int | None = Field(default=2, ge=1)  # distinct ones
+    max_empty_splits: int | None = Field(default=None, ge=0)  # of val and test
+    max_cut_fraction: float | None = Field(default=None, ge=0, le=1)  # texts over max_length
+
+
 class ExampleGenConfig(StrictConfig):
     """Everything that decides what ClickExampleGen writes, apart from the input itself."""
 
@@ -136,5 +151,6 @@ class ExampleGenConfig(StrictConfig):
     propensity: PropensityConfig = PropensityConfig()
     images: ImageConfig = ImageConfig()
     correlation: CorrelationConfig = CorrelationConfig()
+    checks: ChecksConfig = ChecksConfig()
     shards: int = Field(default=8, ge=1, le=10_000)
     max_rejected_fraction: float = Field(default=0.01, ge=0, le=1)

@@ -2,7 +2,7 @@
 
         log files ── ReadLog ──┬─ pairs by query ── consolidate ── FinishPairs ─┬─ relevance
                                │                                    ▲           │
-                               │                           rejected image ids   │ by image
+                               │                 rejected ids, duplicates       │ by image
                                │                                    │           ▼
     image folder ── ListFolder ┴─ references by image ─ WriteGallery ── WriteExamples
 
@@ -21,9 +21,18 @@ from typing import Any
 
 import apache_beam as beam
 
-from tfx_pipeline.data import image_branch, log_branch, propensity, splits, stats, writers
+from tfx_pipeline.data import (
+    checks,
+    image_branch,
+    log_branch,
+    propensity,
+    splits,
+    stats,
+    writers,
+)
 from tfx_pipeline.data.beam_options import default_beam_args
 from tfx_pipeline.data.config import ExampleGenConfig
+from tfx_pipeline.data.duplicates import FindDuplicates
 from tfx_pipeline.data.folder import DataFolder
 from tfx_pipeline.data.log_branch import FINAL_SCHEMA, FinishPairs, ReadLog
 from tfx_pipeline.data.tables import from_bytes, shard_of, to_bytes
@@ -96,6 +105,11 @@ def build_examples(
         | "WriteGallery"
         >> _tagged(image_branch.WriteGallery(config, dirs.gallery), log_stats=log_stats)
     )
+    duplicates = (
+        gallery[image_branch.WriteGallery.CONTENTS]
+        | "ByContent" >> beam.GroupByKey()
+        | "FindDuplicates" >> _tagged(FindDuplicates())
+    )
     consolidated = (
         read[ReadLog.PAIRS]
         | "ByQueryShard" >> beam.GroupByKey()
@@ -104,6 +118,7 @@ def build_examples(
     finished = consolidated | "FinishPairs" >> _tagged(
         FinishPairs(config),
         bad_images=beam.pvalue.AsList(gallery[image_branch.WriteGallery.BAD]),
+        duplicates=beam.pvalue.AsList(duplicates[FindDuplicates.DUPLICATES]),
         propensities=_propensities(consolidated, config),
         log_stats=log_stats,
     )
@@ -138,6 +153,7 @@ def build_examples(
             read[ReadLog.STATS],
             listed[image_branch.ListFolder.STATS],
             gallery[image_branch.WriteGallery.STATS],
+            duplicates[FindDuplicates.STATS],
             finished[FinishPairs.STATS],
             example_stats,
         )
@@ -150,9 +166,11 @@ def build_examples(
 def finish_run(config: ExampleGenConfig, dirs: OutputDirs) -> dict[str, Any]:
     """After the pipeline's run: remove spilled bytes, judge the run, return its counts.
 
+    The results of `checks.inspect` are added to summary.json as `checks`.
+
     Raises:
         UserError: the input could not be read, held nothing, too much was rejected, the train
-            split is empty, days are too few, or propensities cannot be estimated.
+            split is empty, days are too few, propensities cannot be estimated, or a check failed.
     """
     import tensorflow as tf
 
@@ -160,10 +178,13 @@ def finish_run(config: ExampleGenConfig, dirs: OutputDirs) -> dict[str, Any]:
         tf.io.gfile.rmtree(spill_dir(dirs))
     with tf.io.gfile.GFile(f"{dirs.rejected}/summary.json") as stream:
         summary = json.loads(stream.read())
+    summary["checks"] = checks.inspect(summary, config.checks)
+    writers.write_summary(dirs.rejected, summary)
     stats.judge(summary, config.max_rejected_fraction)
     splits.check_days(len(summary["days"]), config.splits)
     if config.propensity.mode == "estimated":
         propensity.check_estimable(summary["counters"])
+    checks.report(summary["checks"])
     logging.getLogger(__name__).info("Examples built: %s", summary["counters"])
     return summary
 

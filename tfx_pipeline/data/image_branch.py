@@ -15,13 +15,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from apache_beam.pvalue import TaggedOutput
 
-from tfx_pipeline.data import contract, image_store, images, writers
+from tfx_pipeline.data import checks, contract, image_store, images, writers
 from tfx_pipeline.data.config import ExampleGenConfig
 from tfx_pipeline.data.contract import Rejected
+from tfx_pipeline.data.duplicates import CONTENT_SCHEMA, hash_content
 from tfx_pipeline.data.images import ImageProblem
 from tfx_pipeline.data.log_branch import FINAL_SCHEMA, REF_SCHEMA
-from tfx_pipeline.data.stats import count, new_stats, reject
-from tfx_pipeline.data.tables import from_bytes, shard_of
+from tfx_pipeline.data.stats import count, new_stats, note, reject
+from tfx_pipeline.data.tables import from_bytes, shard_of, split_by_shard, to_bytes
 from vl_models import features
 from vl_models.errors import UserError
 
@@ -58,9 +59,9 @@ class ListFolder(beam.DoFn):
 
 
 class WriteGallery(beam.DoFn):
-    """References and files of one shard → its gallery file, and the images rejected."""
+    """References and files of one shard → its gallery file, contents, and images rejected."""
 
-    PATHS, BAD, REJECTED, STATS = "paths", "bad", "rejected", "stats"
+    PATHS, CONTENTS, BAD, REJECTED, STATS = "paths", "contents", "bad", "rejected", "stats"
 
     def __init__(self, config: ExampleGenConfig, folder: str):
         self.config = config
@@ -80,13 +81,19 @@ class WriteGallery(beam.DoFn):
         refs = _by_image(from_bytes(groups["refs"], REF_SCHEMA))
         files = {image_id: path for part in groups["files"] for image_id, path in part}
         stats = new_stats()
+        contents: dict[str, str] = {}  # image id → hash
         path = f"{self.folder}/{writers.shard_name(shard, self.config.shards)}"
         with writers.record_writer(path) as writer:
             for image_id in sorted(refs.keys() | files.keys()):
                 rows = refs.get(image_id, [])
                 try:
-                    writer.write(self._example(image_id, rows, files.get(image_id)))
+                    encoded, example = self._example(image_id, rows, files.get(image_id))
+                    writer.write(example)
                     count(stats, "images", 1)
+                    contents[image_id] = hash_content(encoded)
+                    if checks.is_flat(encoded):
+                        count(stats, "images_flat", 1)
+                        note(stats, "images_flat", [image_id])
                 except ImageProblem as problem:
                     rejected = _rejected(image_id, rows, files.get(image_id), problem)
                     reject(stats, rejected)
@@ -95,8 +102,15 @@ class WriteGallery(beam.DoFn):
                     yield TaggedOutput(self.BAD, image_id)
         yield TaggedOutput(self.STATS, stats)
         yield TaggedOutput(self.PATHS, (shard, path))
+        columns = [list(contents.values()), list(contents)]
+        table = pa.table(columns, schema=CONTENT_SCHEMA)
+        for content_shard, part in split_by_shard(table, "content", self.config.shards):
+            yield TaggedOutput(self.CONTENTS, (content_shard, to_bytes(part)))
 
-    def _example(self, image_id: str, rows: list[dict[str, Any]], file: str | None) -> bytes:
+    def _example(
+        self, image_id: str, rows: list[dict[str, Any]], file: str | None
+    ) -> tuple[bytes, bytes]:
+        """Return the encoded image, and the Example that holds it."""
         config = self.config.images
         uri, place = _locate(rows, file, config.root)
         if place is None:
@@ -112,7 +126,7 @@ class WriteGallery(beam.DoFn):
             raise
         encoded = images.encode_image(data, config)
         label_ids, label_texts = _labels(rows)
-        return writers.make_example(
+        example = writers.make_example(
             {
                 features.IMAGE_ID: [image_id.encode()],
                 features.IMAGE_ENCODED: [encoded],
@@ -120,7 +134,8 @@ class WriteGallery(beam.DoFn):
                 features.LABEL_ID: label_ids,
                 features.LABEL_TEXT: label_texts,
             }
-        ).SerializeToString(deterministic=True)
+        )
+        return encoded, example.SerializeToString(deterministic=True)
 
 
 def _labels(rows: list[dict[str, Any]]) -> tuple[list[int], list[bytes]]:

@@ -15,15 +15,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from apache_beam.pvalue import TaggedOutput
 
-from tfx_pipeline.data import contract, propensity, splits, writers
+from tfx_pipeline.data import checks, contract, propensity, splits, writers
 from tfx_pipeline.data.config import ExampleGenConfig
 from tfx_pipeline.data.contract import Reason, Rejected
 from tfx_pipeline.data.correlation import COLUMNS, add_correlation, image_labels
+from tfx_pipeline.data.duplicates import original_ids
 from tfx_pipeline.data.images import strip_suffix
 from tfx_pipeline.data.language import detect_language
 from tfx_pipeline.data.readers import RawBatch, read_batches
 from tfx_pipeline.data.readers.base import malformed
-from tfx_pipeline.data.stats import Stats, count, count_rows, new_stats, reject
+from tfx_pipeline.data.stats import Stats, count, count_rows, new_stats, note, reject
 from tfx_pipeline.data.tables import GroupedRows, from_bytes, group, split_by_shard, to_bytes
 from tfx_pipeline.data.validate import validate
 from vl_models.errors import UserError
@@ -131,6 +132,7 @@ class ReadLog(beam.DoFn):
                 for row in rejected:
                     reject(stats, row)
                     yield TaggedOutput(self.REJECTED, row)
+                checks.count_early_dates(stats, clean, file)
                 added = pairs.add(self._pair_rows(clean, stats))
                 yield from self._shards(added, self.PAIRS, "query")
                 added = refs.add(self._ref_rows(clean, batch.file, spilled))
@@ -300,6 +302,7 @@ class FinishPairs(beam.DoFn):
         self,
         element: tuple[int, bytes],
         bad_images: list[str],
+        duplicates: list[bytes],
         propensities: np.ndarray | None,
         log_stats: Stats,
     ) -> Iterator[TaggedOutput]:
@@ -311,10 +314,13 @@ class FinishPairs(beam.DoFn):
             pc.greater(table["clicks"], 0),
             pc.invert(pc.is_in(table["image_id"], pa.array(bad_images, pa.string()))),
         )
-        table = assign_splits(table.filter(keep), self.config, log_stats["days"])
+        table = assign_splits(table.filter(keep), self.config, log_stats["days"], duplicates)
         pairs, seen_earlier = finish(table, propensities, self.config.propensity.clip)
         final = add_correlation(pairs, self.config.correlation, stats)
         count(stats, "pairs", final.num_rows)
+        queries = pc.unique(final["query"])
+        count(stats, "queries", len(queries))
+        note(stats, "queries", queries.slice(0, 1).to_pylist())
         for name in SPLITS:
             count(stats, f"pairs_{name}", pc.sum(pc.equal(final["split"], name)).as_py() or 0)
         count(stats, "pairs_dropped_seen_in_earlier_split", seen_earlier)
@@ -327,12 +333,16 @@ class FinishPairs(beam.DoFn):
 
 
 def assign_splits(
-    table: pa.Table, config: ExampleGenConfig, rows_per_day: dict[int, int]
+    table: pa.Table,
+    config: ExampleGenConfig,
+    rows_per_day: dict[int, int],
+    duplicates: Iterable[bytes] = (),
 ) -> pa.Table:
     """Fill the split column of pairs where the policy could not do so row by row."""
     policy = config.splits.policy
     if policy in ("by_query", "by_pair", "by_image"):
         queries, images = (table[name].combine_chunks() for name in ("query", "image_id"))
+        images = original_ids(images, duplicates)
         names = splits.assign_by_key(queries, images, config.splits)
     elif policy == "by_time" and config.splits.val_from is None:
         of_day = splits.day_splits(rows_per_day, config.splits)

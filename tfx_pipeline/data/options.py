@@ -7,6 +7,7 @@ from typing import Any
 import pydantic
 
 from tfx_pipeline.data.config import (
+    ChecksConfig,
     CorrelationConfig,
     CsvConfig,
     ExampleGenConfig,
@@ -32,12 +33,14 @@ class DataConfig(StrictConfig):
     splits: SplitConfig | None = None
     propensity: PropensityConfig | None = None
     correlation: CorrelationConfig | None = None
+    checks: ChecksConfig = ChecksConfig()
     shards: pydantic.PositiveInt = 8
     max_rejected_fraction: float = pydantic.Field(default=0.01, ge=0, le=1)
 
     def example_config(self, folder: DataFolder) -> ExampleGenConfig:
         """How Examples are made of a data folder."""
         changes: dict[str, Any] = {
+            "checks": self.checks,
             "shards": self.shards,
             "max_rejected_fraction": self.max_rejected_fraction,
             "images": ImageConfig(

@@ -38,7 +38,7 @@ def assign_by_key(queries: pa.StringArray, images: pa.StringArray, config: Split
 
     Args:
         queries: normalised queries [n].
-        images: image ids [n].
+        images: image ids [n]; duplicates have the id of their original.
         config: the split configuration.
 
     Returns:

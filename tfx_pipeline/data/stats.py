@@ -11,6 +11,7 @@ from vl_models.errors import UserError
 from vl_models.features import SPLITS
 
 Stats = dict[str, Any]
+_EXAMPLES = 3
 
 
 def new_stats() -> Stats:
@@ -21,6 +22,7 @@ def new_stats() -> Stats:
         "counters": {},  # name → count
         "rejected": {},  # reason → rows
         "examples": {},  # reason → (source, row, message) of the first one
+        "found": {},  # counter → the first few examples of what it counts
         "unknown_columns": {},  # column → first file that has it
         "days": {},  # day since 1970-01-01 → rows; only under by_time with fractions
         "fatal": [],  # why the input cannot be read
@@ -53,6 +55,13 @@ def count_rows(stats: Stats, file: str, read: int, accepted: int, rejected: int)
         stats["log"][name] += rows
 
 
+def note(stats: Stats, name: str, examples: Iterable[str]) -> None:
+    """Keep the first few examples of what a counter counts."""
+    kept = sorted({*stats["found"].get(name, ()), *examples})[:_EXAMPLES]
+    if kept:
+        stats["found"][name] = kept
+
+
 def reject(stats: Stats, rejected: Rejected) -> None:
     """Count a rejected row, or a rejected image with its rows."""
     from apache_beam.metrics import Metrics
@@ -75,6 +84,8 @@ def merge_stats(several: Iterable[Stats]) -> Stats:
         for name in ("examples", "unknown_columns"):
             for key, value in stats[name].items():
                 total[name][key] = min(total[name].get(key, value), value)
+        for name, examples in stats["found"].items():
+            note(total, name, examples)
         total["fatal"] = sorted({*total["fatal"], *stats["fatal"]})
         total["propensities"] = total["propensities"] or stats["propensities"]
     return total
@@ -99,11 +110,6 @@ def judge(stats: Stats, max_rejected_fraction: float) -> None:
             "belongs to a split. Check the columns clicked or clicks, and split."
         )
     require_splits(stats, ["train"])
-    pairs, counts = _pairs_by_split(stats)
-    if empty := [split for split, number in pairs.items() if not number]:
-        logging.getLogger(__name__).warning(
-            "Nothing is in the split %s; pairs by split: %s", " and ".join(empty), counts
-        )
     if stats["unknown_columns"]:
         names = ", ".join(f"{name} ({file})" for name, file in stats["unknown_columns"].items())
         logging.getLogger(__name__).warning("Columns ignored, unknown to the contract: %s", names)

@@ -13,6 +13,7 @@ from tfx_pipeline.release.warmup import write_warmup_requests
 from tfx_pipeline.release.zero_shot_classes import resolve_classes
 from tfx_pipeline.training.setup import prepare_training
 from tfx_pipeline.training.sources import TRAIN, split_pattern
+from tfx_pipeline.training.text_lengths import check_text_lengths
 from vl_models.errors import Interrupted
 from vl_models.export import export_compositions, export_members
 from vl_models.models.base import VisionLanguageModel
@@ -58,6 +59,9 @@ def train_towers(
             extract_examples(raw_examples, towers_below, examples)
         from_chief(strategy, 0)  # nobody reads before all is written
     setup = prepare_training(experiment, examples, vocabulary, transform_graph=transform_graph)
+    if setup.tokenizer is not None and worker_place(setup.strategy).is_chief:
+        limit = experiment.data.checks.max_cut_fraction
+        check_text_lengths(setup.tokenizer, examples, limit)
     trainer = setup.trainer(run_dir)
     classes = resolve_classes(experiment.zero_shot, trainer.model, split_pattern(examples, TRAIN))
     result = trainer.fit()

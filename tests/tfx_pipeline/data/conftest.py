@@ -80,13 +80,16 @@ def store(tmp_path):
 
 @pytest.fixture
 def build(tmp_path, store):
-    """build(files, **config) → BuiltExamples-like namespace of a run without TFX."""
+    """build(files, **config) → BuiltExamples-like namespace of a run without TFX.
+
+    One query is enough, unless `checks` says otherwise.
+    """
     from types import SimpleNamespace
 
     import apache_beam as beam
 
     from tfx_pipeline.data.beam_options import default_beam_args
-    from tfx_pipeline.data.config import ExampleGenConfig, ImageConfig
+    from tfx_pipeline.data.config import ChecksConfig, ExampleGenConfig, ImageConfig
     from tfx_pipeline.data.examples import OutputDirs, build_examples, finish_run
 
     runs = []
@@ -95,6 +98,7 @@ def build(tmp_path, store):
         runs.append(None)
         out = tmp_path / f"out{len(runs)}"
         image_config = ImageConfig(root=root and str(root), shorter_side=16, **(images or {}))
+        config = {"checks": ChecksConfig(min_queries=None)} | config
         settings = ExampleGenConfig(images=image_config, shards=2, **config)
         dirs = OutputDirs(*(str(out / n) for n in ("examples", "gallery", "relevance", "rejected")))
         pipeline = beam.Pipeline(argv=default_beam_args())

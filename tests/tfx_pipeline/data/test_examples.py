@@ -350,7 +350,7 @@ def test_too_few_days_are_refused(tmp_path, write_log, build):
 
 
 def test_a_change_of_code_rebuilds(tmp_path, write_log, store, monkeypatch):
-    write_log(tmp_path / "log/log.csv", [row("q", "a")])
+    write_log(tmp_path / "log/log.csv", [row("q", "a"), row("r", "b")])
     DataFolder(kind="clicks", name="mini", splits=ALL_TRAIN).save(tmp_path)
     folder = DataFolder.load(tmp_path)
     keys, times = [], []

@@ -34,7 +34,8 @@ def run(model, tmp_path_factory):
 
 
 def pixels(number):
-    return tf.fill([16, 16, 3], tf.constant(40 * number, tf.uint8))
+    half = tf.fill([8, 16, 3], tf.constant(40 * number, tf.uint8))
+    return tf.concat([half, tf.fill([8, 16, 3], tf.constant(7, tf.uint8))], axis=0)
 
 
 @pytest.fixture

@@ -113,8 +113,9 @@ def test_images_by_uri_that_cannot_be_read_are_rejected_rows(bucket, s3, tmp_pat
     root.mkdir()
     uris = [f"s3://{bucket}/a.png", f"s3://{bucket}/gone.png", "hdfs://node/x.png", "http://h/x"]
     rows = [
-        {"query": "q", "image_id": str(i), "clicked": 1, "image_uri": uri}
+        {"query": query, "image_id": str(i), "clicked": 1, "image_uri": uri}
         for i, uri in enumerate(uris)
+        for query in ("q", "r")
     ]
     write_csv(root / "log.csv", rows)
     DataFolder(kind="clicks", name="x", log="log.csv", images=None).save(root)
