@@ -92,7 +92,11 @@ class WriteGallery(beam.DoFn):
             where = f"in {config.root}" if config.root else "and its rows have no image_uri"
             message = f"image id {image_id!r} has no image file {where}"
             raise ImageProblem(contract.Reason.IMAGE_MISSING, message)
-        encoded = images.encode_image(images.load_bytes(place, config.max_bytes), config)
+        data = images.load_bytes(place, config.max_bytes)
+        try:
+            encoded = images.encode_image(data, config)
+        except ImageProblem as problem:
+            raise ImageProblem(problem.reason, f"{uri}: {problem}") from problem
         label_ids, label_texts = _labels(rows)
         return writers.make_example(
             {
