@@ -8,7 +8,7 @@ _ORIENTATION_TAG = 0x0112
 # Types of a tag's value.
 _SHORT, _LONG = 3, 4
 # Markers of JPEG.
-_APP1, _START_OF_SCAN, _END_OF_IMAGE = 0xE1, 0xDA, 0xD9
+_APP0, _APP1, _TABLES, _START_OF_SCAN, _END_OF_IMAGE = 0xE0, 0xE1, 0xDB, 0xDA, 0xD9
 _MOST_SEGMENTS = 64
 
 
@@ -21,9 +21,10 @@ def jpeg_orientation(encoded: tf.Tensor) -> tf.Tensor:
     Returns:
         int32 scalar, 1 (upright) to 8; 1 if there are no EXIF data, or none that can be read.
     """
-    tiff = _exif_block(encoded)
-    found = tf.strings.length(tiff) > 0
-    return tf.cond(found, lambda: _orientation_of(tiff), lambda: tf.constant(1))
+    # Most files, all of the training data among them, go on with tables behind the JFIF segment.
+    markers = tf.gather(bytes_at(encoded, 0, 24), [2, 3, 20, 21])
+    is_plain = tf.reduce_all(markers == [0xFF, _APP0, 0xFF, _TABLES])
+    return tf.cond(is_plain, lambda: tf.constant(1), lambda: _searched(encoded))
 
 
 def bytes_at(text: tf.Tensor, start: tf.Tensor | int, count: int) -> tf.Tensor:
@@ -42,6 +43,12 @@ def unsigned(values: tf.Tensor, big_endian: tf.Tensor | bool = False) -> tf.Tens
         big_endian, tf.constant(weights[::-1], tf.int64), tf.constant(weights, tf.int64)
     )
     return tf.reduce_sum(tf.cast(values, tf.int64) * order, axis=-1)
+
+
+def _searched(encoded: tf.Tensor) -> tf.Tensor:
+    tiff = _exif_block(encoded)
+    found = tf.strings.length(tiff) > 0
+    return tf.cond(found, lambda: _orientation_of(tiff), lambda: tf.constant(1))
 
 
 def _exif_block(encoded: tf.Tensor) -> tf.Tensor:
