@@ -1,10 +1,14 @@
+import io
 import json
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
+from serving.images import upright_rgb
 from tests.harness import run_signature, two_replicas
+from tests.pictures import exif_data, saved
 from vl_models.export import ZERO_SHOT_ASSET, export_members
 from vl_models.models.registry import build_model, model_config_from_dict
 from vl_models.text.clip_bpe import CLIPTokenizer
@@ -100,6 +104,23 @@ def test_images_of_any_size_and_format_in_one_batch(exported):
     np.testing.assert_allclose(served[1:2], alone, atol=1e-5)
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_turned_jpeg_is_served_as_its_upright_picture(exported, orientation):
+    _, towers = exported
+    corners = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [255, 255, 255]]], np.uint8)
+    picture = corners.repeat(10, axis=0).repeat(16, axis=1)
+    turned = saved(Image.fromarray(picture), quality=95, subsampling=0, exif=exif_data(orientation))
+    upright = saved(upright_rgb(Image.open(io.BytesIO(turned))), "PNG")
+    served = run_signature(
+        towers["image_tower"],
+        "encode_image",
+        "image_bytes",
+        [turned, upright, saved(Image.fromarray(picture), "PNG")],
+    )
+    np.testing.assert_allclose(served[0], served[1], atol=0.002)
+    assert (np.abs(served[2] - served[1]).max() > 0.005) == (orientation > 1)
+
+
 def test_padded_images_are_served_as_they_are_trained_on(tmp_path):
     model = make_model(image_fit="pad")
     towers = export_members(model, TOKENIZER, tmp_path)
@@ -122,7 +143,8 @@ def test_empty_batches(exported):
 
 def test_undecodable_image_is_an_invalid_argument(exported):
     _, towers = exported
-    with pytest.raises(tf.errors.InvalidArgumentError):
+    message = "an image is none of JPEG, PNG, GIF and BMP"
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
         run_signature(towers["image_tower"], "encode_image", "image_bytes", [b"no image"])
 
 

@@ -124,7 +124,10 @@ class WriteGallery(beam.DoFn):
             if problem.reason == contract.Reason.IMAGE_MISSING:
                 problem.message += self.similar.describe(place)
             raise
-        encoded = images.encode_image(data, config)
+        try:
+            encoded = images.encode_image(data, config)
+        except ImageProblem as problem:
+            raise ImageProblem(problem.reason, f"{uri}: {problem}") from problem
         label_ids, label_texts = _labels(rows)
         example = writers.make_example(
             {

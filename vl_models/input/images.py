@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 import tensorflow as tf
 
 from vl_models.choices import ImageFit
+from vl_models.input.decoding import decode_window
 
 # Gives top, left, height and width of a part, for an image's height and width (all int32 scalars)
 # and what is random about the row.
@@ -21,7 +22,7 @@ Window = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tuple[tf.Tensor, ...]]
 Finish = Callable[[tf.Tensor, tf.Tensor, float], tf.Tensor]
 EXTENT = "image_extent"
 
-_WHITE = 255
+_MAX_VALUE = 255
 
 
 def image_batch(
@@ -42,7 +43,7 @@ def image_batch(
     of the image, of ``share`` of both sides.
 
     Args:
-        encoded: JPEG or PNG, string [B].
+        encoded: string [B], of what `decode_window` decodes.
         sizes: side in pixels by key; the one under "image" is what ``window`` chooses for.
         fit: "crop" stretches the part to the square, see `resize`; "pad" keeps its ratio of sides,
             see `resize_and_pad`.
@@ -126,50 +127,6 @@ def random_part(scale: tuple[float, float]) -> Window:
     return window
 
 
-def decode_window(
-    encoded: tf.Tensor, choose: Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, ...]]
-) -> tf.Tensor:
-    """Cut a rectangle out of an encoded image, decoding no more where the format can.
-
-    The result is RGB: grayscale is spread, transparency put on white; EXIF orientation is not
-    applied. Bytes that cannot be decoded raise InvalidArgumentError when the graph runs.
-
-    Args:
-        encoded: string scalar, JPEG or PNG.
-        choose: gives top, left, height and width of the rectangle for the image's height and
-            width; all int32 scalars.
-
-    Returns:
-        uint8 [height, width, 3] of the rectangle.
-    """
-
-    def from_jpeg() -> tf.Tensor:
-        shape = tf.image.extract_jpeg_shape(encoded)
-        window = tf.stack(choose(shape[0], shape[1]))
-        return tf.io.decode_and_crop_jpeg(encoded, window, channels=3)
-
-    def from_png() -> tf.Tensor:
-        image = _decode_png(encoded)
-        shape = tf.shape(image)
-        top, left, height, width = choose(shape[0], shape[1])
-        return image[top : top + height, left : left + width]
-
-    return tf.cond(tf.io.is_jpeg(encoded), from_jpeg, from_png)
-
-
-def _decode_png(encoded: tf.Tensor) -> tf.Tensor:
-    """Decode with transparency, on white: colours under transparent pixels are arbitrary."""
-    image = tf.io.decode_png(encoded, channels=4)
-    colour, alpha = image[..., :3], image[..., 3:]
-
-    def on_white() -> tf.Tensor:
-        opacity = tf.cast(alpha, tf.float32) / _WHITE
-        blended = tf.cast(colour, tf.float32) * opacity + _WHITE * (1.0 - opacity)
-        return tf.cast(blended + 0.5, tf.uint8)
-
-    return tf.cond(tf.reduce_all(alpha == _WHITE), lambda: colour, on_white)
-
-
 def resize(image: tf.Tensor, size: int) -> tf.Tensor:
     """Resample to a square of ``size``: bicubic, with antialiasing where it shrinks.
 
@@ -215,7 +172,7 @@ def _resample(image: tf.Tensor, sides: tf.Tensor) -> tf.Tensor:
     def resampled() -> tf.Tensor:
         resized = tf.image.resize(image, sides, method="bicubic", antialias=True)
         # The kernel has negative lobes: edges overshoot.
-        return tf.cast(tf.clip_by_value(resized + 0.5, 0.0, _WHITE), tf.uint8)
+        return tf.cast(tf.clip_by_value(resized + 0.5, 0.0, _MAX_VALUE), tf.uint8)
 
     own = tf.shape(image)[:2]
     return tf.cond(tf.reduce_all(own == sides), lambda: image, resampled)

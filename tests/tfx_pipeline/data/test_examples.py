@@ -222,8 +222,9 @@ def test_bad_images_are_reported_once_with_the_rows_behind_them(tmp_path, write_
         "gone": ("image_missing", 1, 25),
         "unlogged": ("image_empty", 0, 0),
     }
-    [message] = [r["message"] for r in run.rejected if r["reason"] == "image_missing"]
-    assert message == f"image 'gone': image id 'gone' has no image file in {store}"
+    messages = {r["content"]["image_id"]: r["message"] for r in run.rejected}
+    assert messages["gone"] == f"image 'gone': image id 'gone' has no image file in {store}"
+    assert messages["empty"] == f"image 'empty': {store}/empty.jpg: the image has 0 bytes"
     # Their clicks are in no total.
     assert {r["image_id"] for r in run.relevance} == {"a"}
     totals = run.examples["train"]["a"]

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.pictures import ASCII, RESOLUTION_UNIT, exif_data, png_file, saved
 from tfx_pipeline.data.config import ImageConfig
 from tfx_pipeline.data.images import (
     ImageProblem,
@@ -17,12 +18,6 @@ from tfx_pipeline.data.images import (
 )
 
 CONFIG = ImageConfig(shorter_side=32)
-
-
-def saved(image, kind="JPEG", **options):
-    stream = io.BytesIO()
-    image.save(stream, kind, **options)
-    return stream.getvalue()
 
 
 def noise(width, height, mode="RGB"):
@@ -49,7 +44,7 @@ def png_with_header(width, height):
     ("size", "expected"),
     [((100, 64), (50, 32)), ((64, 100), (32, 50)), ((33, 32), (33, 32)), ((20, 10), (20, 10))],
 )
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "AVIF"])
 def test_the_shorter_side_is_as_configured_and_never_enlarged(size, expected, kind):
     assert decoded(encode_image(saved(noise(*size), kind), CONFIG)).size == expected
 
@@ -94,6 +89,80 @@ def test_exif_orientation_is_applied_and_metadata_dropped():
     assert not result.getexif()
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_a_wrong_type_among_exif_data_costs_neither_picture_nor_orientation(order):
+    image = Image.new("RGB", (80, 40), "white")
+    image.paste((255, 0, 0), (0, 0, 40, 40))
+    exif = exif_data(6, order, more=[(RESOLUTION_UNIT, ASCII, b"abc\0")])
+    pixels = np.asarray(decoded(encode_image(saved(image, exif=exif), CONFIG))).astype(int)
+    assert pixels.shape == (64, 32, 3)
+    assert pixels[:28, :, 1].max() < 60
+    assert pixels[36:, :, 1].min() > 200
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_nearly_square_photograph_keeps_its_sides(orientation):
+    # JPEG's own scaling makes 100 x 99 a square on the way.
+    data = saved(noise(104, 100), exif=exif_data(orientation))
+    size = (33, 32) if orientation == 1 else (32, 33)
+    assert decoded(encode_image(data, CONFIG)).size == size
+
+
+@pytest.mark.parametrize("size", [(70_000, 20), (20, 70_000)])
+def test_strips_too_long_for_jpeg_are_stored_as_they_are(size):
+    for kind in ("PNG", "TIFF"):
+        found = decoded(encode_image(saved(noise(*size), kind), CONFIG))
+        assert found.format == "PNG"
+        np.testing.assert_array_equal(np.asarray(found), np.asarray(noise(*size)))
+
+
+def test_greys_of_16_bits_keep_their_high_byte():
+    greys = np.tile(np.arange(0, 65_536, 2048, np.uint16), (32, 1))
+    found = decoded(encode_image(saved(Image.fromarray(greys), "PNG"), CONFIG))
+    assert found.format == "PNG"
+    expected = np.tile(np.arange(0, 256, 8)[:, None], (32, 1, 3))
+    np.testing.assert_array_equal(np.asarray(found), expected)
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        (b"zTXt", b"a\0\0" + zlib.compress(bytes(80_000_000))),
+        (b"iCCP", b"a"),
+        (b"gAMA", b"a"),
+        (b"cHRM", b"abcde"),
+        (b"pHYs", b"a"),
+        (b"iTXt", b"a"),
+        (b"eXIf", b"a"),
+    ],
+)
+def test_broken_metadata_do_not_cost_the_picture(chunk):
+    rows = [bytes(range(32))] * 32
+    found = decoded(encode_image(png_file(32, rows, 8, 0, [chunk]), CONFIG))
+    np.testing.assert_array_equal(np.asarray(found.convert("L")), [list(range(32))] * 32)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (
+            saved(Image.fromarray(np.array([[-5, 7]], np.int32)), "TIFF"),
+            "cannot be decoded: greys from -5 to 7, and no telling which is black and which is "
+            "white; save it with 8 or 16 bits",
+        ),
+        (
+            png_file(1, [b"\0\0\0"], 8, 2, [(b"tRNS", b"a")]),
+            "not an image of the formats JPEG, PNG, WEBP, GIF, BMP, TIFF, AVIF, or its header is "
+            "broken",
+        ),
+    ],
+)
+def test_what_a_decoder_raises_is_the_reason(data, message):
+    with pytest.raises(ImageProblem) as problem:
+        encode_image(data, CONFIG)
+    assert (str(problem.value.reason), str(problem.value)) == ("image_undecodable", message)
+
+
 @pytest.mark.parametrize(
     ("data", "reason", "message"),
     [
@@ -101,7 +170,8 @@ def test_exif_orientation_is_applied_and_metadata_dropped():
         (
             b"just some text",
             "image_undecodable",
-            "not an image of the formats JPEG, PNG, WEBP, GIF, BMP, TIFF",
+            "not an image of the formats JPEG, PNG, WEBP, GIF, BMP, TIFF, AVIF, or its header is "
+            "broken",
         ),
         (
             png_with_header(10_000, 10_000),
@@ -164,6 +234,8 @@ def test_loading_checks_presence_size_and_scheme(tmp_path):
         (str(path), 99, "image_too_large", "more than 99 bytes"),
         (str(tmp_path / "b.jpg"), 99, "image_missing", "cannot be opened (No such file"),
         (str(tmp_path), 99, "image_missing", "cannot be opened (Is a directory"),
+        (f"{tmp_path}/a\0b.jpg", 99, "image_missing", "cannot be opened (embedded null byte)"),
+        (f"{tmp_path}/{'a' * 300}", 99, "image_missing", "cannot be opened (File name too long"),
         ("https://example.org/a.jpg", 99, "image_missing", "not fetched over HTTP"),
     ]
     for place, bound, reason, message in cases:
@@ -175,6 +247,8 @@ def test_loading_checks_presence_size_and_scheme(tmp_path):
 
 def test_uris_resolve_to_places():
     assert resolve_uri("file:///a%20b.jpg", "/root") == "/a b.jpg"
+    assert resolve_uri("file://localhost/[a]#1?.jpg", None) == "/[a]#1?.jpg"
+    assert resolve_uri("file://[", None) == "/"
     assert resolve_uri("/abs/a.jpg", "/root") == "/abs/a.jpg"
     assert resolve_uri("sub/a.jpg", "/root/") == "/root/sub/a.jpg"
     assert resolve_uri("gs://bucket/a.jpg", "/root") == "gs://bucket/a.jpg"

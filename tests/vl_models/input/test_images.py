@@ -3,8 +3,8 @@ import PIL.Image
 import pytest
 import tensorflow as tf
 
+from vl_models.input.decoding import decode_window
 from vl_models.input.images import (
-    decode_window,
     image_batch,
     random_part,
     random_square,
@@ -59,40 +59,6 @@ def crop_resize(image, size, *, training=False, seed=None, scale=(1.0, 1.0)):
     if training:
         top, left, tall, wide = random_square(scale)(height, width, seed)
     return resize(image[top : top + tall, left : left + wide], size)
-
-
-def test_png_is_decoded_exactly():
-    image = noise(7, 9)
-    np.testing.assert_array_equal(decode_image(png(image)), image)
-
-
-def test_jpeg_is_decoded_closely():
-    image = smooth(32, 48)
-    decoded = decode_image(tf.io.encode_jpeg(image, quality=95)).numpy()
-    assert decoded.dtype == np.uint8
-    assert np.abs(decoded.astype(int) - image).max() <= 4
-
-
-def test_grayscale_is_spread_over_three_channels():
-    image = noise(6, 6)[..., :1]
-    for encoded in (tf.io.encode_png(image), tf.io.encode_jpeg(smooth(8, 8)[..., :1])):
-        decoded = decode_image(encoded).numpy()
-        assert decoded.shape[2] == 3
-        assert (decoded[..., :1] == decoded).all()
-    np.testing.assert_array_equal(decode_image(png(image))[..., :1], image)
-
-
-def test_transparency_is_put_on_white():
-    image = np.array([[[10, 20, 30, 0], [10, 20, 30, 255], [0, 100, 200, 51]]], np.uint8)
-    np.testing.assert_array_equal(
-        decode_image(tf.io.encode_png(image)), [[[255] * 3, [10, 20, 30], [204, 224, 244]]]
-    )
-
-
-@pytest.mark.parametrize("encoded", [b"", b"no image", bytes(png(noise(8, 8)).numpy())[:40]])
-def test_undecodable_bytes_raise(encoded):
-    with pytest.raises(tf.errors.InvalidArgumentError):
-        decode_image(tf.constant(encoded))
 
 
 def test_image_of_the_right_size_passes_unchanged():

@@ -12,7 +12,8 @@ from vl_models import features as f
 from vl_models.errors import UserError
 from vl_models.input.augmentations import NUM_DRAWS, PRESETS, augment, crop_window
 from vl_models.input.config import InputConfig
-from vl_models.input.images import decode_window, image_batch, random_square, resize
+from vl_models.input.decoding import decode_window
+from vl_models.input.images import image_batch, random_square, resize
 from vl_models.input.records import START
 from vl_models.input.sampling import AUGMENT, CROP, VIEW_2
 from vl_models.input.source import Feed
