@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -218,6 +219,30 @@ class ExperimentConfig(StrictConfig):
         """Return the complete configuration, defaults included, less some keys, such as a.b."""
         values = self.model_dump(mode="json", exclude=excluded(without))
         return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+
+    def differences(
+        self, other: ExperimentConfig, sections: Sequence[str]
+    ) -> dict[str, tuple[str, str]]:
+        """Return the keys with other values: dotted, with both values as JSON, old one first."""
+        own, others = (
+            _flat(config.model_dump(mode="json", include=set(sections))) for config in (self, other)
+        )
+        return {
+            key: (own.get(key, "null"), others.get(key, "null"))
+            for key in dict.fromkeys([*own, *others])
+            if own.get(key, "null") != others.get(key, "null")
+        }
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Values as JSON by dotted keys; lists count as one value."""
+    found: dict[str, str] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            found |= _flat(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = json.dumps(value, ensure_ascii=False)
+    return found
 
 
 def excluded(keys: Iterable[str]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from tfx_pipeline.config import ExperimentConfig
 from tfx_pipeline.data.beam_options import resolve_beam_args
 from tfx_pipeline.data.folder import DataFolder
 from tfx_pipeline.fingerprint import fingerprint_code, fingerprint_text
+from tfx_pipeline.run_lock import RunLock
 from tfx_pipeline.storage.options import use_file_system_options
 from vl_models.errors import UserError
 from vl_models.training.config import RUN_FORMAT
@@ -23,12 +24,15 @@ _KEY_FILE = "training.key"  # of the data and settings that checkpoints and towe
 _FORMAT = (
     f"format {RUN_FORMAT}\n"  # how that file begins; before there was one, it held the key alone
 )
+_SETTINGS = ("vocabulary", "model", "input", "train")  # of an experiment, that make the towers
 # What may differ when a training is continued.
 _FREE_TO_CHANGE = {"steps", "epochs", "log_every", "checkpoint_every", "keep", "hooks"}
 
 
 class TrainingRun:
     """One run folder: `experiment.yaml`, `data/`, `vocabulary.txt`, `training/`, `towers/`.
+
+    Who writes it holds its `lock`, so that two trainings do not mix.
 
     Where the data are features that `vlsearch data extract-features` made, `composition/` holds
     the towers once more, on top of those that the features come from.
@@ -47,6 +51,7 @@ class TrainingRun:
         self.training = self.path / "training"
         self.towers = self.path / "towers"
         self.composition = self.path / "composition"
+        self.lock = RunLock(self.path)
 
     def prepare(self, config: ExperimentConfig, fresh: bool = False) -> None:
         """Make Examples and vocabulary, unless those of the same inputs are there.
@@ -68,10 +73,13 @@ class TrainingRun:
                 "of another version of vlsearch, whose variables and settings have other names",
                 "with this one",
             )
+        if before and not fresh:
+            # Said before the Examples in the folder are replaced.
+            self._refuse_changes(config, _SETTINGS)
         self.path.mkdir(parents=True, exist_ok=True)
         examples_key = self.make_examples(config)
         settings = config.model_dump_json(
-            include={"vocabulary": True, "model": True, "input": True, "train": True},
+            include=dict.fromkeys(_SETTINGS, True),
             exclude={"train": _FREE_TO_CHANGE},
         )
         towers = ""
@@ -80,7 +88,12 @@ class TrainingRun:
         key = fingerprint_text(examples_key, settings, towers)
         if before not in ("", _FORMAT + key):
             if not fresh:
-                raise self._cannot_be_continued("of other data or settings", "with these")
+                self._refuse_changes(config, ("data", "features"))
+                raise self._cannot_be_continued(
+                    f"of other data or settings (what {config.data.folder} holds, or the version "
+                    "of vlsearch, is not what it was)",
+                    "with these",
+                )
             known.unlink()
         if not known.is_file():
             for leftover in (self.training, self.towers, self.composition):
@@ -89,6 +102,23 @@ class TrainingRun:
                 self._write_vocabulary(config, examples_key)
             known.write_text(_FORMAT + key, encoding="utf-8")
         (self.path / "experiment.yaml").write_text(config.to_yaml(), encoding="utf-8")
+
+    def _refuse_changes(self, config: ExperimentConfig, sections: Sequence[str]) -> None:
+        """Raise UserError, with their names, if settings are not those that the run began with."""
+        path = self.path / "experiment.yaml"
+        try:
+            before = ExperimentConfig.load(path)
+        except UserError:  # lost, or of a version with other keys: their key tells enough
+            return
+        changes = [
+            f"{key}: {old} → {new}"
+            for key, (old, new) in before.differences(config, sections).items()
+            if key.removeprefix("train.").partition(".")[0] not in _FREE_TO_CHANGE
+        ]
+        if changes:
+            raise self._cannot_be_continued(
+                f"of other data or settings ({'; '.join(changes)})", "with these"
+            )
 
     def _cannot_be_continued(self, what: str, how: str) -> UserError:
         return UserError(

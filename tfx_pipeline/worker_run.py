@@ -33,6 +33,8 @@ def prepare_on_chief(
 ) -> None:
     """Make Examples and vocabulary on the chief; the others wait until they see them.
 
+    The chief holds the run's lock from here on, unless the preparation fails.
+
     Args:
         run: its folder is the same, shared one for all workers.
         config: the experiment, the same for all workers.
@@ -41,15 +43,19 @@ def prepare_on_chief(
         timeout: seconds that the chief's files may take to be seen by another worker.
 
     Raises:
+        Unavailable: on the chief, another training is at work in the folder.
         UserError: on the chief, what `TrainingRun.prepare` raises; on the others, that the chief
             failed, that its files are not to be seen, or that it trains another experiment.
     """
     if worker_place(strategy).is_chief:
         answer = _FAILED
         try:
+            run.lock.acquire()
             run.prepare(config, fresh)
             answer = _fingerprint(run)
         finally:
+            if answer == _FAILED:
+                run.lock.release()
             from_chief(strategy, answer)
         return
     logger.info("waiting for the chief to prepare %s", run.path)

@@ -20,11 +20,14 @@ def main(data, out):
     def prepare(case, folder, data_folder, *overrides):
         given = (*TINY, f"data.folder={data_folder}", *overrides)
         config = ExperimentConfig.load("configs/emoji.yaml", given)
+        run = TrainingRun(out / folder)
         try:
-            prepare_on_chief(TrainingRun(out / folder), config, strategy, timeout=0.5)
+            prepare_on_chief(run, config, strategy, timeout=0.5)
             print(f"{case}: done", flush=True)
         except UserError as error:
             print(f"{case}: {error}", flush=True)
+        finally:
+            run.lock.release()
 
     prepare("no data", "shared", data / "missing")
     prepare("other folder", "shared" if chief else "elsewhere", data)

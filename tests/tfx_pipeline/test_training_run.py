@@ -11,6 +11,7 @@ from tests.tfx_pipeline.conftest import REPOSITORY, TINY, VLSEARCH, vlsearch
 from tfx_pipeline.config import ExperimentConfig
 from tfx_pipeline.training_run import TrainingRun
 from vl_models.errors import UserError
+from vl_models.training.config import RUN_FORMAT
 
 # Less often than `TINY`: of 400 steps, the measuring would take most of the time.
 VALIDATE = "train.hooks=[{name: validation, every: 100}]"
@@ -58,7 +59,47 @@ def test_a_run_is_interrupted_continued_and_evaluated(emoji_folder, tmp_path):
     changed = vlsearch(*arguments, "--set", "train.learning_rate=0.1", check=False)
     assert changed.returncode == 2
     assert "holds a training of other data or settings" in changed.stderr
+    assert "(train.learning_rate: 0.002 → 0.1), which cannot be continued" in changed.stderr
     assert "--fresh" in changed.stderr
+
+
+def test_what_differs_is_named_before_the_examples_are_replaced(tmp_path):
+    (tmp_path / "training.key").write_text(f"format {RUN_FORMAT}\nabc", encoding="utf-8")
+    before = ExperimentConfig.load(
+        REPOSITORY / "configs" / "emoji.yaml", ["data.folder=missing", "train.steps=7"]
+    )
+    (tmp_path / "experiment.yaml").write_text(before.to_yaml(), encoding="utf-8")
+    now = [
+        "data.folder=gone",
+        "train.log_every=3",
+        "train.seed=5",
+        "model.embedding_dim=8",
+    ]
+    config = ExperimentConfig.load(REPOSITORY / "configs" / "emoji.yaml", now)
+    with pytest.raises(UserError) as caught:
+        TrainingRun(tmp_path).prepare(config)
+    assert str(caught.value) == (
+        f"{tmp_path} holds a training of other data or settings (model.embedding_dim: 128 → 8; "
+        "train.seed: 0 → 5), which cannot be continued with these. Name another folder with --run, "
+        "or give --fresh to forget that training."
+    )
+
+
+@pytest.mark.slow
+def test_other_data_are_named_or_said_to_have_changed(emoji_folder, tmp_path):
+    def prepare(*overrides):
+        given = (*TINY, f"data.folder={emoji_folder}", *overrides)
+        config = ExperimentConfig.load(REPOSITORY / "configs" / "emoji.yaml", given)
+        TrainingRun(tmp_path).prepare(config)
+
+    prepare()
+    with pytest.raises(UserError, match=r"settings \(data\.shorter_side: 40 → 36\), which"):
+        prepare("data.shorter_side=36")
+    prepare()
+    (tmp_path / "training.key").write_text(f"format {RUN_FORMAT}\nabc", encoding="utf-8")
+    with pytest.raises(UserError) as caught:
+        prepare()
+    assert f"(what {emoji_folder} holds, or the version of vlsearch, is not" in str(caught.value)
 
 
 @pytest.mark.parametrize("key", ["0123456789abcdef", "format 3\n0123456789abcdef"])

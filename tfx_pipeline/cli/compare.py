@@ -70,12 +70,14 @@ def compare(
     from tfx_pipeline.comparison.run import compare as run_comparison
     from tfx_pipeline.comparison.run import load_experiments
     from tfx_pipeline.comparison.table import Comparison, write_tables
+    from tfx_pipeline.run_lock import RunLock
     from tfx_pipeline.trials.process import leave_gpus_alone
 
     experiments = load_experiments(configs, overrides or (), data)
     first = next(iter(experiments.values()))
     if steps is not None:
         samples = budget_of(with_steps(first, steps)).samples
+    RunLock(output).acquire()  # until the process ends
     log_to_file(output / "compare.log")
     leave_gpus_alone()
 

@@ -23,6 +23,7 @@ def log_to_file(path: Path) -> None:
     )
     file_handler.set_name(_FILE_HANDLER)
     root = logging.getLogger()
+    logging.raiseExceptions = debugging()  # a full disk would fill the terminal
     for earlier in [handler for handler in root.handlers if handler.name == _FILE_HANDLER]:
         root.removeHandler(earlier)
         earlier.close()
@@ -40,6 +41,14 @@ def log_to_file(path: Path) -> None:
     # TensorFlow's logger writes to the terminal by a handler of its own.
     logging.getLogger("tensorflow").handlers.clear()
     hide_native_messages(path)
+
+
+def log_folder() -> str | None:
+    """Return the folder of the log file, which a command also writes to; None without one."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.FileHandler) and handler.name == _FILE_HANDLER:
+            return str(Path(handler.baseFilename).parent)
+    return None
 
 
 def hide_native_messages(path: Path = Path(os.devnull)) -> None:

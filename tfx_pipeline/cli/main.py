@@ -24,7 +24,8 @@ from tfx_pipeline.cli import (
     tune,
     weights,
 )
-from tfx_pipeline.cli.logs import debugging, hide_native_messages
+from tfx_pipeline.cli.logs import debugging, hide_native_messages, log_folder
+from tfx_pipeline.cli.places import named_to_write
 
 app = typer.Typer(
     name="vlsearch",
@@ -76,11 +77,13 @@ def version() -> None:
 def main() -> None:
     """Run the command line: wrong input is one paragraph and exit code 2.
 
-    Exit codes: 0 done; 1 something unexpected, or a run that released nothing; 2 wrong input;
-    130 stopped by a signal, or because another worker ended: to be continued.
+    Exit codes: 0 done; 1 something unexpected, a folder in use, a full disk, or a run that
+    released nothing; 2 wrong input; 130 stopped by a signal, or because another worker ended: to
+    be continued.
     """
     from serving.errors import ServingError
-    from vl_models.errors import Interrupted, UserError
+    from tfx_pipeline.disk_errors import explain_disk_error
+    from vl_models.errors import Interrupted, Unavailable, UserError
 
     try:
         app()
@@ -92,10 +95,12 @@ def main() -> None:
         if debugging():
             raise
         wrong_input = isinstance(error, UserError | ServingError)
-        text = str(error) if wrong_input else f"{type(error).__name__}: {error}"
+        known = wrong_input or isinstance(error, Unavailable)
+        text = str(error) if known else explain_disk_error(error, named_to_write() or log_folder())
         console = Console(stderr=True)
         console.print("Error:", style="bold red", end=" ")
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
-        if not wrong_input:
+        shown = text or f"{type(error).__name__}: {error}"
+        console.print(shown, markup=False, highlight=False, soft_wrap=True)
+        if text is None:
             console.print("This was not expected; `vlsearch --debug …` shows where it happened.")
         sys.exit(2 if wrong_input else 1)

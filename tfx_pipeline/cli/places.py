@@ -21,6 +21,8 @@ def _is_an_experiment(path: Path) -> Path:
     return path
 
 
+_named_to_write: list[str] = []
+
 ConfigOption = Annotated[
     Path,
     typer.Option("--config", "-c", help="Experiment, a YAML file.", callback=_is_an_experiment),
@@ -57,7 +59,13 @@ def on_disk(option: typer.CallbackParam, value: Path | None) -> Path | None:
         name = option.opts[-1]
         name = name if name.startswith("-") else name.upper()
         check_local(value, f"{name} names a folder there.")
+        _named_to_write.append(str(value))
     return value
+
+
+def named_to_write() -> str | None:
+    """Return the folder that this command was told to write, for errors that name no file."""
+    return _named_to_write[-1] if _named_to_write else None
 
 
 def release_root(place: str) -> Path:

@@ -37,6 +37,7 @@ def run(
     from rich.markup import escape
 
     from tfx_pipeline.cli.logs import log_to_file
+    from tfx_pipeline.run_lock import RunLock
     from tfx_pipeline.runners.experiment import load_experiment
 
     experiment = load_experiment(
@@ -46,6 +47,7 @@ def run(
 
     console = Console(highlight=False, soft_wrap=True)
     log_file = Path(experiment.output, "pipeline", "run.log")
+    RunLock(log_file.parent).acquire()  # until the process ends
     log_to_file(log_file)
 
     from tfx_pipeline.submission import submit

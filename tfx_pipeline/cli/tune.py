@@ -37,10 +37,12 @@ def tune(
     from rich.console import Console
 
     from tfx_pipeline.cli.logs import log_to_file
+    from tfx_pipeline.run_lock import RunLock
     from tfx_pipeline.runners.experiment import load_experiment
     from tfx_pipeline.trials.process import leave_gpus_alone
 
     experiment = load_experiment(config, overrides or (), data=data)
+    RunLock(output).acquire()  # until the process ends
     log_to_file(output / "tune.log")
     leave_gpus_alone()
     from tfx_pipeline.tuning.search import BEST_FILE, TABLE_FILE, search

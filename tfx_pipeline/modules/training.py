@@ -47,6 +47,7 @@ def run_fn(fn_args: Any) -> None:
         transform_graph=graph,
     )
     shutil.copytree(run_dir / "tensorboard", Path(fn_args.model_run_dir), dirs_exist_ok=True)
-    for name in (HISTORY, ENDING):
-        shutil.copyfile(run_dir / name, Path(fn_args.model_run_dir, name))
+    shutil.copyfile(run_dir / HISTORY, Path(fn_args.model_run_dir, HISTORY))
+    if (run_dir / ENDING).is_file():  # not of a run that was killed after its last checkpoint
+        shutil.copyfile(run_dir / ENDING, Path(fn_args.model_run_dir, ENDING))
     shutil.rmtree(run_dir)

@@ -9,7 +9,6 @@ that started it is gone, however that ended.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
 import os
 import signal
@@ -20,6 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tfx_pipeline.run_lock import RunLock
 from tfx_pipeline.trials.result import (
     EVALUATION_DIR,
     FAILURE_FILE,
@@ -45,17 +45,21 @@ def main() -> int:
     run, data, key = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
     _stop_with_parent()
     log_to_file(run / "run.log")
+    from tfx_pipeline.disk_errors import explain_disk_error
     from vl_models.errors import Interrupted, UserError
 
     try:
-        with _alone_in(run):
+        # An earlier worker may still write its last checkpoint.
+        with RunLock(run, wait=True):
             _run(run, data, key)
     except Interrupted:
         return INTERRUPTED
     except Exception as error:
         wrong_input = isinstance(error, UserError)
-        text = str(error) if wrong_input else f"{type(error).__name__}: {error}"
-        (run / FAILURE_FILE).write_text(text, encoding="utf-8")
+        text = str(error) if wrong_input else explain_disk_error(error, str(run))
+        text = text or f"{type(error).__name__}: {error}"
+        with contextlib.suppress(OSError):  # the disk may be full
+            (run / FAILURE_FILE).write_text(text, encoding="utf-8")
         logging.exception("The trial failed.")
         return WRONG_INPUT if wrong_input else 1
     return 0
@@ -161,14 +165,6 @@ def _history(folder: TrainingRun) -> dict[str, Any]:
         },
         "collapsed": "" if ending is None else ending.describe(),
     }
-
-
-@contextlib.contextmanager
-def _alone_in(run: Path) -> Iterator[None]:
-    """Wait until no other worker is in the folder: one may still write its last checkpoint."""
-    with (run / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _stop_with_parent() -> None:

@@ -15,7 +15,7 @@ from tfx_pipeline.trials.result import EVALUATION_DIR, TrialResult
 def contestant(tmp_path):
     """Make a contestant of recall values (or rows of (language, value)) per query and seed."""
 
-    def make(name, *seeds, error="", keys=None, metrics=None):
+    def make(name, *seeds, error="", keys=None, metrics=None, collapsed=()):
         runs = []
         for seed, values in enumerate(seeds):
             run = tmp_path / f"{name}-{seed}"
@@ -47,6 +47,7 @@ def contestant(tmp_path):
                 peak_gpu_memory_mib=None,
                 losses={"contrastive": 1.25},
                 metrics=found,
+                collapsed=collapsed[seed] if collapsed else "",
             )
             runs.append(Finished(seed, run, result))
         return Contestant(name, "clip", Budget(40, 16, 1, 4), tuple(runs), error)

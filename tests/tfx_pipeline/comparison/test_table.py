@@ -73,6 +73,25 @@ def test_csv_has_a_row_per_experiment_with_unrounded_numbers(comparison):
     assert (rows[2]["recall@10"], rows[2]["seconds"]) == ("", "")
 
 
+def test_a_collapsed_training_is_called_so_in_every_table(contestant):
+    said = "collapsed: contrastive 4.158 (equal embeddings: 4.159)"
+    contestants = [
+        contestant("one", [0.0, 0.5], collapsed=[said]),
+        contestant("two", [0.0, 0.5], [0.0, 0.5], collapsed=["", said]),
+        contestant("none", [0.0, 0.5]),
+    ]
+    shown = Comparison(contestants, {}, 0.95, ["test"], "build/data")
+
+    assert [row[-1] for row in budget_rows(shown)[1]] == [said, f"seed 1 {said}", "done"]
+    rows = list(csv.DictReader(io.StringIO(csv_text(shown))))
+    assert [(row["status"], row["collapsed"]) for row in rows] == [
+        ("done", "True"),
+        ("done", "True"),
+        ("done", "False"),
+    ]
+    assert f'<td class="text worse">{said}</td>' in html_text(shown)
+
+
 def test_html_is_one_page_that_refers_to_nothing(comparison, tmp_path):
     write_tables(comparison, tmp_path)
 

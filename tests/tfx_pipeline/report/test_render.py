@@ -18,6 +18,7 @@ from tfx_pipeline.evaluation.zero_shot import ZeroShotSetup, zero_shot_table
 from tfx_pipeline.report.facts import ReportFacts
 from tfx_pipeline.report.render import render_report
 from vl_models.metrics.bootstrap import Interval
+from vl_models.training.ending import Ending, EndingLoss
 
 
 class Page(html.parser.HTMLParser):
@@ -125,6 +126,19 @@ def test_history_is_optional(evaluation, render, history, tmp_path):
     text = render(evaluation, history)
     assert "<h2>Training</h2>" in text and ">itc</text>" in text
     assert "1 unreadable line(s)" in text
+
+
+def test_a_collapsed_training_is_said(evaluation, render, history):
+    healthy = Ending(30, {"itc": EndingLoss(1.0, 4.1589)})
+    healthy.write(history.parent)
+    assert "collapsed" not in render(evaluation, history)
+    Ending(30, {"itc": EndingLoss(4.158, 4.1589)}).write(history.parent)
+    page = Page(render(evaluation, history))
+    assert (
+        "The training collapsed It ended collapsed: itc 4.158 (equal embeddings: 4.159): the model "
+        "learnt to tell nothing apart. Train anew with a longer warm-up (train.warmup_steps) or a "
+        "smaller train.learning_rate."
+    ) in page.text
 
 
 def test_undecodable_image_leaves_a_blank(evaluation, render):
