@@ -147,7 +147,7 @@ class WenLan(DualEncoder):
             rows = queue_cross_entropy(
                 queue_logits(query, key, negatives, scale),
                 positives,
-                share=config.batch_positives,
+                share=bool(config.batch_positives),
                 label_smoothing=config.label_smoothing,
             )
             return global_mean(rows, weights)

@@ -42,7 +42,7 @@ class SubwordDropout:
         self._ways = split_table(tokenizer.vocabulary)
         self._unknown_id = tokenizer.vocabulary.index(UNKNOWN)
 
-    def __call__(self, tokens: TokenBatch, seeds: tf.Tensor) -> TokenBatch:
+    def __call__(self, tokens: Mapping[str, tf.Tensor], seeds: tf.Tensor) -> TokenBatch:
         """Change token ids; a graph function.
 
         Args:
