@@ -14,6 +14,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -80,7 +81,7 @@ def build_examples(
     shards, folder = config.shards, dirs.rejected
     read = (
         pipeline
-        | "Files" >> beam.Create(list(files))
+        | "Files" >> beam.Create([os.fsencode(file) for file in files])  # names may not be UTF-8
         | "SpreadFiles" >> beam.Reshuffle()
         | "ReadLog" >> _tagged(ReadLog(config, spill_dir(dirs)))
     )

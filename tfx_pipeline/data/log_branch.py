@@ -7,6 +7,7 @@ follows the distinct (query, image) pairs, not the rows of the log.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Iterator
 
 import apache_beam as beam
@@ -117,14 +118,15 @@ class ReadLog(beam.DoFn):
         """Start with an empty query cache in each worker."""
         self.queries = QueryCache()
 
-    def process(self, file: str) -> Iterator[TaggedOutput]:
+    def process(self, file: str | bytes) -> Iterator[TaggedOutput]:
         """Read one file to its end."""
+        path = os.fsdecode(file)
         stats = new_stats()
         pairs = GroupedRows(PAIR_KEYS, PAIR_AGGREGATES)
         refs = GroupedRows(REF_KEYS, REF_AGGREGATES)
         spilled: set[str] = set()
         try:
-            for batch in read_batches(file, self.config.format, self.config.csv):
+            for batch in read_batches(path, self.config.format, self.config.csv):
                 clean, rejected = self._clean(batch)
                 count_rows(stats, batch.file, batch.read, clean.num_rows, len(rejected))
                 for name in batch.unknown:

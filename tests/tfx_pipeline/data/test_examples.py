@@ -328,6 +328,14 @@ def test_every_row_of_the_log_is_counted(tmp_path, build):
     assert bad["content"] == {"line": '"12 inch triangle,a,1\n'}
 
 
+def test_a_log_whose_name_is_not_utf8_is_read(tmp_path, build):
+    path = tmp_path / "log-\udcff.csv"
+    path.write_text("query,image_id,clicked\nq,a,1\nr,b,1\nr\n")
+    run = build([path], splits=ALL_TRAIN, max_rejected_fraction=0.5)
+    assert run.summary["log"] == {"read": 3, "accepted": 2, "rejected": 1}
+    assert run.rejected[0]["source"] == f"{tmp_path}/log-\\xff.csv"
+
+
 def test_images_in_url_safe_base64(tmp_path, write_log, build, store):
     data = (store / "a.jpg").read_bytes()
     text = base64.urlsafe_b64encode(data).decode().rstrip("=")

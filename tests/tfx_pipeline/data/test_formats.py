@@ -110,7 +110,7 @@ def read(folder, kind, rows):
     return clean.to_pylist(), [(row.row, row.reason, row.message) for row in rejected]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(TABLES)
 def test_the_same_rows_in_all_formats_are_the_same_rows(rows):
     with tempfile.TemporaryDirectory() as folder:

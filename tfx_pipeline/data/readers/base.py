@@ -100,15 +100,6 @@ def in_batches(sized: Iterable[tuple[Any, int]]) -> Iterator[list[Any]]:
         yield batch
 
 
-def nested(record: dict[str, Any]) -> str:
-    """Say which column of the contract holds several values, or "" if none does."""
-    for name, value in record.items():
-        if isinstance(value, list | dict) and name in contract.COLUMNS:
-            kind = "a list" if isinstance(value, list) else "an object"
-            return f"{name} is {kind}; the log needs one value per row. Unnest it."
-    return ""
-
-
 def malformed(path: str, row: int, message: str, content: str = "{}") -> Rejected:
     """A row that could not be parsed."""
     return Rejected(contract.printable(path), row, Reason.MALFORMED_ROW, message, 1, content)

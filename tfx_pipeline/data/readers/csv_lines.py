@@ -6,13 +6,18 @@ at fault, and the next line begins a record again.
 
 from __future__ import annotations
 
+import contextlib
+import csv
 import dataclasses
 import functools
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 _LONGEST = 1 << 27  # characters of one record: an image of 50 MB is 67 million in base64
+_LINE_END = re.compile("\r\n|\r|\n")
+csv.field_size_limit(_LONGEST)
 
 
 class CsvFault(Exception):
@@ -20,7 +25,11 @@ class CsvFault(Exception):
 
 
 class _OpenQuote(CsvFault):
-    """A field whose quote is not closed on this line."""
+    """A field whose quote is not closed on this line; `field` is its index."""
+
+    def __init__(self, field: int):
+        super().__init__(f"field {field + 1} opens a quote and never closes it")
+        self.field = field
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,8 +53,17 @@ class Dialect:
         Raises:
             CsvFault: text follows a closing quote, or a quote is not closed.
         """
-        if not any(mark in line for mark in (self.quote, self.escape) if mark):
+        quotes = self.quote and self.quote in line
+        escapes = self.escape and self.escape in line
+        if not (quotes or escapes):
             return list(line.split(self.delimiter))
+        if not escapes:
+            # The library says less about what is wrong, but is fast where nothing is.
+            reader = csv.reader(
+                (line,), delimiter=self.delimiter, quotechar=self.quote, strict=True
+            )
+            with contextlib.suppress(csv.Error):
+                return list(next(reader))
         quoted, plain = _patterns(self)
         fields: list[str | None] = []
         start = 0
@@ -53,7 +71,7 @@ class Dialect:
             if self.quote and line.startswith(self.quote, start):
                 found = quoted.match(line, start)
                 if found is None:
-                    raise _OpenQuote(f"field {len(fields) + 1} opens a quote and never closes it")
+                    raise _OpenQuote(len(fields))
                 text, end = found[1], found.end()
                 doubled = True
                 if end < len(line) and line[end] != self.delimiter:
@@ -87,9 +105,13 @@ class Dialect:
             pairs += f"|{re.escape(self.quote * 2)}"
         return re.sub(pairs, plain, text, flags=re.DOTALL)
 
-    def looks_like_row(self, line: str, width: int) -> bool:
-        """Whether a line has as many fields as the header, were its quotes plain text."""
-        return line.count(self.delimiter) + 1 == width
+    def swallows(self, text: str, field: int, width: int) -> bool:
+        """Whether a quoted field ends one row and begins the next, were its quotes plain text."""
+        first, *_, last = _LINE_END.split(text)
+        return (first.count(self.delimiter), last.count(self.delimiter)) == (
+            width - field - 1,
+            field,
+        )
 
 
 @functools.cache
@@ -106,8 +128,7 @@ def _patterns(dialect: Dialect) -> tuple[re.Pattern[str], re.Pattern[str]]:
     return re.compile(quoted, re.DOTALL), re.compile(plain, re.DOTALL)
 
 
-@dataclasses.dataclass(frozen=True)
-class Record:
+class Record(NamedTuple):
     """One record of a file, or a line that is none.
 
     Attributes:
@@ -160,19 +181,19 @@ def records(
         except CsvFault as fault:
             problem = str(fault)
             if isinstance(fault, _OpenQuote) and (
-                continued := _continue(text, following(), dialect, width)
+                continued := _continue(text, following(), dialect, fault.field, width)
             ):
                 more, fields = continued
                 problem = ""
         if fields and len(fields) != width:
             problem = f"{len(fields)} fields where the header has {width}"
-        whole = text + "".join(waiting.popleft() for _ in range(more))
+        whole = text + "".join(waiting.popleft() for _ in range(more)) if more else text
         yield Record(number, whole, fields, problem)
         number += more
 
 
 def _continue(
-    first: str, following: Iterable[str], dialect: Dialect, width: int
+    first: str, following: Iterable[str], dialect: Dialect, field: int, width: int
 ) -> tuple[int, list[str | None]] | None:
     """Number of further lines of a record whose quoted field holds line ends, and its fields.
 
@@ -184,8 +205,10 @@ def _continue(
         length += len(line)
         if length > _LONGEST:
             break
-        row_like = dialect.looks_like_row(line, width)
-        if dialect.quote in line:
+        if dialect.quote not in line:
+            if line.count(dialect.delimiter) + 1 == width:
+                return None
+        else:
             try:
                 fields = dialect.split("".join(parts).rstrip("\r\n"))
             except _OpenQuote:
@@ -193,8 +216,7 @@ def _continue(
             except CsvFault:
                 return None
             else:
-                swallowed = row_like and dialect.looks_like_row(first, width)
-                return None if swallowed or len(fields) != width else (len(parts) - 1, fields)
-        if row_like:
-            return None
+                if len(fields) != width or dialect.swallows(fields[field] or "", field, width):
+                    return None
+                return len(parts) - 1, fields
     return None

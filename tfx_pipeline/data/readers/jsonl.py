@@ -12,7 +12,6 @@ from tfx_pipeline.data.readers.base import (
     RawBatch,
     in_batches,
     malformed,
-    nested,
     record_batch,
 )
 from tfx_pipeline.data.text_files import open_text
@@ -46,6 +45,9 @@ class _Repeated(dict[str, Any]):
     names: list[str]
 
 
+_NESTED = {list, dict, _Repeated}
+
+
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     record = dict(pairs)
     if len(record) < len(pairs):
@@ -54,17 +56,28 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return record
 
 
+_DECODER = json.JSONDecoder(object_pairs_hook=_object)
+
+
 def _record(line: str) -> dict[str, Any]:
     """Parse a line; raises ValueError with what is wrong."""
     try:
-        record = json.loads(line, object_pairs_hook=_object)
+        record = _DECODER.decode(line)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"no JSON: {error}") from error
     if not isinstance(record, dict):
         raise ValueError("no JSON: the line is not a JSON object")
-    names = record.names if isinstance(record, _Repeated) else []
-    if twice := [name for name in contract.COLUMNS if names.count(name) > 1]:
-        raise ValueError(f"the key {', '.join(twice)} is there more than once")
-    if problem := nested(record):
-        raise ValueError(problem)
+    if isinstance(record, _Repeated):
+        names = record.names
+        if twice := [name for name in contract.COLUMNS if names.count(name) > 1]:
+            raise ValueError(f"the key {', '.join(twice)} is there more than once")
+    if not _NESTED.isdisjoint(map(type, record.values())):
+        _refuse_nested(record)
     return record
+
+
+def _refuse_nested(record: dict[str, Any]) -> None:
+    for name, value in record.items():
+        if type(value) in _NESTED and name in contract.COLUMNS:
+            kind = "a list" if isinstance(value, list) else "an object"
+            raise ValueError(f"{name} is {kind}; the log needs one value per row. Unnest it.")

@@ -106,6 +106,23 @@ def test_a_quote_at_the_end_of_a_later_field_closes_nothing():
     ]
 
 
+def test_quoted_rows_after_an_unclosed_quote_are_rows():
+    result = found('"12 inch,a,1\n"a, b",b,1\n"",c,1\nx "y",d,1\n"12 inch,"e","1"\n')
+    assert [fields for _, fields in result] == [
+        "field 1 opens a quote and never closes it",
+        ["a, b", "b", "1"],
+        ["", "c", "1"],
+        ['x "y"', "d", "1"],
+        'text follows the closing quote of field 1: \'e","1"\'',
+    ]
+    result = found('q,"12 inch,1\nr,purple 5",1\nq,a,1\n')
+    assert [fields for _, fields in result] == [
+        "field 2 opens a quote and never closes it",
+        ["r", 'purple 5"', "1"],
+        ["q", "a", "1"],
+    ]
+
+
 def test_line_ends_in_quoted_fields_are_kept():
     text = f'"red,\r\n\r\n""blue"" shoe",a,1\r\n\r\n{ROW}q,a,"1\n2"\n'
     assert found(text) == [
