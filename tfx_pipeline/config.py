@@ -18,7 +18,7 @@ from tfx_pipeline.experiment_file import parse, read_experiment, set_key
 from tfx_pipeline.kubeflow_config import KubeflowConfig
 from tfx_pipeline.storage.metadata import check_metadata_url
 from tfx_pipeline.storage.options import check_no_secrets, use_file_system_options
-from tfx_pipeline.storage.uris import check_local, check_place, is_uri
+from tfx_pipeline.storage.uris import check_local, check_place, check_weights_place, is_uri
 from tfx_pipeline.tuning.config import TuneConfig
 from vl_models.choices import TokenizerKind
 from vl_models.errors import UserError
@@ -133,6 +133,7 @@ class ExperimentConfig(StrictConfig):
         check_local(
             place, "Name a folder there; release.publish_to copies each release to a bucket."
         )
+        check_weights_place(place)
         return place
 
     @pydantic.model_validator(mode="after")

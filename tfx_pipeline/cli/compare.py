@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tfx_pipeline.cli.places import on_disk
+from tfx_pipeline.cli.places import for_weights
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -22,7 +22,7 @@ def compare(
         str, typer.Option(help="Data folder that all are trained on: a path, s3:// or gs://.")
     ],
     output: Annotated[
-        Path, typer.Option(help="Output folder; finished trainings are kept.", callback=on_disk)
+        Path, typer.Option(help="Output folder; finished trainings are kept.", callback=for_weights)
     ],
     steps: Annotated[
         int | None, typer.Option(min=1, help="Budget, in steps of the first experiment.")

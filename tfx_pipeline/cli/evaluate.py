@@ -7,14 +7,17 @@ from typing import Annotated
 
 import typer
 
-from tfx_pipeline.cli.places import on_disk, override_option, release_root
+from tfx_pipeline.cli.places import for_weights, on_disk, override_option, release_root
 
 
 def evaluate(
     folder: Annotated[
-        Path | None, typer.Argument(metavar="RUN", help="Run folder of `vlsearch train`.")
+        Path | None,
+        typer.Argument(metavar="RUN", help="Run folder of `vlsearch train`.", callback=for_weights),
     ] = None,
-    run: Annotated[Path | None, typer.Option("--run", help="The same, as an option.")] = None,
+    run: Annotated[
+        Path | None, typer.Option("--run", help="The same, as an option.", callback=for_weights)
+    ] = None,
     overrides: Annotated[list[str] | None, override_option("evaluate.splits=[val]")] = None,
     release: Annotated[
         str | None,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from tfx_pipeline.experiment_file import read_experiment
-from tfx_pipeline.storage.uris import check_local, is_uri
+from tfx_pipeline.storage.uris import check_local, check_weights_place, is_uri, may_hold_weights
 
 
 def _is_an_experiment(path: Path) -> Path:
@@ -66,6 +67,21 @@ def on_disk(option: typer.CallbackParam, value: Path | None) -> Path | None:
 def named_to_write() -> str | None:
     """Return the folder that this command was told to write, for errors that name no file."""
     return _named_to_write[-1] if _named_to_write else None
+
+
+def for_weights(option: typer.CallbackParam, value: Path | None) -> Path | None:
+    """Callback of what names a folder with towers in it, see `on_disk`.
+
+    Raises:
+        UserError: the value was a URI, or TensorFlow would take it for a pattern, the path from
+            the working folder, too.
+    """
+    on_disk(option, value)
+    if value is None or may_hold_weights(value):
+        return value
+    nearby = Path(os.path.relpath(value))
+    check_weights_place(nearby)
+    return nearby
 
 
 def release_root(place: str) -> Path:

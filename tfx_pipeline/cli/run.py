@@ -11,7 +11,7 @@ from tfx_pipeline.cli.places import (
     BeamOption,
     ConfigOption,
     DataOption,
-    on_disk,
+    for_weights,
     override_option,
 )
 
@@ -22,7 +22,7 @@ def run(
     data: DataOption = None,
     beam: BeamOption = None,
     output: Annotated[
-        Path | None, typer.Option(help="Output folder (output).", callback=on_disk)
+        Path | None, typer.Option(help="Output folder (output).", callback=for_weights)
     ] = None,
     smoke: Annotated[
         bool, typer.Option("--smoke", help="Shrink the experiment to seconds: does it run?")

@@ -11,7 +11,7 @@ from tfx_pipeline.cli.places import (
     BeamOption,
     ConfigOption,
     DataOption,
-    on_disk,
+    for_weights,
     override_option,
 )
 
@@ -21,7 +21,10 @@ def train(
     run: Annotated[
         Path,
         typer.Option(
-            "--run", "--output", help="Run folder; an interrupted run goes on.", callback=on_disk
+            "--run",
+            "--output",
+            help="Run folder; an interrupted run goes on.",
+            callback=for_weights,
         ),
     ],
     overrides: Annotated[list[str] | None, override_option("train.steps=100")] = None,

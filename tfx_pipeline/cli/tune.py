@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tfx_pipeline.cli.places import ConfigOption, on_disk, override_option
+from tfx_pipeline.cli.places import ConfigOption, for_weights, override_option
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -20,7 +20,7 @@ def tune(
     config: ConfigOption,
     data: Annotated[str, typer.Option(help="Data folder (data.folder): a path, s3:// or gs://.")],
     output: Annotated[
-        Path, typer.Option(help="Output folder; a search in it goes on.", callback=on_disk)
+        Path, typer.Option(help="Output folder; a search in it goes on.", callback=for_weights)
     ],
     overrides: Annotated[list[str] | None, override_option("tune.trials=30")] = None,
     fresh: Annotated[

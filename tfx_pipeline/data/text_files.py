@@ -90,6 +90,10 @@ def suggest_encoding(data: bytes) -> str | None:
         foreign = [char for char in data.decode("gb18030") if not char.isascii()]
     except UnicodeDecodeError:
         return None
+    # UTF-8 with a broken byte decodes, too, to characters that nobody wrote.
+    as_utf8 = [char for char in data.decode("utf-8", "replace") if not char.isascii()]
+    if 2 * as_utf8.count("\ufffd") < len(as_utf8):
+        return None
     # An accented letter of Latin-1 and the letter behind it would make a rare character. Those of
     # GB2312, in use by any Chinese text, have two bytes above 0xA0.
     usual = [char for char in foreign if min(char.encode("gb18030")) > 0xA0]

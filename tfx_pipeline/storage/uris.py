@@ -71,6 +71,24 @@ def check_local(place: str | Path, remedy: str) -> None:
         )
 
 
+def may_hold_weights(place: str | Path) -> bool:
+    """Whether TensorFlow can read weights from a folder, and not only write them.
+
+    It takes the names of files with weights for patterns, and `[2024]` does not match itself.
+    """
+    return not {"[", "\\"} & set(str(place))
+
+
+def check_weights_place(place: str | Path) -> None:
+    """Raise UserError if TensorFlow could not read weights from a folder."""
+    if not may_hold_weights(place):
+        raise UserError(
+            f"{place}: TensorFlow takes [ and \\ for a pattern where it reads weights again. Name "
+            "another folder, or, if they are in the name of a folder above, go there and give the "
+            "path from it."
+        )
+
+
 def join(place: str, *names: str) -> str:
     """Return a place below a folder or a URI."""
     return "/".join([place.rstrip("/"), *names])

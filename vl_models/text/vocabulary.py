@@ -27,6 +27,7 @@ _CJK = re.compile(
     "\U0002a700-\U0002b73f\U0002b740-\U0002b81f\U0002b820-\U0002ceaf\U0002f800-\U0002fa1f]"
 )
 _LEARNER_MAX_CHARACTERS = 1000
+_LEARNER_MAX_LENGTH = 50
 _LEAST_PLACES = 2
 
 
@@ -57,7 +58,8 @@ def learn_wordpiece(
 
     CJK characters are whole words after `split_words`, so they take one entry each (the
     learner would spend a second one on a continuation that never occurs); the commonest
-    ones get at most half of the vocabulary.
+    ones get at most half of the vocabulary. A piece is learned from two places at least: with
+    the words alone there would be none that new words are made of. Words fill what room is left.
 
     Args:
         word_counts: count of every word of `split_words`.
@@ -86,19 +88,18 @@ def learn_wordpiece(
     characters = characters[: room // 2 if words else room]
     if not words:
         return [*SPECIAL_TOKENS, *characters]
-    pieces = _learn_pieces(words, vocabulary_size - len(characters))
-    rest = vocabulary_size - len(characters) - len(pieces)
-    if os.environ.get("FILL"):
-        known = set(pieces)
-        pieces += [word for word, _ in words if word not in known][:rest]
-    return [*pieces, *characters]
+    size = vocabulary_size - len(characters)
+    pieces = _learn_pieces(words, size)
+    # Of few words there is room for all: whole in most texts, they are learnt best.
+    known = set(pieces)
+    whole = [word for word, _ in words if word not in known and len(word) <= _LEARNER_MAX_LENGTH]
+    return [*pieces, *whole[: size - len(pieces)], *characters]
 
 
 def _learn_pieces(words: Sequence[tuple[str, int]], size: int) -> list[str]:
-    """Special tokens and at most ``size`` pieces in all, of the lowest count that allows it.
+    """Special tokens and pieces, at most ``size`` in all, of the lowest count that allows it.
 
-    The learner's own search accepts more than it is asked for. A piece counts from two places on:
-    with every word in the vocabulary, there would be no pieces that new words are made of.
+    The learner's own search may return more than it is asked for.
     """
     # Every character takes two entries, as start and as continuation of a word.
     room = max(1, min(_LEARNER_MAX_CHARACTERS, (size - len(SPECIAL_TOKENS)) // 2))

@@ -48,6 +48,7 @@ def test_broken_bytes_come_through_and_can_be_named(tmp_path: Path) -> None:
     assert to_bytes(lines[1]) == "红色的圆,a\r\n".encode("gb18030")
     assert suggest_encoding(to_bytes(lines[1])) == "gb18030"
     assert suggest_encoding("les cafés de la forêt".encode("latin-1")) is None
+    assert suggest_encoding("红色的圆，蓝色的方块".encode() + b"\xa1\xa1") is None
     assert suggest_encoding(b"cut \xff\xfe") is None
 
 
