@@ -65,8 +65,8 @@ def export_members(
     where the model has `text_attention`, ``text_attention`` (and ``text_attention_<prefix>``)
     to tokens string [B, P + L], "" where padded, and weights float32 [B, P + L].
     ``image_tower``: ``encode_image`` = ``serving_default``, image_bytes string [B] (what
-    `vl_models.input.decoding` decodes) to embedding float32 [B, D]; with classes also ``classify_zero_shot`` to classes
-    string [B, k] and scores float32 [B, k].
+    `vl_models.input.decoding` decodes) to embedding float32 [B, D]; with classes also
+    ``classify_zero_shot`` to classes string [B, k] and scores float32 [B, k].
     ``reranker``: ``score``, query string [B] and image_bytes string [B] to score float32 [B].
     ``captioner``: ``caption``, image_bytes string [B] to caption string [B].
 
