@@ -55,8 +55,9 @@ def servable_image(data: bytes) -> bytes:
     try:
         return read_image(data, lambda image: _servable(image) or data)
     except UnidentifiedImageError as error:
-        formats = ", ".join(FORMATS)
-        raise ServingError(f"The image is none of {formats}, or its header is broken.") from error
+        raise ServingError(
+            f"The image is none of {', '.join(FORMATS)}, or its header is broken."
+        ) from error
     except Exception as error:  # whatever a decoder raises over broken data
         raise ServingError(f"The image cannot be decoded: {error}") from error
 
@@ -116,7 +117,8 @@ def upright_rgb(image: Image.Image) -> Image.Image:
             conversion to RGB.
         Exception: whatever Pillow's decoders raise over broken data.
     """
-    rawmode = image.tile[0].args if image.format == "PNG" and image.tile else None
+    tiles = getattr(image, "tile", [])  # how the file holds the pixels; of opened images only
+    rawmode = tiles[0].args if image.format == "PNG" and tiles else None
     image.load()
     flat = _rgb(image, _transparent_key(image, rawmode))
     turn = _TURNS.get(_orientation(image))

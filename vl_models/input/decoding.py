@@ -117,9 +117,9 @@ def _decode_gif(encoded: tf.Tensor) -> tf.Tensor:
 
 def _gif_is_opaque(encoded: tf.Tensor) -> tf.Tensor:
     """Whether the first frame fills the canvas and declares no transparent colour (GIF89a)."""
-    data = tf.concat([tf.cast(tf.io.decode_raw(encoded, tf.uint8), tf.int32), [0] * 16], axis=0)
+    data = tf.concat([tf.io.decode_raw(encoded, tf.uint8), tf.zeros([16], tf.uint8)], axis=0)
     end = tf.strings.length(encoded)
-    flags = data[10]
+    flags = tf.cast(data[10], tf.int32)
     table = tf.where(flags >= 128, tf.bitwise.left_shift(6, flags % 8), 0)
 
     # Extensions precede the frame: an introducer, a label and blocks, each after its length.
@@ -129,7 +129,7 @@ def _gif_is_opaque(encoded: tf.Tensor) -> tf.Tensor:
     def step(at: tf.Tensor, in_blocks: tf.Tensor, keyed: tf.Tensor) -> tuple[tf.Tensor, ...]:
         graphic_control = ~in_blocks & (data[at + 1] == 0xF9)
         keyed = tf.where(graphic_control, data[at + 3] % 2 == 1, keyed)
-        length = tf.where(in_blocks, data[at] + 1, 2)
+        length = tf.where(in_blocks, tf.cast(data[at], tf.int32) + 1, 2)
         return tf.minimum(at + length, end), ~in_blocks | (data[at] > 0), keyed
 
     start = (tf.minimum(13 + table, end), tf.constant(False), tf.constant(False))
