@@ -65,7 +65,7 @@ def measure_images(files):
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from tfx_pipeline.data.config import ImageConfig, SplitConfig
+    from tfx_pipeline.data.config import ChecksConfig, ImageConfig, SplitConfig
     from vl_models.text.normalize import normalize_batch
 
     normalize_batch(["load TensorFlow before the clock starts"])
@@ -87,6 +87,7 @@ def measure_images(files):
                     ImageConfig(shorter_side=SIDE),
                     Path(folder, str(round_number)),
                     splits=SplitConfig(train=1, val=0, test=0),
+                    checks=ChecksConfig(max_duplicate_fraction=None),  # --repeat
                 )
             )
     return {

@@ -15,6 +15,7 @@ from tfx_pipeline.data.tables import from_bytes, to_bytes
 
 CONTENT_SCHEMA = pa.schema([("content", pa.string()), ("image_id", pa.string())])
 DUPLICATE_SCHEMA = pa.schema([("image_id", pa.string()), ("original", pa.string())])
+_NAMES = DUPLICATE_SCHEMA.names
 
 
 def hash_content(encoded: bytes) -> str:
@@ -22,7 +23,7 @@ def hash_content(encoded: bytes) -> str:
 
     Re-encoding makes one of copies that differ in metadata or in a lossless format alone.
     """
-    return hashlib.blake2b(encoded, digest_size=16).hexdigest()
+    return hashlib.sha256(encoded).hexdigest()
 
 
 class FindDuplicates(beam.DoFn):
@@ -48,9 +49,6 @@ class FindDuplicates(beam.DoFn):
         yield TaggedOutput(self.STATS, stats)
         if copies.num_rows:
             yield TaggedOutput(self.DUPLICATES, to_bytes(copies))
-
-
-_NAMES = DUPLICATE_SCHEMA.names
 
 
 def original_ids(images: pa.StringArray, duplicates: Iterable[bytes]) -> pa.StringArray:
