@@ -77,3 +77,25 @@ def test_windows_line_ends(tmp_path):
 def test_missing_file(tmp_path):
     with pytest.raises(UserError, match="cannot be read: No such file"):
         vocabulary.read_vocabulary(tmp_path / "absent.txt")
+
+
+@pytest.mark.parametrize("size", [40, 60, 90, 150])
+def test_the_size_is_an_upper_bound(size):
+    words = [f"{start}{end}" for start in ("sun", "moon", "rain") for end in ("s", "day", "light")]
+    counts = {word: 1 + number for number, word in enumerate(words)}
+    assert len(vocabulary.learn_wordpiece({**counts, "猫": 1}, size)) <= size
+
+
+def test_pieces_come_from_two_places_and_words_fill_the_rest():
+    counts = {"sunlight": 1, "moonlight": 1, "sunday": 1, "moonday": 1, "teapot": 1}
+    tokens = vocabulary.learn_wordpiece(counts, 200)
+    assert set(counts) <= set(tokens)
+    assert {"##day", "##light"} <= set(tokens)
+    assert not {"tea", "##pot"} & set(tokens)
+
+
+def test_without_room_the_commonest_words_are_whole():
+    counts = {"abc": 5, "bca": 1, "cab": 3}
+    alphabet = [*SPECIAL_TOKENS, *"abc", "##a", "##b", "##c"]
+    for room, whole in ((1, {"abc"}), (2, {"abc", "cab"}), (3, set(counts))):
+        assert set(vocabulary.learn_wordpiece(counts, len(alphabet) + room)) == {*alphabet, *whole}
