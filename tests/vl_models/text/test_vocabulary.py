@@ -87,7 +87,7 @@ def test_the_size_is_an_upper_bound(size):
 
 
 def test_pieces_come_from_two_places_and_words_fill_the_rest():
-    counts = {"sunlight": 1, "moonlight": 1, "sunday": 1, "moonday": 1, "teapot": 1}
+    counts = {"sunlight": 1, "moonlight": 1, "sunday": 1, "moonday": 1, "sun": 2, "teapot": 1}
     tokens = vocabulary.learn_wordpiece(counts, 200)
     assert set(counts) <= set(tokens)
     assert {"##day", "##light"} <= set(tokens)
