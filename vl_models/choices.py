@@ -3,9 +3,7 @@
 from typing import Literal
 
 # What a known click beside the pairs is, see `vl_models.losses.contrastive`.
-PositivesMode = Literal["uniform", "hide", "pairs"]
-# The same of a softmax, whose targets may also be soft, see `vl_models.losses.positives`.
-SoftmaxPositivesMode = Literal["uniform", "hide", "pairs", "graph"]
+PositivesMode = Literal["uniform", "hide", "pairs", "graph"]
 # How a batch is put together over replicas, see `vl_models.losses.gathered`.
 GatherForm = Literal["global", "local", "detached"]
 # What an unfilled slot of a queue is, see `vl_models.layers.feature_queue`.

@@ -11,7 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from vl_models.choices import SoftmaxPositivesMode
+from vl_models.choices import PositivesMode
 
 # Finite, so that a masked entry times a zero target is 0 and not NaN.
 _MASKED = -1e9
@@ -106,7 +106,7 @@ def contrast_rows(
     positives: tf.Tensor,
     pairs: tf.Tensor,
     *,
-    mode: SoftmaxPositivesMode = "uniform",
+    mode: PositivesMode = "uniform",
     label_smoothing: float = 0.0,
 ) -> tf.Tensor:
     """Cross-entropy of every row against its own pairs and what else is known to fit.
@@ -147,7 +147,7 @@ def symmetric_contrastive_loss(
     logits: tf.Tensor,
     positives: tf.Tensor | None = None,
     *,
-    mode: SoftmaxPositivesMode = "uniform",
+    mode: PositivesMode = "uniform",
     weights: tf.Tensor | None = None,
     label_smoothing: float = 0.0,
     image_log_q: tf.Tensor | None = None,

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from vl_models.choices import GatherForm, SoftmaxPositivesMode
+from vl_models.choices import GatherForm, PositivesMode
 from vl_models.distribution import all_gather, all_gather_detached, global_mean
 from vl_models.losses.contrastive import (
     contrast_rows,
@@ -37,7 +37,7 @@ def gathered_contrastive_loss(
     hashes: PairHashes,
     *,
     form: GatherForm = "global",
-    mode: SoftmaxPositivesMode = "uniform",
+    mode: PositivesMode = "uniform",
     label_smoothing: float = 0.0,
     weights: tf.Tensor | None = None,
     image_log_q: tf.Tensor | None = None,

@@ -21,10 +21,11 @@ def pairwise_sigmoid_sums(
 
     Args:
         logits: scale · cosine + bias, [I, T].
-        positives: bool [I, T], see `known_positives`.
+        positives: bool [I, T], see `known_positives`; for mode "graph" float, see
+            `soft_positives`.
         pairs: bool [I, T], see `own_pairs`.
         mode: positives beside the pairs match ("uniform"), are left out ("hide") or do not
-            match ("pairs", as published).
+            match ("pairs", as published); with "graph" each pair matches with its own probability.
 
     Returns:
         float32 [T]. Its mean over the texts of a batch is SigLIP's loss.
@@ -32,11 +33,12 @@ def pairwise_sigmoid_sums(
     Raises:
         ValueError: for an unknown mode.
     """
-    if mode not in ("pairs", "uniform", "hide"):
-        raise ValueError(f"`mode` must be 'pairs', 'uniform' or 'hide'. Received: mode={mode!r}")
-    matches = positives if mode == "uniform" else pairs
-    logits = tf.cast(logits, tf.float32)
-    losses = tf.nn.softplus(tf.where(matches, -logits, logits))
+    if mode not in ("pairs", "uniform", "hide", "graph"):
+        raise ValueError(
+            f"`mode` must be 'pairs', 'uniform', 'hide' or 'graph'. Received: mode={mode!r}"
+        )
+    matches = tf.cast(positives if mode in ("uniform", "graph") else pairs, tf.float32)
+    losses = tf.nn.sigmoid_cross_entropy_with_logits(matches, tf.cast(logits, tf.float32))
     if mode == "hide":
         losses = tf.where(positives & ~pairs, 0.0, losses)
     return tf.reduce_sum(losses, axis=0)

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, PositiveFloat
 
-from vl_models.choices import GatherForm, SoftmaxPositivesMode
+from vl_models.choices import GatherForm, PositivesMode
 from vl_models.models.dual_encoder_config import DualEncoderConfig
 
 
@@ -35,7 +35,7 @@ class ContrastiveConfig(DualEncoderConfig):
     initial_temperature: PositiveFloat = 0.07
     maximum_scale: PositiveFloat = 100.0
     label_smoothing: float = Field(default=0.0, ge=0.0, lt=1.0)
-    positives: SoftmaxPositivesMode = "uniform"
+    positives: PositivesMode = "uniform"
     gather: GatherForm = "global"
     correct_sampling: bool = False
     weigh_queries: bool = False

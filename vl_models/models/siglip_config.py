@@ -40,6 +40,11 @@ class SigLIPConfig(DualEncoderConfig):
     positives: PositivesMode = "uniform"
     weigh_queries: bool = False
 
+    @property
+    def learns_from_click_graph(self) -> bool:
+        """Whether batches must hold ``clicked_query_weight``."""
+        return self.positives == "graph"
+
     def completed(self, facts: DataFacts) -> Self:
         """See `ModelConfig.completed`; the bias is that of the global batch."""
         values: dict[str, object] = {}
