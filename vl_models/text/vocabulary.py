@@ -28,7 +28,6 @@ _CJK = re.compile(
 )
 _LEARNER_MAX_CHARACTERS = 1000
 _LEARNER_MAX_LENGTH = 50
-_LEAST_PLACES = 2
 
 
 def split_words(texts: tf.Tensor, strip_accents: bool = True) -> tf.RaggedTensor:
@@ -58,8 +57,8 @@ def learn_wordpiece(
 
     CJK characters are whole words after `split_words`, so they take one entry each (the
     learner would spend a second one on a continuation that never occurs); the commonest
-    ones get at most half of the vocabulary. A piece is learned from two places at least: with
-    the words alone there would be none that new words are made of. Words fill what room is left.
+    ones get at most half of the vocabulary. Where not all words are among the learned pieces, the
+    commonest fill what room is left: a word is learnt best as a whole.
 
     Args:
         word_counts: count of every word of `split_words`.
@@ -90,7 +89,6 @@ def learn_wordpiece(
         return [*SPECIAL_TOKENS, *characters]
     size = vocabulary_size - len(characters)
     pieces = _learn_pieces(words, size)
-    # Of few words there is room for all: whole in most texts, they are learnt best.
     known = set(pieces)
     whole = [word for word, _ in words if word not in known and len(word) <= _LEARNER_MAX_LENGTH]
     return [*pieces, *whole[: size - len(pieces)], *characters]
@@ -115,7 +113,7 @@ def _learn_pieces(words: Sequence[tuple[str, int]], size: int) -> list[str]:
             max_unique_chars=room,
         )
 
-    counts = range(_LEAST_PLACES, max(sum(count for _, count in words), _LEAST_PLACES) + 1)
+    counts = range(1, sum(count for _, count in words) + 2)
     best = bisect.bisect_left(counts, True, key=lambda least: len(learned(least)) <= size)
     return learned(counts[min(best, len(counts) - 1)])
 
