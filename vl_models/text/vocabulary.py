@@ -115,7 +115,15 @@ def _learn_pieces(words: Sequence[tuple[str, int]], size: int) -> list[str]:
 
     counts = range(1, sum(count for _, count in words) + 2)
     best = bisect.bisect_left(counts, True, key=lambda least: len(learned(least)) <= size)
-    return learned(counts[min(best, len(counts) - 1)])
+    inside = {character for word, _ in words for character in word[1:]}
+    return [
+        piece
+        for piece in learned(counts[min(best, len(counts) - 1)])
+        # The learner continues words by punctuation marks, too, which are words of their own.
+        if not (piece.startswith(CONTINUATION_PREFIX) and len(piece) == 3)
+        or piece[-1].isalnum()
+        or piece[-1] in inside
+    ]
 
 
 def read_vocabulary(path: str | os.PathLike[str]) -> list[str]:
