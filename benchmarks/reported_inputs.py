@@ -64,7 +64,7 @@ def run(case: Case, folder: Path) -> tuple[str, str]:
         found = f"exit {process.returncode}: nothing counted"
     if "Traceback" in printed:
         found += ", a traceback"
-    return found, describe(int(bool(error)), case.accepted, dict(case.rejected), error)
+    return found, describe(2 if error else 0, case.accepted, dict(case.rejected), error)
 
 
 def describe(status: int, accepted: int, rejected: dict[str, int], error: str) -> str:

@@ -14,5 +14,5 @@ def test_it_compares_the_outcome_with_what_it_has_to_be(tmp_path):
     command = [sys.executable, str(program), "--only", "caption-null", f"--json={numbers}"]
     subprocess.run(command, cwd=REPOSITORY, check=True)
     [row] = json.loads(numbers.read_text(encoding="utf-8"))
-    assert row["value"] == "exit 1: 8 accepted, 8 missing_query, refused in words"
+    assert row["value"] == "exit 2: 8 accepted, 8 missing_query, refused in words"
     assert (row["bar"], row["passed"]) == (row["value"], True)

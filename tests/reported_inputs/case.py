@@ -67,4 +67,4 @@ class Case:
 
     def rejected_folder(self, out: Path) -> Path:
         """Where a run of the command keeps what was rejected."""
-        return out / ("rejected" if self.captions else "examples/rejected")
+        return out / ("rejected" if self.captions else "data/rejected")

@@ -27,12 +27,12 @@ JPEG_TOLERANCE = 12
 def test_what_comes_of_it(name, tmp_path):
     case = CASES[name]
     folder, out = case.make(tmp_path), tmp_path / "out"
-    built = tmp_path / "out" if case.captions else tmp_path / "out/examples"
+    built = tmp_path / "out" if case.captions else tmp_path / "out/data"
     error = ""
     try:
         if case.captions:
             write_captions(folder / case.captions, folder / "photos", out)
-            folder, built = out, out / "examples"
+            folder, built = out, out / "data"
         materialize_examples(DataFolder.load(folder), built)
     except UserError as caught:
         error = str(caught)
