@@ -42,7 +42,9 @@ def test_what_comes_of_it(name, tmp_path):
         check_content(case, built)
 
 
-@pytest.mark.parametrize("name", ["csv-unclosed-quote", "caption-json-list"])
+@pytest.mark.parametrize(
+    "name", [pytest.param("csv-unclosed-quote", marks=pytest.mark.slow), "caption-json-list"]
+)
 def test_the_command_line(name, tmp_path):
     case = CASES[name]
     folder, out = case.make(tmp_path), tmp_path / "out"
