@@ -93,6 +93,11 @@ def test_backslashes_escape_quotes_where_nothing_else_fits(log):
     ]
 
 
+def test_line_ends_are_escaped_as_mysql_does(log):
+    path = log('query,image_id,clicked\n"15\\" monitor",a,1\n"two\\\nlines",b,1\n')
+    assert read(path) == ([('15" monitor', "a", 1), ("two\nlines", "b", 1)], [])
+
+
 def test_a_backslash_before_a_closing_quote_stays_text(log):
     path = log('query,image_id,clicked\n"a\\",x,1\n"b, c",y,1\n')
     assert read(path) == ([("a\\", "x", 1), ("b, c", "y", 1)], [])
