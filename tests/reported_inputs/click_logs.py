@@ -15,7 +15,7 @@ from PIL import Image
 
 from tests.pictures import ASCII, RESOLUTION_UNIT, exif_data, saved
 from tests.reported_inputs.case import Case, Picture
-from tests.reported_inputs.pictures import PICTURES, draw, write_pictures
+from tests.reported_inputs.pictures import PICTURES, RGB, draw, write_pictures
 
 _WORDS = ("small", "large", "plain", "shiny", "old", "nice", "flat")
 # Each of 7 words for each of 16 pictures; "small red circle" is the first row.
@@ -124,8 +124,8 @@ def _base64_in_parquet(folder):
 
 def _two_halves() -> Image.Image:
     """36 x 24 pixels, red on the left and blue on the right."""
-    image = Image.new("RGB", (36, 24), (220, 30, 30))
-    image.paste((40, 70, 220), (18, 0, 36, 24))
+    image = Image.new("RGB", (36, 24), RGB["red"])
+    image.paste(RGB["blue"], (18, 0, 36, 24))
     return image
 
 
@@ -139,8 +139,8 @@ def _exif_of_wrong_type(folder):
 
 def _long_strip(folder):
     _folder(folder, _csv())
-    strip = Image.new("RGB", (70_000, 20), (220, 30, 30))
-    strip.paste((40, 70, 220), (35_000, 0, 70_000, 20))
+    strip = Image.new("RGB", (70_000, 20), RGB["red"])
+    strip.paste(RGB["blue"], (35_000, 0, 70_000, 20))
     strip.save(folder / "images/red-circle.png")
 
 
@@ -188,6 +188,9 @@ def _tabs_in_csv(folder):
     _folder(folder, _csv(delimiter="\t"))
 
 
+_ON_WHITE = Picture("red-circle", (24, 24), {(12, 12): RGB["red"]})
+
+
 def _taken(name, write, image="red-circle", texts=_RED_CIRCLE, **more) -> Case:
     """All rows come through."""
     return Case(name, write, accepted=len(_ROWS), texts={image: list(texts)}, **more)
@@ -227,20 +230,20 @@ CASES = (
         "max_rejected_fraction if these rows may be lost.",
     ),
     _taken("parquet-uuid-ids", _uuid_ids, str(_uuid("red-circle"))),
-    _taken("base64-urlsafe", _base64_urlsafe),
-    _taken("base64-in-parquet", _base64_in_parquet),
+    _taken("base64-urlsafe", _base64_urlsafe, picture=_ON_WHITE),
+    _taken("base64-in-parquet", _base64_in_parquet, picture=_ON_WHITE),
     _taken(
         "exif-of-wrong-type",
         _exif_of_wrong_type,
         picture=Picture(
-            "red-circle", (24, 36), {(12, 4): (220, 30, 30), (12, 31): (40, 70, 220)}
+            "red-circle", (24, 36), {(12, 4): RGB["red"], (12, 31): RGB["blue"]}
         ),  # upright
     ),
     _taken(
         "long-strip",
         _long_strip,
         picture=Picture(
-            "red-circle", (70_000, 20), {(0, 0): (220, 30, 30), (69_999, 19): (40, 70, 220)}
+            "red-circle", (70_000, 20), {(0, 0): RGB["red"], (69_999, 19): RGB["blue"]}
         ),
     ),
     _taken(
