@@ -238,7 +238,12 @@ def _from_base64(text: str) -> bytes:
         if prefix is None:
             raise ValueError("a data URI without base64")
         text = urllib.parse.unquote(text[prefix.end() :])
-    text = "".join(text.split()).translate(str.maketrans("-_", "+/")).rstrip("=")
+    # A blank within a line is a plus sign that something took for one of a URL.
+    text = (
+        "".join(line.strip() for line in text.splitlines())
+        .translate(str.maketrans("-_", "+/"))
+        .rstrip("=")
+    )
     if not _BASE64.fullmatch(text):
         raise ValueError("characters outside of the alphabet")
     return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)

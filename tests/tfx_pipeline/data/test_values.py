@@ -225,6 +225,7 @@ def test_bytes_that_only_begin_like_base64_stay_as_they_are():
         ("not base64!", "is not base64: 'not base64!'"),
         ("b'/w=='", "is not base64: \"b'/w=='\""),
         ("AAAAA", "is not base64: 'AAAAA'"),
+        ("AAAA AAAA", "is not base64: 'AAAA AAAA'"),
         ("data:image/svg+xml,<svg/>", "is not base64: 'data:image/svg+xml,<svg/>'"),
         (5, "is neither bytes nor base64, but of type int"),
     ],

@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import unicodedata
 from collections.abc import Iterator
 from typing import Any
 
 from tfx_pipeline.data import contract
 from tfx_pipeline.data.contract import Reason, Rejected
+from tfx_pipeline.data.json_objects import Repeating, parse
 
 SPLITS = {
     "train": "train",
@@ -21,6 +23,7 @@ SPLITS = {
     "test": "test",
 }
 _UNASSIGNED = (None, "", "unassigned")
+_BLANK = ("Cc", "Cf", "Zl", "Zp", "Zs")  # categories of characters that show nothing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +69,7 @@ class Content:
     def json(self) -> Any:
         """The whole file as JSON; a `JSONDecodeError` if it is none."""
         try:
-            return json.loads(self.text)
+            return parse(self.text)
         except json.JSONDecodeError as error:
             return error
 
@@ -97,9 +100,22 @@ def check_text(value: Any, where: str) -> str:
         raise Problem(Reason.MISSING_QUERY, f"{where} is null, where a caption belongs")
     if not isinstance(value, str):
         raise Problem(Reason.MALFORMED_ROW, f"{where} must hold text. Received: {str(value)[:80]}")
-    if not value.strip():
+    if all(unicodedata.category(char) in _BLANK for char in value):
         raise Problem(Reason.MISSING_QUERY, f"{where} is empty, where a caption belongs")
+    if "\0" in value:
+        raise Problem(Reason.BAD_TEXT, f"{where} holds a NUL character")
     return check_unicode(value, where)
+
+
+def check_keys(record: dict[str, Any]) -> None:
+    """Check that an object has no key twice.
+
+    Raises:
+        Problem: names the keys; which of their values is meant nobody can tell.
+    """
+    if isinstance(record, Repeating):
+        names = ", ".join(map(repr, record.repeated))
+        raise Problem(Reason.MALFORMED_ROW, f"key {names} is there more than once")
 
 
 def check_unicode(value: str, where: str) -> str:

@@ -10,6 +10,7 @@ from tfx_pipeline.data.caption_files.caption import (
     Content,
     Problem,
     check_image,
+    check_keys,
     check_text,
 )
 from tfx_pipeline.data.contract import Reason, Rejected
@@ -26,25 +27,33 @@ def is_coco(content: Content) -> bool:
 
 def read_coco(content: Content) -> Iterator[Caption | Rejected]:
     """Return the captions of COCO's JSON, its annotations counted from 1."""
-    images = {
-        str(image["id"]): image.get("file_name")
-        for image in content.json["images"]
-        if isinstance(image, dict) and image.get("id") is not None
-    }
+    images: dict[str, Any] = {}
+    ambiguous = set()
+    for image in content.json["images"]:
+        if isinstance(image, dict) and image.get("id") is not None:
+            key, name = str(image["id"]), image.get("file_name")
+            if images.setdefault(key, name) != name:
+                ambiguous.add(key)
     for row, record in enumerate(content.json["annotations"], 1):
         try:
-            yield _caption(row, record, images, f"annotations[{row - 1}]")
+            yield _caption(row, record, images, ambiguous, f"annotations[{row - 1}]")
         except Problem as problem:
             yield content.reject(row, problem, record)
 
 
-def _caption(row: int, record: Any, images: dict[str, Any], where: str) -> Caption:
+def _caption(
+    row: int, record: Any, images: dict[str, Any], ambiguous: set[str], where: str
+) -> Caption:
     if not isinstance(record, dict):
         message = f"{where}: not an object with an image_id and a caption"
         raise Problem(Reason.MALFORMED_ROW, message)
+    check_keys(record)
     key = record.get("image_id")
     if key is None or str(key) not in images:
         message = f"{where}: image_id {key!r} is not among the images."
+        raise Problem(Reason.MISSING_IMAGE_ID, message)
+    if str(key) in ambiguous:
+        message = f"{where}: image_id {key!r} is that of several images"
         raise Problem(Reason.MISSING_IMAGE_ID, message)
     image = check_image(images[str(key)], f"{where}: the file_name of image_id {key!r}")
     text = check_text(record.get("caption"), f"{where}: key 'caption'")

@@ -19,7 +19,7 @@ from tfx_pipeline.data.caption_files.jsons import (
 from tfx_pipeline.data.caption_files.karpathy import is_karpathy, read_karpathy
 from tfx_pipeline.data.caption_files.table import is_table, read_table
 from tfx_pipeline.data.caption_files.tokens import are_tokens, read_tokens
-from tfx_pipeline.data.contract import Rejected, to_bytes
+from tfx_pipeline.data.contract import Rejected, printable, to_bytes
 from tfx_pipeline.data.text_files import read_text, suggest_encoding
 from vl_models.errors import UserError
 
@@ -83,7 +83,7 @@ def read_captions(file: str | Path, form: str = AUTO, encoding: str = AUTO) -> C
     if not found:
         raise UserError(f"{file}: holds no captions ({known.title}).")
     if content.ignored:
-        names = ", ".join(f"{key} (row {row})" for key, row in content.ignored.items())
+        names = printable(", ".join(f"{key} (row {row})" for key, row in content.ignored.items()))
         logging.getLogger(__name__).warning(
             "%s: texts ignored, their keys name neither captions nor a language: %s", file, names
         )

@@ -10,6 +10,8 @@ from tfx_pipeline.data.caption_files.caption import Caption, Content, Problem
 from tfx_pipeline.data.caption_files.records import is_record, read_records
 from tfx_pipeline.data.contract import Reason, Rejected
 from tfx_pipeline.data.images import SUFFIXES
+from tfx_pipeline.data.json_objects import Repeating, parse
+from vl_models.errors import UserError
 
 _LISTS = ("annotations", "data", "images", "captions", "examples", "rows")
 _LOOKED_AT = 20  # lines: some of them may be broken
@@ -20,8 +22,15 @@ def are_json_lines(content: Content) -> bool:
     if isinstance(content.json, dict):
         return is_record(content.json)
     return isinstance(content.json, json.JSONDecodeError) and any(
-        isinstance(_parse(line), dict) for line in content.lines[:_LOOKED_AT]
+        map(_is_object, content.lines[:_LOOKED_AT])
     )
+
+
+def _is_object(line: str) -> bool:
+    try:
+        return isinstance(parse(line), dict)
+    except json.JSONDecodeError:
+        return False
 
 
 def read_json_lines(content: Content) -> Iterator[Caption | Rejected]:
@@ -35,23 +44,25 @@ def is_json_list(content: Content) -> bool:
 
 
 def read_json_list(content: Content) -> Iterator[Caption | Rejected]:
-    """Return the captions of a JSON list, its elements counted from 1."""
+    """Return the captions of a JSON list, its elements counted from 1.
+
+    Raises:
+        UserError: an object by image names has one twice.
+    """
+    if isinstance(whole := content.json, Repeating):
+        raise UserError(
+            f"{content.file}: the key {whole.repeated[0]!r} is there more than once. Join its "
+            "captions under one."
+        )
     return read_records(content, enumerate(_records(content.json) or [], 1))
 
 
 def _line_records(content: Content) -> Iterator[tuple[int, Any] | Rejected]:
     for row, line in content.filled_lines():
         try:
-            yield row, json.loads(line)
+            yield row, parse(line)
         except json.JSONDecodeError as error:
             yield content.reject(row, Problem(Reason.MALFORMED_ROW, f"no JSON: {error}"), line)
-
-
-def _parse(line: str) -> Any:
-    try:
-        return json.loads(line)
-    except json.JSONDecodeError:
-        return None
 
 
 def _records(whole: Any) -> list[Any] | None:

@@ -11,6 +11,7 @@ from tfx_pipeline.data.caption_files.caption import (
     Content,
     Problem,
     check_image,
+    check_keys,
     check_split,
     check_text,
 )
@@ -83,6 +84,7 @@ def _read_record(
             content.ignored.setdefault(key, row)
     texts = list(_texts(record, tokenised))
     try:
+        check_keys(record)
         image_key = _first_key(record, IMAGE_KEYS) or IMAGE_KEYS[0]
         image = check_image(record.get(image_key), f"key {image_key!r}")
         split_key = _first_key(record, SPLIT_KEYS) or SPLIT_KEYS[0]
@@ -143,7 +145,9 @@ def _fields(record: dict[str, Any]) -> list[_Field]:
     plain = plain or [names[name] for name in OTHER_TEXT_KEYS if name in names][:1]
     fields = []
     for key, value in record.items():
-        if key in plain:
+        if key in plain and isinstance(value, dict) and value and all(map(is_language, value)):
+            fields += [_Field(f"{key}.{code}", code, texts) for code, texts in value.items()]
+        elif key in plain:
             fields.append(_Field(key, None, value))
         elif normal(key) not in _KNOWN and (language := language_of(key, value)):
             fields.append(_Field(key, language, value))

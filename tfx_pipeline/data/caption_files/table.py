@@ -7,9 +7,12 @@ is, if there is but one way to read that.
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -18,9 +21,13 @@ from tfx_pipeline.data.caption_files.names import normal
 from tfx_pipeline.data.caption_files.records import is_record, read_records
 from tfx_pipeline.data.contract import Reason, Rejected
 from tfx_pipeline.data.images import SUFFIXES
+from tfx_pipeline.data.json_objects import parse
 from vl_models.errors import UserError
 
 _DELIMITERS = ("\t", "|", ",", ";")
+_NULLS = ("NULL", "null", "NaN", "nan", "None", "<NA>", "\\N")  # what programs write for no text
+_LIST = re.compile(r"""\[\s*["'].*["']\s*\]""", re.DOTALL)
+_SIDE_BY_SIDE = re.compile(r"""["']\s+["']""")
 _MAX_LINES = 100  # of one caption between quotes
 
 
@@ -93,11 +100,12 @@ def _records(content: Content, layout: _Layout) -> Iterator[tuple[int, Any] | Re
             continue
         try:
             cells, used = _parse(lines, index - 1, layout)
+            index += used - 1
+            record = dict(zip(layout.names, map(_value, cells)))
         except Problem as problem:
             yield content.reject(row, problem, line)
             continue
-        index += used - 1
-        yield row, dict(zip(layout.names, map(_value, cells)))
+        yield row, record
 
 
 def _parse(lines: list[str], start: int, layout: _Layout) -> tuple[list[str], int]:
@@ -151,11 +159,25 @@ def _plain(line: str, layout: _Layout) -> list[str]:
 
 
 def _value(cell: str) -> Any:
-    """Return a cell without blanks around it; a list of texts that is written as JSON as a list."""
+    """Return a cell without blanks around it: a list of texts as a list, a written null as None.
+
+    Raises:
+        Problem: it seems to be a list, and cannot be read as one.
+    """
     cell = cell.strip()
-    if cell.startswith('["') and cell.endswith('"]'):
-        try:
-            return json.loads(cell)
-        except json.JSONDecodeError:
-            pass
-    return cell
+    if cell in _NULLS:
+        return None
+    if not _LIST.fullmatch(cell):
+        return cell
+    with contextlib.suppress(json.JSONDecodeError):
+        return parse(cell)
+    try:
+        # Texts side by side, as NumPy prints them, would become one.
+        if not _SIDE_BY_SIDE.search(cell):
+            return ast.literal_eval(cell)
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        pass
+    raise Problem(
+        Reason.MALFORMED_ROW,
+        f"neither one caption nor a list of them as JSON or Python write it: {cell[:80]}",
+    )

@@ -49,7 +49,8 @@ def detect_format(path: str) -> str:
             return kind
     raise UserError(
         f"{path}: cannot tell the log's format from its name. Name it "
-        f"{', '.join(_SUFFIXES)}, or set `format` to parquet, jsonl, csv or tfrecord."
+        f"{', '.join(_SUFFIXES)}, or set `format` to parquet, jsonl, csv or tfrecord; or "
+        "take it out of the log."
     )
 
 

@@ -41,6 +41,7 @@ def read_csv(path: str, config: CsvConfig) -> Iterator[RawBatch]:
             names = header(sample[skipped], dialect)
         except CsvFault as fault:
             raise UserError(f"{path}: the header cannot be read: {fault}. {_REMEDY}.") from fault
+        _check_separated(path, names)
         unknown = check_columns(path, names)
         lines = itertools.chain(sample[skipped + 1 :], stream)
         found = records(lines, dialect, len(names), first_line=skipped + 2)
@@ -49,6 +50,18 @@ def read_csv(path: str, config: CsvConfig) -> Iterator[RawBatch]:
         )
         for batch in in_batches((item, len(item[1].text)) for item in numbered):
             yield _batch(path, names, batch, unknown)
+
+
+def _check_separated(path: str, names: list[str]) -> None:
+    """Tell a header in another dialect from one with other names."""
+    if {*contract.REQUIRED_COLUMNS}.isdisjoint(names) and all(
+        any(required in name for name in names) for required in contract.REQUIRED_COLUMNS
+    ):
+        raise UserError(
+            f"{path}: its header has the required columns, but not as fields of their own: "
+            f"{', '.join(map(repr, names))}. Set `csv.delimiter` to the character between fields "
+            "(comma, tab, semicolon and bar are recognised), or `csv.quote` to the one around them."
+        )
 
 
 def _sample(stream: Iterable[str]) -> list[str]:

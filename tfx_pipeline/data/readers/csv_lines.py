@@ -39,8 +39,8 @@ class Dialect:
     Attributes:
         delimiter: one character.
         quote: one character, or "" if quotes are text like any other.
-        escape: the character that makes the next quote, delimiter or escape a plain one; "" if
-            quotes are escaped by doubling alone.
+        escape: the character that makes the next quote, delimiter, escape or line end a plain
+            one; "" if quotes are escaped by doubling alone.
     """
 
     delimiter: str = ","
@@ -95,7 +95,7 @@ class Dialect:
             return text.replace(self.quote * 2, self.quote) if doubled else text
         if text == f"{self.escape}N" and not doubled:
             return None
-        marks = {self.quote, self.delimiter, self.escape}
+        marks = {self.quote, self.delimiter, self.escape, "\r", "\n"}
 
         def plain(pair: re.Match[str]) -> str:
             return pair[0][1] if pair[0][1] in marks else pair[0]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
 from tfx_pipeline.data import contract
 from tfx_pipeline.data.contract import Rejected
+from tfx_pipeline.data.json_objects import Repeating, parse
 from tfx_pipeline.data.readers.base import (
     RawBatch,
     in_batches,
@@ -39,38 +39,20 @@ def _batch(path: str, lines: list[tuple[int, str]]) -> RawBatch:
     return record_batch(path, records, rows, rejected, len(lines))
 
 
-class _Repeated(dict[str, Any]):
-    """An object with a key that is there more than once; `names` are all of them."""
-
-    names: list[str]
-
-
-_NESTED = {list, dict, _Repeated}
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    record = dict(pairs)
-    if len(record) < len(pairs):
-        record = _Repeated(record)
-        record.names = [name for name, _ in pairs]
-    return record
-
-
-_DECODER = json.JSONDecoder(object_pairs_hook=_object)
+_NESTED = {list, dict, Repeating}
 
 
 def _record(line: str) -> dict[str, Any]:
     """Parse a line; raises ValueError with what is wrong."""
     try:
-        record = _DECODER.decode(line)
-    except (ValueError, RecursionError) as error:
+        record = parse(line)
+    except ValueError as error:
         raise ValueError(f"no JSON: {error}") from error
     if not isinstance(record, dict):
         raise ValueError("no JSON: the line is not a JSON object")
-    if isinstance(record, _Repeated):
-        names = record.names
-        if twice := [name for name in contract.COLUMNS if names.count(name) > 1]:
-            raise ValueError(f"the key {', '.join(twice)} is there more than once")
+    repeated = record.repeated if isinstance(record, Repeating) else ()
+    if twice := [name for name in repeated if name in contract.COLUMNS]:
+        raise ValueError(f"the key {', '.join(twice)} is there more than once")
     if not _NESTED.isdisjoint(map(type, record.values())):
         _refuse_nested(record)
     return record

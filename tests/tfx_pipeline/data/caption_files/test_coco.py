@@ -24,3 +24,13 @@ def test_annotations_find_their_images(read):
         ),
         (6, "malformed_row", "annotations[5]: not an object with an image_id and a caption"),
     ]
+
+
+def test_an_id_of_two_images_names_none(read):
+    images = [{"id": 7, "file_name": name} for name in ("a.jpg", "b.jpg")]
+    images += [{"id": 8, "file_name": "c.jpg"}] * 2
+    annotations = [{"image_id": 7, "caption": "x"}, {"image_id": 8, "caption": "y"}]
+    _, captions, rejected = read({"images": images, "annotations": annotations})
+    assert [caption[:3] for caption in captions] == [(2, "c.jpg", "y")]
+    message = "annotations[0]: image_id 7 is that of several images"
+    assert rejected == [(1, "missing_image_id", message)]

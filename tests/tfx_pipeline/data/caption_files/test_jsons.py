@@ -1,5 +1,9 @@
 import json
 
+import pytest
+
+from vl_models.errors import UserError
+
 XM3600 = {
     "image/key": "000411001ff7dd4f",
     "image/locale": "en",
@@ -59,3 +63,31 @@ def test_lists_and_objects_by_image_name(read):
         ("b.PNG", "x"),
         ("c.jpg", "猫"),
     ]
+
+
+def test_a_record_with_a_key_twice_is_lost(read):
+    twice = '{"image": "a.jpg", "caption": "x", "caption": "y"}'
+    good = '{"image": "a.jpg", "caption": "z"}'
+    for whole in (f"{twice}\n{good}\n", f"[{twice}, {good}]"):
+        _, captions, rejected = read(whole)
+        assert [caption[:3] for caption in captions] == [(2, "a.jpg", "z")]
+        assert rejected == [(1, "malformed_row", "key 'caption' is there more than once")]
+
+
+def test_an_image_name_twice_is_refused(read):
+    with pytest.raises(UserError, match=r"the key 'a\.jpg' is there more than once\. Join its"):
+        read('{"a.jpg": "x", "b.jpg": "y", "a.jpg": "z"}')
+
+
+def test_a_line_that_no_parser_takes_is_lost_alone(read):
+    good = '{"image": "a.jpg", "caption": "z"}'
+    _, captions, rejected = read(f"{good}\n{'[' * 100_000}\n{'9' * 5_000}\n{good}\n")
+    assert [caption[0] for caption in captions] == [1, 4]
+    assert [row for row, _, _ in rejected] == [2, 3]
+    assert rejected[0][2].startswith("no JSON: maximum recursion depth exceeded")
+    assert rejected[1][2].startswith("no JSON: Exceeds the limit (4300 digits)")
+
+
+def test_half_a_character_in_an_unknown_key_is_shown(read, caplog):
+    read('{"image": "a.jpg", "caption": "x", "k\\ud83d": "y"}\n')
+    assert r"a language: k\xed\xa0\xbd (row 1)" in caplog.text

@@ -21,6 +21,7 @@ def record(**values):
         ({"sentences": [{"raw": "A dog", "tokens": ["a"]}]}, [("A dog", "en")]),
         ({"caption": "A dog", "id": "x_0", "no": 7}, [("A dog", "en")]),
         ({"en": {"caption": ["A dog"], "caption/tokenized": ["a", "dog"]}}, [("A dog", "en")]),
+        ({"captions": {"en": "A dog", "zh": ["狗"]}}, [("A dog", "en"), ("狗", "zh")]),
         ({"id": {"caption": ["anjing hitam"]}}, [("anjing hitam", "id")]),
     ],
 )
@@ -36,6 +37,12 @@ def test_captions_of_a_record(read, values, expected):
     [
         ({"caption": None}, "missing_query", "key 'caption' is null, where a caption belongs"),
         ({"caption": " "}, "missing_query", "key 'caption' is empty, where a caption belongs"),
+        (
+            {"caption": "\u200b\ufeff \u200d"},
+            "missing_query",
+            "key 'caption' is empty, where a capti",
+        ),
+        ({"caption": "A\0dog"}, "bad_text", "key 'caption' holds a NUL character"),
         ({"caption": []}, "missing_query", "key 'caption' is an empty list, where captions belong"),
         ({"captions": ["x y", None]}, "missing_query", "key 'captions'[1] is null, where a capti"),
         ({"zh": ["x y", 7]}, "malformed_row", "key 'zh'[1] must hold text. Received: 7"),

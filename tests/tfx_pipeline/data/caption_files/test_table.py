@@ -17,6 +17,9 @@ import pytest
         ("image;caption\na.jpg;A dog, seen\n", [(2, "A dog, seen")]),
         (",image,split,caption\n0,a.jpg,train,A dog\n", [(2, "A dog")]),
         ('raw,filename\n"[""A dog"", ""Two""]",a.jpg\n', [(2, "A dog"), (2, "Two")]),
+        ("raw,filename\n\"['A dog', 'It\\'s two']\",a.jpg\n", [(2, "A dog"), (2, "It's two")]),
+        ("""raw,filename\n"['A dog', ""It's two""]",a.jpg\n""", [(2, "A dog"), (2, "It's two")]),
+        ("image,caption\na.jpg,[A dog]\n", [(2, "[A dog]")]),
         ("image,en,zh\na.jpg,A dog,一只狗\nb.jpg,,猫\n", [(2, "A dog"), (2, "一只狗"), (3, "猫")]),
         ("a.jpg,A dog , seen\nb.jpg,x\n", [(1, "A dog , seen"), 2]),
         ("a.jpg\tA dog\nb.jpg\tx\n", [(1, "A dog"), 2]),
@@ -45,6 +48,13 @@ def test_tables_are_read_whole(read, content, expected):
         ),
         ("b.jpg,x\na.jpg\n", 3, "1 fields where the header has 2"),
         ("b.jpg,x\na.jpg,\n", 3, "key 'caption' is empty, where a caption belongs"),
+        ("b.jpg,x\na.jpg,NaN\n", 3, "key 'caption' is null, where a caption belongs"),
+        (
+            "b.jpg,x\na.jpg,['A dog' 'Two dogs']\n",
+            3,
+            "neither one caption nor a list of them as JSON or Python write it: "
+            "['A dog' 'Two dogs']",
+        ),
         ("b.jpg,x\n,A dog\n", 3, "key 'image' is missing or empty"),
     ],
 )

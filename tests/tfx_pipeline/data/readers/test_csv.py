@@ -62,9 +62,21 @@ def test_excels_line_about_the_delimiter_is_no_header(log):
 
 def test_a_delimiter_that_is_not_recognised_is_configured(log):
     path = log("query:image_id:clicked\na:x:1\n")
-    with pytest.raises(UserError, match="Columns found: query:image_id:clicked"):
+    with pytest.raises(UserError) as caught:
         read(path)
+    assert str(caught.value) == (
+        f"{path}: its header has the required columns, but not as fields of their own: "
+        "'query:image_id:clicked'. Set `csv.delimiter` to the character between fields (comma, "
+        "tab, semicolon and bar are recognised), or `csv.quote` to the one around them."
+    )
     assert read(path, delimiter=":") == ([("a", "x", 1)], [])
+
+
+def test_a_quote_that_is_not_recognised_is_configured(log):
+    path = log("'query','image_id','clicked'\n'a, b','x','1'\n")
+    with pytest.raises(UserError, match=r"not as fields of their own: \"'query'\", .* `csv.quote`"):
+        read(path)
+    assert read(path, quote="'") == ([("a, b", "x", 1)], [])
 
 
 def test_backslashes_escape_quotes_where_nothing_else_fits(log):
@@ -79,6 +91,11 @@ def test_backslashes_escape_quotes_where_nothing_else_fits(log):
             f"""line 2: text follows the closing quote of field 1: ' monitor",a,1'. {REMEDY}""",
         )
     ]
+
+
+def test_line_ends_are_escaped_as_mysql_does(log):
+    path = log('query,image_id,clicked\n"15\\" monitor",a,1\n"two\\\nlines",b,1\n')
+    assert read(path) == ([('15" monitor', "a", 1), ("two\nlines", "b", 1)], [])
 
 
 def test_a_backslash_before_a_closing_quote_stays_text(log):
