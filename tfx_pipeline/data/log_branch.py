@@ -134,7 +134,7 @@ class ReadLog(beam.DoFn):
                 for row in rejected:
                     reject(stats, row)
                     yield TaggedOutput(self.REJECTED, row)
-                checks.count_early_dates(stats, clean, file)
+                checks.count_early_dates(stats, clean, batch.file)
                 added = pairs.add(self._pair_rows(clean, stats))
                 yield from self._shards(added, self.PAIRS, "query")
                 added = refs.add(self._ref_rows(clean, batch.file, spilled))
