@@ -58,7 +58,7 @@ def run(case: Case, folder: Path) -> tuple[str, str]:
     file = case.rejected_folder(out) / "summary.json"
     if file.exists():
         summary = json.loads(file.read_text("utf-8"))
-        accepted = (summary if case.captions else summary["log"])["accepted"]
+        accepted = summary["log"]["accepted"]
         found = describe(process.returncode, accepted, summary["rejected"], told)
     else:
         found = f"exit {process.returncode}: nothing counted"

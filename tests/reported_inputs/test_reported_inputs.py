@@ -59,7 +59,7 @@ def check_counts(case, out):
     """All rows that were read are accepted or rejected; the rejected ones are kept."""
     folder = case.rejected_folder(out)
     summary = json.loads((folder / "summary.json").read_text("utf-8"))
-    counts = summary if case.captions else summary["log"]
+    counts = summary["log"]
     assert summary["rejected"] == case.rejected
     assert counts["accepted"] == case.accepted
     assert counts["read"] == case.accepted + sum(case.rejected.values())

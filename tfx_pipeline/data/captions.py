@@ -168,8 +168,12 @@ def _write_rejected(out: Path, summary: CaptionSummary, rejected: list[Rejected]
     lines = "".join(f"{problem.to_json()}\n" for problem in sorted(rejected))
     write_atomically(folder / "rejected-00000-of-00001.jsonl", lines)
     counts = {
-        "read": summary.read,
-        "accepted": summary.captions,
+        "rows": summary.read,
+        "log": {
+            "read": summary.read,
+            "accepted": summary.captions,
+            "rejected": summary.rejected,
+        },
         "rejected": dict(_count_reasons(rejected)),
     }
     write_atomically(folder / "summary.json", json.dumps(counts, indent=2, sort_keys=True) + "\n")

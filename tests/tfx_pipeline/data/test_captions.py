@@ -92,7 +92,11 @@ def test_missing_images_are_counted_listed_and_explained(tmp_path, store):
     ]
     assert rejected(out)[1]["message"] == f"image 'z.jpg' is not in {store}"
     counts = json.loads((out / "rejected/summary.json").read_text())
-    assert counts == {"read": 11, "accepted": 7, "rejected": {"image_missing": 4}}
+    assert counts == {
+        "rows": 11,
+        "log": {"read": 11, "accepted": 7, "rejected": 4},
+        "rejected": {"image_missing": 4},
+    }
     with pytest.raises(UserError, match=r"no such image folder\. Give it with --images"):
         write_captions(path, tmp_path / "gone", tmp_path / "out")
 

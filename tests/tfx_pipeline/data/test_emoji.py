@@ -199,6 +199,6 @@ def test_command_line(tmp_path, store):
     result = runner.invoke(app, arguments)
     assert result.stdout == (
         f"{tmp_path}/captions: 2 captions of 1 images (JSON lines). Read 3 = 2 accepted + 1 "
-        "rejected.\nRejected rows: missing_query 1; each with its reason in "
+        "rejected.\nRejected rows: 1 of 3 (missing_query 1); each with its reason in "
         f"{tmp_path}/captions/rejected.\n"
     )

@@ -121,11 +121,10 @@ def test_the_same_rows_in_all_formats_are_the_same_rows(rows):
 
 @pytest.mark.parametrize("kind", ["jsonl", "csv", "tfrecord"])
 def test_the_same_rows_in_all_formats_are_the_same_examples(tmp_path, store, build, kind):
-    image = (store / "a.jpg").read_bytes()
-    rows = [
-        {"query": query, "image_id": image_id, "clicked": clicked, "image_bytes": image}
-        for query, image_id, clicked in (('15" red', 1, 1), ("a\nb", 2, 1), ("红鞋", 3, 0))
-    ] + [{"query": "x", "image_id": 4, "clicked": 2, "image_bytes": image}]
+    images = [(store / name).read_bytes() for name in ("a.jpg", "b.jpg", "c.png", "d.jpg")]
+    columns = ("query", "image_id", "clicked", "image_bytes")
+    values = (('15" red', 1, 1), ("a\nb", 2, 1), ("红鞋", 3, 0), ("x", 4, 2))
+    rows = [dict(zip(columns, (*row, image))) for row, image in zip(values, images)]
     runs = []
     for name in ("parquet", kind):
         path = tmp_path / f"{name}.{name}"
