@@ -14,6 +14,8 @@ _REPOSITORY = Path(__file__).resolve().parent.parent
 # Python looks into a script's folder first: there, serving.py hides the package of that name.
 _HERE = Path(__file__).resolve().parent
 sys.path[:] = [folder for folder in sys.path if Path(folder or ".").resolve() != _HERE]
+# Some run what the tests make, which is not installed.
+sys.path.append(str(_REPOSITORY))
 
 
 def argument_parser(description: str) -> argparse.ArgumentParser:
