@@ -7,6 +7,8 @@ import tensorflow as tf
 from serving.client import PredictClient
 from serving.model_server.options import ServerOptions
 from serving.model_server.server import ModelServer
+from tests.tfx_pipeline.conftest import REPOSITORY
+from tfx_pipeline.config import ExperimentConfig
 from tfx_pipeline.training.transform import transform_functions
 from vl_models import features
 from vl_models.export import export_members
@@ -18,6 +20,7 @@ from vl_models.text.wordpiece import WordPieceTokenizer
 
 pytestmark = pytest.mark.slow
 
+LENGTH = ExperimentConfig.load(REPOSITORY / "configs" / "emoji.yaml").model.max_length
 RAW = [
     "  Red　HEART ",
     "ＡＢＣ",
@@ -38,7 +41,7 @@ def graph(tiny_run):
 
 @pytest.fixture(scope="module")
 def tokenizer(graph):
-    return WordPieceTokenizer(read_vocabulary(graph / VOCABULARY_FILE), 16)
+    return WordPieceTokenizer(read_vocabulary(graph / VOCABULARY_FILE), LENGTH)
 
 
 def test_token_ids_are_the_same_in_beam_in_training_and_in_the_signature(graph, tokenizer):
@@ -83,7 +86,7 @@ def test_the_served_embedding_is_that_of_the_model_in_memory(graph, tokenizer, t
         {
             "system": "clip",
             "image_size": 32,
-            "max_length": 16,
+            "max_length": LENGTH,
             "vocabulary_size": tokenizer.vocabulary_size,
             "image": {"kind": "vit", "width": 32, "depth": 1, "heads": 2},
             "text": {"kind": "transformer", "width": 32, "depth": 1, "heads": 2},
