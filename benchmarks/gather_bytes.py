@@ -104,6 +104,7 @@ def trace_step(config_file: str, replicas: int):
         "image_id_hash": tf.range(rows, dtype=tf.int64),
         "query_hash": tf.range(rows * texts, dtype=tf.int64),
         "clicked_query_hashes": -tf.ones([rows, config.input.max_clicked_queries], tf.int64),
+        "clicked_query_weight": tf.zeros([rows, config.input.max_clicked_queries]),
         "seed": tf.zeros([rows, 2], tf.int32),
     }
     distributed = {

@@ -24,9 +24,10 @@ def test_what_two_workers_send_each_other_in_a_step(tmp_path):
     assert process.returncode == 0, process.stderr[-4000:]
     gather, reduce, parameters, total = json.loads(numbers.read_text(encoding="utf-8"))
 
-    rows, texts, width, clicked = 64, 4 * 64, 128, 24
+    rows, texts, width, clicked = 64, 5 * 64, 128, 24
     embeddings = (rows + texts) * width * 4
-    keys = rows * (8 + 8 * clicked + 4) + texts * 8  # image, clicked queries, row; query
+    # Image, clicked queries with their weights, row; query.
+    keys = rows * (8 + (8 + 4) * clicked + 4) + texts * 8
     assert embeddings + keys <= gather["bytes_in"] <= embeddings + keys + 100  # and some counts
     assert reduce["bytes_in"] == 4 * parameters["parameters"] + 2 * embeddings + 4  # the stop flag
     assert total["total"] == gather["bytes_in"] + reduce["bytes_in"]

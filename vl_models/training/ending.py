@@ -22,7 +22,7 @@ class EndingLoss:
 
     Attributes:
         loss: its mean over the last steps.
-        equal_embeddings: what it would have been there if all embeddings had been equal.
+        equal_embeddings: what it would have been in the last one, had all embeddings been equal.
     """
 
     loss: float
@@ -48,13 +48,14 @@ class Ending:
 
     @classmethod
     def of_steps(cls, step: int, results: Sequence[Mapping[str, float]]) -> Ending:
-        """Average the last steps' results, see `vl_models.training.step.Steps`."""
+        """Average the last steps' losses; see `vl_models.training.step.Steps` for the results."""
         losses = {}
         names = {key for one in results for key in one if key.startswith("collapsed/")}
         for name in sorted(key.removeprefix("collapsed/") for key in names):
             keys = f"loss/{name}", f"collapsed/{name}"
-            having = [one for one in results if set(keys) <= one.keys()]
-            losses[name] = EndingLoss(*(fmean(one[key] for one in having) for key in keys))
+            losses[name] = EndingLoss(
+                *(fmean(one[key] for one in results if key in one) for key in keys)
+            )
         return cls(step, losses)
 
     @classmethod

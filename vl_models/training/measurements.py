@@ -12,8 +12,6 @@ import numpy as np
 from vl_models.training.ending import LAST_STEPS, Ending
 from vl_models.training.logging import check_finite
 
-_MEAN_OF_PASSES = ("loss/", "collapsed/")
-
 
 class Measurements:
     """Results of steps, not yet read from the device: reading waits for it to finish."""
@@ -76,6 +74,6 @@ def _mean_of_passes(passes: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """Losses averaged over a step's forward passes; the rest is the last pass's."""
     values = {key: float(np.asarray(value)) for key, value in passes[-1].items() if key != "stop"}
     for key in values:
-        if key.startswith(_MEAN_OF_PASSES):
+        if key.startswith("loss/"):
             values[key] = float(np.mean([np.asarray(one[key]) for one in passes]))
     return values

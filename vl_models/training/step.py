@@ -23,16 +23,19 @@ StepResult = dict[str, tf.Tensor]
 
 @dataclass(frozen=True)
 class Steps:
-    """The two compiled forms of a phase's step.
+    """The compiled forms of a phase's step.
 
-    Both take the distributed batch and a float32 stop flag. ``accumulate`` only adds to the
-    accumulators, ``update`` also updates the variables. Result: every loss as "loss/<name>", what
-    it would be for equal embeddings as "collapsed/<name>", and from ``update`` also
-    "gradient_norm", "stop" (sum over workers) and the model's scalars.
+    All take the distributed batch, ``update`` also a float32 stop flag. ``accumulate`` only adds
+    to the accumulators, ``update`` also updates the variables. Result: every loss as
+    "loss/<name>", and from ``update`` also "gradient_norm", "stop" (sum over workers) and the
+    model's scalars.
+    ``collapsed`` changes nothing: what the losses would be for equal embeddings, as
+    "collapsed/<name>".
     """
 
     accumulate: Callable[..., StepResult]
     update: Callable[..., StepResult]
+    collapsed: Callable[..., StepResult]
 
 
 class Accumulators:
@@ -112,11 +115,12 @@ def compile_steps(
         gradients = _gradients(tape, losses, phase, variables, scale)
         for variable, value in zip(held, before):
             variable.assign(value)
-        collapsed = _of_phase(model.collapsed_losses(batch, outputs), phase)
         model.after_step(batch, outputs)
-        results = {f"loss/{name}": loss for name, loss in losses.items()}
-        results |= {f"collapsed/{name}": loss for name, loss in collapsed.items()}
-        return results, gradients
+        return {f"loss/{name}": loss for name, loss in losses.items()}, gradients
+
+    def collapsed(batch: Batch) -> StepResult:
+        losses = model.collapsed_losses(batch, model.forward(batch, training=False))
+        return {f"collapsed/{name}": loss for name, loss in _of_phase(losses, phase).items()}
 
     def accumulate(batch: Batch) -> StepResult:
         results, gradients = forward(batch)
@@ -154,7 +158,9 @@ def compile_steps(
         }
 
     return Steps(
-        _compiled(strategy, accumulate, jit_compile), _compiled(strategy, update, jit_compile)
+        _compiled(strategy, accumulate, jit_compile),
+        _compiled(strategy, update, jit_compile),
+        _compiled(strategy, collapsed, jit_compile),
     )
 
 

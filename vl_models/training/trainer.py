@@ -241,6 +241,9 @@ class Trainer:
                 flag = tf.constant(0.0 if stop.requested is None else 1.0)
                 passes.append(steps.update(distributed, flag))
         self.step += 1
+        if self.step == self.total_steps:
+            # Not in every step: it costs a pass, and what workers gather for the losses.
+            passes[-1] = {**passes[-1], **steps.collapsed(distributed)}
         pending.add(self.step, phase.name, passes)
         return passes[-1]
 
