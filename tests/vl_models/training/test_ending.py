@@ -35,7 +35,9 @@ def test_a_run_that_collapses_is_called_so(tmp_path, strategies, pattern, caplog
     content = json.loads((tmp_path / "ending.json").read_text(encoding="utf-8"))
     assert (content["step"], content["collapsed"]) == (30, True)
     assert content["losses"]["contrastive"]["collapsed"] is True
-    [warning] = [record for record in caplog.records if record.levelname == "WARNING"]
+    # TensorFlow may warn, too: of functions that other tests have traced.
+    own = [record for record in caplog.records if record.name.startswith("vl_models")]
+    [warning] = [record for record in own if record.levelname == "WARNING"]
     assert warning.getMessage() == (
         f"The run ended collapsed: contrastive {loss.loss:.4g} (equal embeddings: 1.733): it "
         "learnt to tell nothing apart. Train anew with a longer warm-up (train.warmup_steps) or a "
