@@ -189,8 +189,8 @@ class ReadLog(beam.DoFn):
 
     def _pair_rows(self, clean: pa.Table, stats: Stats) -> pa.Table:
         config = self.config.splits
-        count_rows = clean.num_rows
-        split, day = pa.nulls(count_rows, pa.string()), pa.nulls(count_rows, pa.int64())
+        number = clean.num_rows
+        split, day = pa.nulls(number, pa.string()), pa.nulls(number, pa.int64())
         if config.policy == "given":
             split = clean["split"]
             count(stats, "rows_without_split", split.null_count)
@@ -218,8 +218,8 @@ class ReadLog(beam.DoFn):
         return table
 
     def _ref_rows(self, clean: pa.Table, file: str, spilled: set[str]) -> pa.Table:
-        count_rows = clean.num_rows
-        places = pa.nulls(count_rows, pa.string())
+        number = clean.num_rows
+        places = pa.nulls(number, pa.string())
         if "image_bytes" in clean.column_names:
             places = self._spill(clean, spilled)
         columns = {
@@ -228,9 +228,9 @@ class ReadLog(beam.DoFn):
             "spilled": places,
             "label": clean["label"],
             "label_text": clean["label_text"],
-            "file": pa.repeat(file, count_rows),
+            "file": pa.repeat(file, number),
             "row": clean["row"],
-            "rows": pa.repeat(pa.scalar(1, pa.int64()), count_rows),
+            "rows": pa.repeat(pa.scalar(1, pa.int64()), number),
         }
         return pa.table(columns, schema=REF_SCHEMA)
 

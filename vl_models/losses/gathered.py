@@ -27,7 +27,7 @@ from vl_models.losses.contrastive import (
     sampling_correction,
     symmetric_contrastive_loss,
 )
-from vl_models.losses.positives import PairHashes, known_positives, own_pairs, soft_positives
+from vl_models.losses.positives import PairHashes, own_pairs, positives_of
 
 
 def gathered_contrastive_loss(
@@ -62,7 +62,7 @@ def gathered_contrastive_loss(
     images, texts = gather(image_embedding), gather(text_embedding)
     everyone = hashes.gathered()
     log_q = None if image_log_q is None else all_gather(image_log_q)
-    positives = soft_positives if mode == "graph" else known_positives
+    positives = positives_of(mode)
     if form != "local":
         return symmetric_contrastive_loss(
             contrastive_logits(images, texts, scale),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import tensorflow as tf
 
+from vl_models.choices import PositivesMode
 from vl_models.distribution import all_gather, replica_index
 
 _NO_HASH = -1
@@ -128,6 +129,11 @@ def soft_positives(images: PairHashes, texts: PairHashes) -> tf.Tensor:
     similarity = tf.square(click_similarity(images, texts))
     known = tf.cast(known_positives(images, texts), tf.float32)
     return tf.maximum(known, tf.repeat(similarity, texts.texts_per_image, axis=1))
+
+
+def positives_of(mode: PositivesMode | bool) -> Callable[[PairHashes, PairHashes], tf.Tensor]:
+    """Return what finds the positives of a mode: `soft_positives` for "graph", else the known."""
+    return soft_positives if mode == "graph" else known_positives
 
 
 def click_similarity(rows: PairHashes, others: PairHashes) -> tf.Tensor:

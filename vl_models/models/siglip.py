@@ -13,7 +13,7 @@ from vl_models.layers.bias import Bias
 from vl_models.layers.temperature import Temperature
 from vl_models.losses.collapsed import with_mean_embeddings
 from vl_models.losses.contrastive import contrastive_logits
-from vl_models.losses.positives import PairHashes, known_positives, own_pairs, soft_positives
+from vl_models.losses.positives import PairHashes, own_pairs, positives_of
 from vl_models.losses.sigmoid import pairwise_sigmoid_sums
 from vl_models.models.dual_encoder import DualEncoder, pair_embeddings
 from vl_models.models.siglip_config import PUBLISHED_BIAS, SigLIPConfig
@@ -48,10 +48,9 @@ class SigLIP(DualEncoder):
         own = PairHashes.of_batch(batch, image_embedding.shape[0], text_embedding.shape[0])
         everyone = own.gathered()
         images = all_gather(image_embedding)
-        positives = soft_positives if self.config.positives == "graph" else known_positives
         sums = pairwise_sigmoid_sums(
             self.bias(contrastive_logits(images, text_embedding, self.logit_scale())),
-            positives(everyone, own),
+            positives_of(self.config.positives)(everyone, own),
             own_pairs(everyone, own),
             mode=self.config.positives,
         )

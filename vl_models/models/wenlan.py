@@ -30,7 +30,7 @@ from vl_models.layers.shuffled_batch import (
 from vl_models.layers.temperature import Temperature
 from vl_models.layers.transformer_pooling import TransformerPooling
 from vl_models.losses.collapsed import with_equal_logits
-from vl_models.losses.positives import PairHashes, known_positives, own_pairs, soft_positives
+from vl_models.losses.positives import PairHashes, known_positives, own_pairs, positives_of
 from vl_models.losses.queue import (
     Negatives,
     mutual_neighbours,
@@ -208,8 +208,8 @@ class WenLan(DualEncoder):
         if not config.batch_positives:
             known = known_positives if config.mask_known else own_pairs
             return known(images, texts), tf.zeros_like(pairs, tf.float32)
-        positives = soft_positives if config.batch_positives == "graph" else known_positives
-        return pairs, tf.where(pairs, 0.0, tf.cast(positives(images, texts), tf.float32))
+        positives = positives_of(config.batch_positives)(images, texts)
+        return pairs, tf.where(pairs, 0.0, tf.cast(positives, tf.float32))
 
     def _behind_queue(self, columns: tf.Tensor) -> tf.Tensor:
         """Columns of the batch's keys, with those of the queue before them."""

@@ -39,7 +39,8 @@ def write_tfrecord(path, rows):
                 if isinstance(value, int):
                     feature.int64_list.value.append(value)
                 elif value is not None:
-                    feature.bytes_list.value.append(value.encode())
+                    raw = value.encode() if isinstance(value, str) else value
+                    feature.bytes_list.value.append(raw)
             writer.write(example.SerializeToString())
 
 

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.tfx_pipeline.data.conftest import write_tfrecord
 from tfx_pipeline.data.readers import read_batches
 from tfx_pipeline.data.validate import validate
 
@@ -75,22 +76,6 @@ def write_csv(path, rows):
         writer = csv.DictWriter(stream, list(rows[0]), quoting=csv.QUOTE_ALL)
         writer.writeheader()
         writer.writerows(for_text(rows))
-
-
-def write_tfrecord(path, rows):
-    import tensorflow as tf
-
-    with tf.io.TFRecordWriter(str(path)) as writer:
-        for row in rows:
-            example = tf.train.Example()
-            for name, value in row.items():
-                feature = example.features.feature[name]
-                if isinstance(value, int):
-                    feature.int64_list.value.append(value)
-                elif value is not None:
-                    raw = value.encode() if isinstance(value, str) else value
-                    feature.bytes_list.value.append(raw)
-            writer.write(example.SerializeToString())
 
 
 WRITERS = {
