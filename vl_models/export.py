@@ -16,6 +16,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from vl_models.compute_dtype import in_compute_dtype
 from vl_models.members import (
     DEFAULT_SIGNATURE,
     ENCODE_IMAGE,
@@ -27,6 +28,7 @@ from vl_models.members import (
     ExportSource,
     Member,
     RawInput,
+    Signature,
     members_of,
 )
 from vl_models.models.base import VisionLanguageModel
@@ -157,6 +159,14 @@ def _export(source: ExportSource, out_dir: Path, experiment_yaml: str | None) ->
     return folders
 
 
+def _traced(signatures: Sequence[Signature]) -> dict[str, Any]:
+    """Return the concrete function of each signature by its name."""
+    return {
+        one.name: tf.function(one.function, autograph=False).get_concrete_function(*one.inputs)
+        for one in signatures
+    }
+
+
 def _save(target: Path, member: Member, source: ExportSource, experiment_yaml: str | None) -> Path:
     """Write one member beside ``target``, then rename it into place."""
     signatures = member.signatures(source)
@@ -171,18 +181,16 @@ def _save(target: Path, member: Member, source: ExportSource, experiment_yaml: s
         files = {Path(temporary) / asset: text for asset, text in assets.items()}
         for path, text in files.items():
             path.write_bytes(text.encode("utf-8"))
-        functions = {
-            signature.name: tf.function(signature.function, autograph=False).get_concrete_function(
-                *signature.inputs
-            )
-            for signature in signatures
-        }
-        # Signatures share variables; each is held once, in the order of first use.
-        variables = {
-            id(variable): variable
-            for function in functions.values()
-            for variable in function.variables
-        }
+        traced = _traced(signatures)
+        with in_compute_dtype(source.model.variables, traced.values()):
+            functions = _traced(signatures)
+            # Signatures share variables; each is held once, in the order of first use. Held before
+            # the block ends, where those of another dtype are lost to the model.
+            variables = {
+                id(variable): variable
+                for function in functions.values()
+                for variable in function.variables
+            }
         staged = Path(temporary) / target.name
         held = [one for raw in inputs for one in raw.held]
         tf.saved_model.save(

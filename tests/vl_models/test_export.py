@@ -176,6 +176,24 @@ def test_a_tower_holds_its_own_variables_only(exported):
     assert sum(sizes) == sum(layer.count_params() for layer in layers)
 
 
+def test_weights_have_the_dtype_that_is_computed_with(tmp_path):
+    model = make_model("mixed_bfloat16")
+    before = model.encode_text({**TOKENIZER.tokenize(tf.constant(QUERIES))})
+    towers = export_members(model, TOKENIZER, tmp_path)
+    variables = tf.saved_model.load(str(towers["text_tower"])).tower_variables
+    dtypes = {variable.name: variable.dtype for variable in variables}
+    # Normalisation computes in float32.
+    assert {name for name, dtype in dtypes.items() if dtype != tf.bfloat16} == {
+        f"text_encoder/{layer}/{weight}:0"
+        for layer in ("block_0/attention_norm", "block_0/mlp_norm", "norm_after")
+        for weight in ("gamma", "beta")
+    }
+    assert dtypes["text_encoder/token_embedding:0"] == tf.bfloat16
+    served = run_signature(towers["text_tower"], "encode_text", "query", QUERIES)
+    np.testing.assert_array_equal(served, before)
+    assert all(variable.value.dtype == tf.float32 for variable in model.trainable_variables)
+
+
 def test_nothing_but_the_towers_is_left_and_an_older_export_is_replaced(tmp_path):
     first, second = make_model(), make_model("mixed_bfloat16")
     for one, two in zip(first.variables, second.variables, strict=True):

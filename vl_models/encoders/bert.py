@@ -67,6 +67,7 @@ class BertEncoder(TransformerEncoder):
             name="token_embedding",
             shape=(self.vocabulary_size, self.width),
             initializer=initializers.normal(0.02),
+            autocast=False,  # rows are gathered before they are cast, not the whole table
         )
         self.positions = self.add_weight(
             name="positions", shape=(length, self.width), initializer=initializers.normal(0.02)
@@ -76,7 +77,8 @@ class BertEncoder(TransformerEncoder):
 
     def embed(self, token_ids: Any, seeds: Any = None, training: bool = False) -> Any:
         """Make the sequence [B, L, W] before the first block of token ids int32 [B, L]."""
-        x = ops.take(self.token_embedding, token_ids, axis=0) + self.positions
+        rows = ops.take(self.token_embedding, token_ids, axis=0)
+        x = ops.cast(rows, self.compute_dtype) + self.positions
         x = self.embedding_norm(x)
         return drop_units(x, self.dropout, seeds, _EMBEDDING) if training else x
 

@@ -77,6 +77,7 @@ class TextTransformer(TransformerEncoder):
             name="token_embedding",
             shape=(self.vocabulary_size, self.width),
             initializer=initializers.normal(0.02),
+            autocast=False,  # rows are gathered before they are cast, not the whole table
         )
         self.positions = self.add_weight(
             name="positions",
@@ -96,7 +97,8 @@ class TextTransformer(TransformerEncoder):
         Returns:
             [B, P + L, W] and its mask, bool [B, P + L].
         """
-        x = ops.take(self.token_embedding, token_ids, axis=0)
+        rows = ops.take(self.token_embedding, token_ids, axis=0)
+        x = ops.cast(rows, self.compute_dtype)
         mask = ops.cast(text_mask, "bool")
         if self.prefix_length:
             x = ops.concatenate([ops.cast(prefix, x.dtype), x], axis=1)
