@@ -100,7 +100,7 @@ def _count_words(
     import tensorflow as tf
 
     from vl_models import features
-    from vl_models.text import vocabulary
+    from vl_models.text.words import split_words
 
     texts: list[bytes] = []
     for record in serialized:
@@ -109,5 +109,5 @@ def _count_words(
         for label in example.features.feature[features.LABEL_TEXT].bytes_list.value:
             texts.extend(template.encode().replace(b"{}", label) for template in templates)
     if texts:
-        words = vocabulary.split_words(tf.constant(texts)).flat_values.numpy()
+        words = split_words(tf.constant(texts)).flat_values.numpy()
         yield from collections.Counter(word.decode("utf-8") for word in words).items()

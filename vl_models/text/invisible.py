@@ -82,6 +82,18 @@ def drop_needless(texts: tf.Tensor) -> tf.Tensor:
     return tf.strings.regex_replace(texts, _NEEDLESS, r"\1")
 
 
+def drop_unneeded(texts: tf.Tensor) -> tf.Tensor:
+    """Drop the characters that are needed nowhere; joiners, selectors and tags stay.
+
+    Args:
+        texts: string tensor of any shape.
+
+    Returns:
+        string tensor of the same shape.
+    """
+    return tf.strings.regex_replace(texts, f"[{_NEVER}]+", "")
+
+
 def drop_out_of_place(texts: tf.Tensor) -> tf.Tensor:
     """Drop joiners, selectors and tags where they do nothing.
 

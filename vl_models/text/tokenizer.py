@@ -61,12 +61,16 @@ class Tokenizer(abc.ABC):
         Returns:
             Ids int32 [B, L] and mask bool [B, L].
         """
-        column = [pieces.nrows(out_type=tf.int32), 1]
-        start, end = tf.fill(column, self.start_id), tf.fill(column, self.end_id)
-        framed = tf.concat([start, pieces[:, : self.max_length - 2], end], axis=1)
-        token_ids = framed.to_tensor(default_value=self.padding_id, shape=[None, self.max_length])
-        lengths = tf.cast(framed.row_lengths(), tf.int32)
-        return TokenBatch(token_ids=token_ids, text_mask=tf.sequence_mask(lengths, self.max_length))
+        room = self.max_length - 2
+        splits = tf.cast(pieces.row_splits, tf.int32)
+        lengths = tf.minimum(splits[1:] - splits[:-1], room)[:, tf.newaxis]
+        # Cut and padded; a ragged concatenation would take many operations.
+        kept = pieces.to_tensor(default_value=self.padding_id, shape=[None, room])
+        spread = tf.pad(kept, [[0, 0], [1, 1]], constant_values=self.padding_id)
+        place = tf.range(self.max_length)[tf.newaxis]
+        token_ids = tf.where(place == lengths + 1, self.end_id, spread)
+        token_ids = tf.where(place == 0, self.start_id, token_ids)
+        return TokenBatch(token_ids=token_ids, text_mask=place < lengths + 2)
 
     def text_mask(self, token_ids: tf.Tensor) -> tf.Tensor:
         """Return True up to the end token, which no text can hold; bool, shape of ``token_ids``."""

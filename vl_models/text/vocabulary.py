@@ -1,4 +1,4 @@
-"""WordPiece vocabularies: splitting into words, learning, reading and writing."""
+"""WordPiece vocabularies: learning, reading and writing."""
 
 from __future__ import annotations
 
@@ -9,12 +9,9 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-import tensorflow as tf
-from tensorflow_text.python.ops.bert_tokenizer import BasicTokenizer
 from tensorflow_text.tools.wordpiece_vocab import wordpiece_tokenizer_learner_lib as learner
 
 from vl_models.errors import UserError
-from vl_models.text.normalize import normalize_queries
 
 PADDING, UNKNOWN, START, END, MASK = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"
 SPECIAL_TOKENS = (PADDING, UNKNOWN, START, END, MASK)
@@ -28,26 +25,6 @@ _CJK = re.compile(
 )
 _LEARNER_MAX_CHARACTERS = 1000
 _LEARNER_MAX_LENGTH = 50
-
-
-def split_words(texts: tf.Tensor, strip_accents: bool = True) -> tf.RaggedTensor:
-    """Normalise texts and split them into words as BERT does.
-
-    Words end at white space; punctuation marks and CJK characters are words of their own.
-    Bytes that are not UTF-8 count as white space.
-
-    Args:
-        texts: string [B], raw or normalised.
-        strip_accents: drop combining marks ("café" becomes "cafe"), as uncased BERT does.
-
-    Returns:
-        ragged string [B, (words)].
-    """
-    texts = tf.strings.unicode_transcode(
-        texts, "UTF-8", "UTF-8", errors="replace", replacement_char=ord(" ")
-    )
-    splitter = BasicTokenizer(lower_case=strip_accents)
-    return splitter.tokenize(normalize_queries(texts))
 
 
 def learn_wordpiece(

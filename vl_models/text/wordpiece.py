@@ -10,6 +10,7 @@ import tensorflow_text as tf_text
 from vl_models.errors import UserError
 from vl_models.text import vocabulary as vocabularies
 from vl_models.text.tokenizer import TokenBatch, Tokenizer
+from vl_models.text.words import spell
 
 
 class WordPieceTokenizer(Tokenizer):
@@ -43,12 +44,11 @@ class WordPieceTokenizer(Tokenizer):
             (vocabularies.PADDING, vocabularies.START, vocabularies.END, vocabularies.MASK),
         )
         with tf.init_scope():
-            # Words arrive split: whatever splits them here splits them for the learner.
+            # Splits words and matches pieces in one pass.
             self._pieces = tf_text.FastWordpieceTokenizer(
-                self.vocabulary,
+                [_matchable(token) for token in self.vocabulary],
                 token_out_type=tf.int32,
                 unknown_token=vocabularies.UNKNOWN,
-                no_pretokenization=True,
             )
 
     def tokenize(self, texts: tf.Tensor) -> TokenBatch:
@@ -60,11 +60,19 @@ class WordPieceTokenizer(Tokenizer):
         Returns:
             ``token_ids`` int32 [B, L] and ``text_mask`` bool [B, L].
         """
-        words = vocabularies.split_words(texts, self.strip_accents)
-        return self.frame(self._pieces.tokenize(words).merge_dims(1, 2))
+        return self.frame(self._pieces.tokenize(spell(texts, self.strip_accents)))
 
     def continuation_mask(self, token_ids: tf.Tensor) -> tf.Tensor:
         """Return True for pieces that start with ``##``; bool, shape of ``token_ids``."""
         prefix = vocabularies.CONTINUATION_PREFIX
         continues = [token.startswith(prefix) for token in self.vocabulary]
         return tf.gather(tf.constant(continues), token_ids)
+
+
+def _matchable(token: str) -> str:
+    """Return a token as it is, but for white space in it, which would end words in their midst.
+
+    Brackets are words of their own: what stands in for such a token matches no text.
+    """
+    has_space = len(token) > 1 and any(map(str.isspace, token))
+    return f"[{token.encode().hex()}]" if has_space else token

@@ -1,20 +1,10 @@
 import pytest
-import tensorflow as tf
 
 from vl_models.errors import UserError
 from vl_models.text import vocabulary
-from vl_models.text.vocabulary import SPECIAL_TOKENS, learn_wordpiece, split_words
+from vl_models.text.vocabulary import SPECIAL_TOKENS, learn_wordpiece
 
 COUNTS = {"cat": 90, "cats": 40, "running": 60, "run": 30, "sunset": 20, "猫": 50, "狗": 10, "!": 5}
-
-
-def test_words_end_at_space_punctuation_and_cjk_characters():
-    words = split_words(tf.constant(["Red-Cat 日本 run", "", b"a\xffb"]))
-    assert words.to_list() == [
-        [b"red", b"-", b"cat", "日".encode(), "本".encode(), b"run"],
-        [],
-        [b"a", b"b"],
-    ]
 
 
 def test_learned_vocabulary_starts_with_the_special_tokens_and_spells_every_word():

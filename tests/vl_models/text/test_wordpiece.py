@@ -1,6 +1,9 @@
+import random
+
 import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_text as tf_text
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -8,6 +11,7 @@ from vl_models.errors import UserError
 from vl_models.text.normalize import normalize_batch
 from vl_models.text.vocabulary import SPECIAL_TOKENS
 from vl_models.text.wordpiece import WordPieceTokenizer
+from vl_models.text.words import split_words
 
 WORDS = ["red", "cat", "run", "##ning", "##s", "caf", "##e", "猫", "狗", "!", "[", "]", "cls"]
 VOCABULARY = [*SPECIAL_TOKENS, *WORDS]
@@ -43,6 +47,35 @@ def test_words_and_pieces(text, pieces):
 def test_accents_stay_if_asked_for():
     vocabulary = [*SPECIAL_TOKENS, "café"]
     assert tokens("Café", WordPieceTokenizer(vocabulary, 4, strip_accents=False))[1] == "café"
+
+
+def test_pieces_are_matched_in_each_word_alone():
+    odd = [
+        "a",
+        "b",
+        "##b",
+        "a.b",
+        "...",
+        ".",
+        "##.",
+        "a b",
+        "\u2028",
+        "##\u2028",
+        "[a]",
+        "你",
+        "你b",
+    ]
+    vocabulary = [*SPECIAL_TOKENS, *odd, "don't", "'", "don", "t"]
+    tokenizer = WordPieceTokenizer(vocabulary, max_length=32)
+    words = tf_text.FastWordpieceTokenizer(
+        vocabulary, token_out_type=tf.int32, unknown_token="[UNK]", no_pretokenization=True
+    )
+    draw = random.Random(0)
+    parts = [*"ab .\u2028'[]你", "don", "t", "[CLS]", "x" * 99, "a" * 101, "\u0301"]
+    texts = ["".join(draw.choices(parts, k=draw.randint(0, 9))) for _ in range(3000)]
+    ids = tokenizer.tokenize(tf.constant(texts))["token_ids"].numpy()
+    expected = words.tokenize(split_words(tf.constant(texts))).merge_dims(1, 2).to_list()
+    assert [[i for i in row if i not in (0, 2, 3)] for row in ids.tolist()] == expected
 
 
 def test_shapes_padding_and_dtypes():
