@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_text as tf_text
 
@@ -19,6 +20,7 @@ _WORD_END = "</w>"
 # CLIP reads this many merges of its file: 49,408 ids - 2 · 256 bytes - 2 special tokens.
 _CLIP_MERGES = 48_894
 _NO_MERGE = 2**30
+_NONE = -1  # no symbol
 
 # Contractions, runs of letters, single digits, runs of anything else: CLIP's pattern.
 _WORD = r"'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+"
@@ -112,16 +114,23 @@ class CLIPTokenizer(Tokenizer):
         # As in CLIP: the mask, not the id, tells padding, and nothing is ever masked out.
         self.padding_id, self.mask_id = 0, None
         self.start_id, self.end_id = ids[START], ids[END]
-        self._byte_symbols = [alphabet[byte] for byte in range(256)]
+        spelled = [alphabet[byte] for byte in range(256)]
+        self._inner_ids = np.array([ids[symbol] for symbol in spelled])
+        self._last_ids = np.array([ids[symbol + _WORD_END] for symbol in spelled])
+        self._made_ids = np.array([ids[left + right] for left, right in merges] or [0])
+        # One more than ids, so that no pair with `_NONE` has the key of another one.
+        self._base = len(self.vocabulary) + 1
+        keys = [ids[left] * self._base + ids[right] for left, right in merges]
         with tf.init_scope():
-            self._ids = _table(list(ids), list(ids.values()), ids[END])
-            keys = [f"{left} {right}" for left, right in merges]
-            self._ranks = _table(keys, list(range(len(keys))), _NO_MERGE)
+            initializer = tf.lookup.KeyValueTensorInitializer(
+                tf.constant(keys, tf.int64), tf.range(len(keys), dtype=tf.int64)
+            )
+            self._ranks = tf.lookup.StaticHashTable(initializer, _NO_MERGE)
 
     @property
     def resources(self) -> list[tf.lookup.StaticHashTable]:
-        """The tables of ids and of merges."""
-        return [self._ids, self._ranks]
+        """The table of merges."""
+        return [self._ranks]
 
     def tokenize(self, texts: tf.Tensor) -> TokenBatch:
         """Tokenise raw or normalised queries.
@@ -137,9 +146,10 @@ class CLIPTokenizer(Tokenizer):
         )
         words = tf_text.regex_split(normalize_queries(texts), _WORD, keep_delim_regex_pattern=_WORD)
         words = tf.ragged.boolean_mask(words, words != " ")
-        pieces = words.with_flat_values(self._merge(words.flat_values)).merge_dims(1, 2)
-        ids = tf.ragged.map_flat_values(self._ids.lookup, pieces)
-        return self.frame(ids)
+        # A word that occurs again is merged once.
+        distinct, occurrence = tf.unique(words.flat_values)
+        pieces = tf.gather(self._merge(distinct), occurrence)
+        return self.frame(words.with_flat_values(pieces).merge_dims(1, 2))
 
     def continuation_mask(self, token_ids: tf.Tensor) -> tf.Tensor:
         """Return True where the token before it does not end a word; bool [B, L]."""
@@ -155,31 +165,32 @@ class CLIPTokenizer(Tokenizer):
         return before & (ended == 0)
 
     def _merge(self, words: tf.Tensor) -> tf.RaggedTensor:
-        """Symbols of each word, merged as far as the merges go: string [W, (symbols)].
+        """Token ids of each word, merged as far as the merges go: int32 [W, (ids)].
 
         Merging the first occurrence of the best pair alone gives the same as merging all of
         them: new pairs hold the new symbol, so they come later in the file.
         """
-        single_bytes = tf.strings.bytes_split(words)
-        lengths = tf.cast(single_bytes.row_lengths(), tf.int32)
-        numbers = tf.reshape(tf.io.decode_raw(single_bytes.flat_values, tf.uint8), [-1])
-        spelled = tf.gather(tf.constant(self._byte_symbols), tf.cast(numbers, tf.int32))
-        symbols = single_bytes.with_flat_values(spelled).to_tensor("")
-        width = tf.shape(symbols)[1]
-        last = tf.range(width)[None, :] == lengths[:, None] - 1
-        symbols = tf.where(last, symbols + _WORD_END, symbols)
+        lengths = tf.strings.length(words)[:, tf.newaxis]
+        # Argmin needs a column; a word of one symbol has no pair.
+        width = tf.reduce_max(tf.concat([lengths[:, 0], [1]], axis=0)) + 1
+        numbers = tf.cast(tf.io.decode_raw(words, tf.uint8, fixed_length=width), tf.int32)
+        place = tf.range(width)[tf.newaxis]
+        symbols = tf.where(
+            place < lengths - 1,
+            tf.gather(self._inner_ids, numbers),
+            tf.where(place == lengths - 1, tf.gather(self._last_ids, numbers), _NONE),
+        )
 
         def ranks(symbols: tf.Tensor) -> tf.Tensor:
-            return self._ranks.lookup(symbols[:, :-1] + " " + symbols[:, 1:])
+            return self._ranks.lookup(symbols[:, :-1] * self._base + symbols[:, 1:])
 
         def merge_best(symbols: tf.Tensor, rank: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            best = tf.argmin(rank, axis=1, output_type=tf.int32)[:, None]
-            place = tf.range(width)[None, :]
-            found = tf.reduce_min(rank, axis=1, keepdims=True) < _NO_MERGE
-            following = tf.concat([symbols[:, 1:], tf.zeros_like(symbols[:, :1])], axis=1)
-            merged = tf.where(
-                place < best, symbols, tf.where(place == best, symbols + following, following)
-            )
+            best = tf.argmin(rank, axis=1, output_type=tf.int32)[:, tf.newaxis]
+            least = tf.reduce_min(rank, axis=1, keepdims=True)
+            found = least < _NO_MERGE
+            made = tf.gather(self._made_ids, tf.where(found, least, 0))
+            following = tf.pad(symbols[:, 1:], [[0, 0], [0, 1]], constant_values=_NONE)
+            merged = tf.where(place < best, symbols, tf.where(place == best, made, following))
             symbols = tf.where(found, merged, symbols)
             return symbols, ranks(symbols)
 
@@ -187,21 +198,13 @@ class CLIPTokenizer(Tokenizer):
             del symbols
             return tf.reduce_any(rank < _NO_MERGE)
 
-        # Argmin needs a column; a word of one symbol has no pair.
-        symbols = tf.pad(symbols, [[0, 0], [0, 1]], constant_values="")
-        width = width + 1
         symbols, _ = tf.while_loop(
             more,
             merge_best,
             (symbols, ranks(symbols)),
             shape_invariants=(tf.TensorShape([None, None]), tf.TensorShape([None, None])),
         )
-        return tf.RaggedTensor.from_tensor(symbols, padding="")
-
-
-def _table(keys: list[str], values: list[int], default: int) -> tf.lookup.StaticHashTable:
-    initializer = tf.lookup.KeyValueTensorInitializer(keys, values, tf.string, tf.int32)
-    return tf.lookup.StaticHashTable(initializer, default)
+        return tf.cast(tf.ragged.boolean_mask(symbols, symbols != _NONE), tf.int32)
 
 
 def _byte_alphabet() -> dict[int, str]:

@@ -1,5 +1,6 @@
 import gzip
 import itertools
+import random
 
 import numpy as np
 import pytest
@@ -51,6 +52,17 @@ def reference(word):
 )
 def test_merges_follow_the_definition(word):
     assert pieces(word) == reference(word)
+
+
+def test_a_batch_of_words_that_come_again():
+    draw = random.Random(0)
+    words = ["".join(draw.choices("abcdnogt", k=draw.randint(1, 9))) for _ in range(300)]
+    texts = [" ".join(draw.choices(words, k=2)) for _ in range(500)]
+    tokenizer = CLIPTokenizer(MERGES, max_length=24)
+    ids = tokenizer.tokenize(tf.constant(texts))
+    for text, row, mask in zip(texts, ids["token_ids"].numpy(), ids["text_mask"].numpy()):
+        expected = [symbol for word in text.split() for symbol in reference(word)]
+        assert [tokenizer.vocabulary[index] for index in row[mask][1:-1]] == expected
 
 
 def test_words_are_split_by_clips_pattern():
