@@ -8,6 +8,7 @@ moreover ends the process over an animation.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
@@ -19,7 +20,9 @@ _REMEDY = "Convert it first: serving.images.servable_image does."
 
 
 def decode_window(
-    encoded: tf.Tensor, choose: Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, ...]]
+    encoded: tf.Tensor,
+    choose: Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, ...]],
+    side: int | None = None,
 ) -> tf.Tensor:
     """Cut a rectangle out of an encoded image, decoding no more where the format can.
 
@@ -32,28 +35,31 @@ def decode_window(
             the canvas) or BMP (24 or 32 bits, uncompressed).
         choose: gives top, left, height and width of the rectangle for the upright image's height
             and width; all int32 scalars.
+        side: what the longer side of the rectangle will be resampled to. A JPEG is decoded at a
+            half, a quarter or an eighth of its scale where twice this many pixels remain.
 
     Returns:
-        uint8 [height, width, 3] of the rectangle.
+        uint8 [height, width, 3] of the rectangle, both divided by 2, 4 or 8 at a smaller scale.
     """
 
     def cut(image: tf.Tensor) -> tf.Tensor:
         shape = tf.shape(image)
-        top, left, height, width = choose(shape[0], shape[1])
-        return image[top : top + height, left : left + width]
+        return _part(image, tf.stack(choose(shape[0], shape[1])))
 
     def from_jpeg() -> tf.Tensor:
         orientation = jpeg_orientation(encoded)
+        height, width, _ = tf.unstack(tf.image.extract_jpeg_shape(encoded))
+        sides = tf.where(orientation >= 5, [width, height], [height, width])
+        window = tf.stack(choose(sides[0], sides[1]))
+        halvings = _halvings(tf.reduce_max(window[2:]), side)
+        window = tf.bitwise.right_shift(window, halvings)
         return tf.cond(
             orientation == 1,
-            from_upright_jpeg,
-            lambda: cut(_turned(tf.io.decode_jpeg(encoded, channels=3), orientation)),
+            lambda: _at_scale(halvings, tf.io.decode_and_crop_jpeg, encoded, window),
+            lambda: _part(
+                _turned(_at_scale(halvings, tf.io.decode_jpeg, encoded), orientation), window
+            ),
         )
-
-    def from_upright_jpeg() -> tf.Tensor:
-        shape = tf.image.extract_jpeg_shape(encoded)
-        window = tf.stack(choose(shape[0], shape[1]))
-        return tf.io.decode_and_crop_jpeg(encoded, window, channels=3)
 
     def from_other() -> tf.Tensor:
         decoders = ((_PNG, _decode_png), (_GIF, _decode_gif), (_BMP, _decode_bmp))
@@ -67,6 +73,29 @@ def decode_window(
         return cut(tf.case(branches, default=lambda: _decode_png(_refused(encoded))))
 
     return tf.cond(tf.io.is_jpeg(encoded), from_jpeg, from_other)
+
+
+def _part(image: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
+    top, left, height, width = tf.unstack(window)
+    return image[top : top + height, left : left + width]
+
+
+def _halvings(length: tf.Tensor, side: int | None) -> tf.Tensor:
+    """How often a length can be halved so that twice a side is left, 0 to 3."""
+    if side is None:
+        return tf.constant(0)
+    return tf.reduce_sum(tf.cast(length >= [4 * side, 8 * side, 16 * side], tf.int32))
+
+
+def _at_scale(halvings: tf.Tensor, decode: Callable[..., tf.Tensor], *inputs: Any) -> tf.Tensor:
+    """Decode a JPEG at full scale, 1/2, 1/4 or 1/8, which the decoder has at little cost."""
+    return tf.switch_case(
+        halvings,
+        [
+            lambda ratio=ratio: decode(*inputs, channels=3, ratio=ratio)  # type: ignore[misc]
+            for ratio in (1, 2, 4, 8)
+        ],
+    )
 
 
 def _refused(encoded: tf.Tensor) -> tf.Tensor:

@@ -67,9 +67,11 @@ def image_batch(
     if randomness is None:
         raise ValueError("`randomness` (a seed for each row) is needed. Received: randomness=None")
 
+    largest = max(sizes.values())
+
     def decode(image: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
         content, own = image
-        part = decode_window(content, lambda height, width: window(height, width, own))
+        part = decode_window(content, lambda height, width: window(height, width, own), largest)
         made = {}
         for key, size in sizes.items():
             if fit == "crop":

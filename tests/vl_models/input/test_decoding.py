@@ -93,6 +93,21 @@ def test_a_window_is_one_of_the_turned_image(orientation):
     np.testing.assert_array_equal(found, whole[3:23, 5:15])
 
 
+@pytest.mark.parametrize(("side", "divisor"), [(51, 1), (50, 2), (25, 4), (12, 8), (1, 8)])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_large_jpeg_is_decoded_at_the_smallest_scale_that_leaves_enough(
+    side, divisor, orientation
+):
+    image = Image.fromarray(smooth(240, 320))
+    encoded = tf.constant(saved(image, quality=95, exif=exif_data(orientation)))
+    window = (16, 8, 200, 160)  # its longer side is 4 x 50
+    found = decode_window(encoded, lambda height, width: window, side).numpy()
+    full = decode_window(encoded, lambda height, width: window).numpy().astype(float)
+    small = full.reshape(200 // divisor, divisor, 160 // divisor, divisor, 3).mean(axis=(1, 3))
+    assert found.shape == small.shape
+    assert np.abs(found - small).mean() <= 1.5
+
+
 @pytest.mark.parametrize(
     ("encoded", "expected"),
     [
