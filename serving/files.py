@@ -38,7 +38,7 @@ def naming_errors(action: str, place: str | Path) -> Iterator[None]:
 
     Args:
         action: what is tried, such as "read".
-        place: what errors are said of that name no file themselves.
+        place: of which it is said where the system names no file.
 
     Raises:
         MissingFileError: something is not there.
@@ -159,7 +159,11 @@ def exclusive_lock(path: Path, timeout: float) -> Iterator[None]:
         ServingError: another process still holds it after `timeout` seconds.
     """
     deadline = time.monotonic() + timeout
-    with path.open("w") as file:
+    try:
+        file = path.open("w")
+    except PermissionError:
+        file = path.open()  # another user's: who may read it can lock it
+    with file:
         while True:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -187,10 +191,8 @@ def _make_writable(folder: Path) -> None:
 
 def _refusal(action: str, place: str | Path, error: OSError) -> str:
     """Say what was refused, of which file, and what to do."""
-    names = [
-        os.fsdecode(n) for n in (error.filename, error.filename2) if isinstance(n, str | bytes)
-    ]
-    where = f"{place}" if not names or names == [str(place)] else f"{place} ({' and '.join(names)})"
+    named = [n for n in (error.filename, error.filename2) if isinstance(n, str | bytes | Path)]
+    where = " and ".join(os.fsdecode(name) for name in named) or str(place)
     reason = (error.strerror or str(error)).lower()
     remedy = DISK_REMEDIES.get(error.errno or 0, _OTHER_REMEDY)
     return f"{where} cannot be {action}: {reason}. {remedy}"

@@ -46,6 +46,8 @@ class Release:
         models: version of each model by name, such as {"text_tower": 3, "image_tower": 3}.
         index: version of the index, or None for a release without one.
         weights: version of the weights for warm starts, or None for a release without them.
+        checksums: SHA-256 by relative path, by folder ("text_tower", "index"); releases of old
+            have none.
         previous: the release before it that is still served, for rolling back.
         metrics: metric value by key, as the evaluator names them; None where it is undefined.
         lineage: ids of what produced it (run, artifacts, configuration).
@@ -62,6 +64,7 @@ class Release:
     data_span: dict | list | None = None
     created: str = ""
     weights: int | None = None
+    checksums: dict[str, dict[str, str]] = field(default_factory=dict)
 
     @property
     def folders(self) -> dict[str, int]:
@@ -149,6 +152,17 @@ class Release:
                 f"{root / INDEX / str(self.index)}, which does not exist. Restore that folder, or "
                 f"roll back with `vlsearch rollback {root}`."
             )
+
+
+def root_path(root: str | Path) -> Path:
+    """Return a release root as it was named, with `~` for a home folder made out."""
+    path = Path(root)
+    if path.parts[:1] and path.parts[0].startswith("~") and not path.exists():
+        try:
+            return path.expanduser()
+        except RuntimeError:  # no such user
+            return path
+    return path
 
 
 def next_version(root: str | Path) -> int:

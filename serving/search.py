@@ -12,11 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
+from serving.checksums import release_listing
 from serving.client import PredictClient
 from serving.current_release import CurrentRelease
 from serving.errors import Code, ServingError, StatusError
 from serving.index import Hit, Index, SearchIndex
-from serving.release import INDEX, Release
+from serving.release import INDEX, Release, root_path
 
 TEXT_TOWER = "text_tower"
 _SIGNATURE = "encode_text"
@@ -42,7 +43,7 @@ class SearchService:
     """
 
     def __init__(self, release_root: str | Path, client: PredictClient, ef_search: int = 64):
-        self._root = Path(release_root)
+        self._root = root_path(release_root)
         self._client = client
         self._ef_search = ef_search
         self._current = CurrentRelease(
@@ -101,7 +102,7 @@ class SearchService:
 
     def _load_index(self, release: Release) -> Index:
         folder = self._root / INDEX / str(release.index)
-        index = SearchIndex.load(folder, self._ef_search)
+        index = SearchIndex.load(folder, self._ef_search, release_listing(release, INDEX))
         if index.tower_version != release.models[TEXT_TOWER]:
             raise ServingError(
                 f"The index in {folder} belongs to tower version {index.tower_version}, release "
@@ -118,8 +119,8 @@ def embedded_server(release_root: str | Path) -> Iterator[PredictClient]:
         ServingError: no complete release, or models that cannot be loaded.
     """
     # Imports TensorFlow, which whoever brings a client of a running server does without.
-    from serving.model_server.options import release_options
     from serving.model_server.server import ModelServer
+    from serving.release_options import release_options
 
     options = release_options(release_root, port=None, rest_api_port=0, max_num_load_retries=0)
     with ModelServer(options) as server, PredictClient(f"127.0.0.1:{server.grpc_port}") as client:
