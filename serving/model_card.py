@@ -62,7 +62,8 @@ def listed_checksums(path: Path) -> dict[str, str] | None:
         ServingError: the card cannot be read, or its list is broken.
     """
     # People's editors may add a mark, or save names of other alphabets in another encoding.
-    lines = files.read_bytes(path).decode("utf-8-sig", errors="replace").splitlines()
+    text = files.read_bytes(path).decode("utf-8", errors="replace")
+    lines = text.removeprefix("\ufeff").splitlines()
     headings = [i for i, line in enumerate(lines) if _HEADING.fullmatch(line.strip())]
     if not headings:
         return None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import re
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
 _POLL_SECONDS = 1
+# TensorFlow takes the path of a model's variables for a pattern.
+_PATTERN = re.compile(r"[\[\]\\*?]")
 
 _logger = logging.getLogger(__name__)
 
@@ -76,6 +80,7 @@ class _FollowedConfig:
         # Versions that were found good. They are not looked at again while they are served: what
         # is in memory stays good when the files turn bad.
         self._good: set[tuple[str, int]] = set()
+        self._alias: tempfile.TemporaryDirectory[str] | None = None
 
     def read(self) -> ModelServerConfig:
         said: set[str] = set()
@@ -98,12 +103,11 @@ class _FollowedConfig:
                 "another place or another release; those of this root are served.",
                 said,
             )
-        self._leave_out_damaged(located, release, said)
+        self._leave_out_damaged(located, said)
+        self._name_without_patterns(located)
         return located
 
-    def _leave_out_damaged(
-        self, config: ModelServerConfig, release: Release, said: set[str]
-    ) -> None:
+    def _leave_out_damaged(self, config: ModelServerConfig, said: set[str]) -> None:
         pinned = set()
         for entry in config.model_config_list.config:
             folder = self._root / entry.name
@@ -115,8 +119,23 @@ class _FollowedConfig:
                 problem = self._problem(entry.name, version)
                 if problem is not None:
                     specific.versions.remove(version)
+                    if not specific.versions:
+                        raise ServingError(problem)
                     self._say(f"{entry.name} {version} is not served: {problem}", said)
         self._good &= pinned
+
+    def _name_without_patterns(self, config: ModelServerConfig) -> None:
+        """Give a root whose path TensorFlow would misread another name, by a link to it."""
+        root = str(self._root.resolve())
+        if not _PATTERN.search(root):
+            return
+        if self._alias is None:
+            self._alias = tempfile.TemporaryDirectory(prefix="vlsearch-root-")
+            Path(self._alias.name, "root").symlink_to(root)
+        for entry in config.model_config_list.config:
+            if Path(entry.base_path).is_relative_to(root):
+                inside = Path(entry.base_path).relative_to(root)
+                entry.base_path = str(Path(self._alias.name, "root", inside))
 
     def _problem(self, name: str, version: int) -> str | None:
         """Say what is wrong with the files of a version, if anything."""

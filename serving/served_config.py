@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from google.protobuf import text_format
 
 from serving import files
-from serving.errors import MissingFileError, ServingError
+from serving.errors import DiskError, MissingFileError, ServingError
 from serving.model_config import CONFIG_FILE, config_text, pinned_versions
 from serving.release import HISTORY, Release
 
@@ -47,6 +47,10 @@ def read_models_config(root: Path) -> ModelServerConfig:
         ) from None
     except text_format.ParseError as error:
         raise ServingError(f"{path} is no ModelServerConfig: {error}. {REPAIR}.") from None
+    except DiskError:
+        raise
+    except ServingError as error:
+        raise ServingError(f"{error} Or: {REPAIR}.") from None
     if not config.model_config_list.config:
         raise ServingError(f"{path} names no model. {REPAIR}.")
     return config
@@ -63,8 +67,14 @@ def located_config(config: ModelServerConfig, root: Path, release: Release) -> M
         release: its current release, whose versions are added where they are not named.
 
     Raises:
-        ServingError: models of the release in several places, or a folder that did not come along.
+        ServingError: no model of the release, models of it in several places, or a folder that did
+            not come along.
     """
+    if not release.models.keys() & {entry.name for entry in _entries(config)}:
+        raise ServingError(
+            f"{root / CONFIG_FILE} names no model of release {release.version}, which has "
+            f"{', '.join(release.models)}. {REPAIR}."
+        )
     located = type(config)()
     located.CopyFrom(config)
     place = _old_place(config, root, release.models)
