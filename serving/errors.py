@@ -3,10 +3,31 @@
 from __future__ import annotations
 
 import enum
+import errno
 
 
 class ServingError(ValueError):
     """Wrong input from a person: the message says what was wrong, where, and what to do."""
+
+
+class MissingFileError(ServingError):
+    """A file that is not there."""
+
+
+class DiskError(ServingError):
+    """A full disk, or a place that this user must not read or write."""
+
+
+_NO_ROOM = "Free space there, or name a folder on another disk."
+_NO_RIGHT = "Give this user the right to it, or name another folder."
+DISK_REMEDIES = {
+    errno.ENOSPC: _NO_ROOM,
+    errno.EDQUOT: _NO_ROOM,
+    errno.EFBIG: "Raise the limit on the size of files (ulimit -f), or name another file system.",
+    errno.EACCES: _NO_RIGHT,
+    errno.EPERM: _NO_RIGHT,
+    errno.EROFS: "It can only be read; name another folder.",
+}
 
 
 class Code(enum.IntEnum):

@@ -6,7 +6,6 @@ Files: `index.faiss`, `items.parquet` (columns id and uri, in row order), `index
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -17,8 +16,16 @@ from typing import Any, Protocol
 import numpy as np
 
 from serving import files
+from serving.checksums import Listing, check_folder
 from serving.errors import ServingError
+from serving.index_description import (
+    DESCRIPTION_FILE,
+    REBUILD,
+    read_description,
+    write_description,
+)
 
+INDEX_FILES = (DESCRIPTION_FILE, "index.faiss", "items.parquet")
 KINDS = ("flat", "hnsw", "binary")
 _BITS = 8  # of a byte
 _NORM_TOLERANCE = 1e-3
@@ -26,7 +33,6 @@ _NORM_TOLERANCE = 1e-3
 # dimensions. Breadth while searching can be chosen later, so it is not in the file.
 _HNSW_LINKS = 32
 _HNSW_BUILD_BREADTH = 200
-_REBUILD = "Build the index again with build_index."
 
 
 @dataclass(frozen=True)
@@ -135,7 +141,7 @@ def build_index(
         "bits": dimension if binary else None,
         "source_prefix": source_prefix,
     }
-    (temporary / "index.json").write_text(json.dumps(description, indent=2) + "\n")
+    write_description(temporary, description)
     files.move_tree_into_place(temporary, target)
 
 
@@ -161,50 +167,39 @@ class SearchIndex:
         self._ef_search = ef_search
 
     @classmethod
-    def load(cls, folder: str | Path, ef_search: int = 64) -> SearchIndex:
+    def load(
+        cls, folder: str | Path, ef_search: int = 64, listing: Listing | None = None
+    ) -> SearchIndex:
         """Read what `build_index` wrote.
 
-        Raises:
-            ServingError: a file that is missing or broken, or files that disagree.
-        """
-        import faiss
-        import pyarrow as pa
-        import pyarrow.parquet as pq
+        Args:
+            folder: of the index.
+            ef_search: as in the constructor.
+            listing: checksums of the release; None is those of the model card, which an index has
+                that was published.
 
+        Raises:
+            ServingError: a file that is missing or broken, files that disagree, or that are not
+                those of the release.
+        """
         folder = Path(folder)
-        for name in ("index.json", "index.faiss", "items.parquet"):
-            if not (folder / name).is_file():
+        for name in INDEX_FILES:
+            if not os.path.lexists(folder / name):
                 raise ServingError(
                     f"{folder} is not an index: it has no {name}. An index folder holds "
-                    f"index.faiss, items.parquet and index.json. {_REBUILD}"
+                    f"index.faiss, items.parquet and index.json. {REBUILD}"
                 )
-        try:
-            description = json.loads((folder / "index.json").read_text(encoding="utf-8"))
-            expected = (description["count"], description["dimension"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise ServingError(f"{folder / 'index.json'} is broken: {error}. {_REBUILD}") from error
-        try:
-            binary = description.get("kind") == "binary"
-            read = faiss.read_index_binary if binary else faiss.read_index
-            index = read(os.fspath(folder / "index.faiss"))
-        except RuntimeError as error:
-            raise ServingError(
-                f"{folder / 'index.faiss'} is not a readable FAISS index. {_REBUILD}"
-            ) from error
-        try:
-            items = pq.read_table(folder / "items.parquet", columns=["id", "uri"])
-        except (pa.ArrowException, OSError) as error:
-            raise ServingError(
-                f"{folder / 'items.parquet'} is not a readable Parquet file with the columns id "
-                f"and uri: {error}. {_REBUILD}"
-            ) from error
-        if (index.ntotal, index.d) != expected or items.num_rows != index.ntotal:
+        check_folder(folder, INDEX_FILES, listing)
+        description = _checked_description(folder)
+        index = _read_faiss(folder / "index.faiss", description["kind"])
+        ids, uris = _read_items(folder / "items.parquet")
+        expected = (description["count"], description["dimension"])
+        if (index.ntotal, index.d) != expected or len(ids) != index.ntotal:
             raise ServingError(
                 f"The files of {folder} do not belong together: index.json says {expected[0]} "
                 f"vectors of {expected[1]} dimensions, index.faiss holds {index.ntotal} of "
-                f"{index.d}, items.parquet {items.num_rows} rows. {_REBUILD}"
+                f"{index.d}, items.parquet {len(ids)} rows. {REBUILD}"
             )
-        ids, uris = items.column("id").to_pylist(), items.column("uri").to_pylist()
         return cls(index, ids, uris, description, ef_search)
 
     @property
@@ -260,6 +255,64 @@ class SearchIndex:
             ]
             for query_rows, query_scores in zip(rows.tolist(), scores.tolist())
         ]
+
+
+def _checked_description(folder: Path) -> dict[str, Any]:
+    """Return index.json with a kind, which indexes of old lack, if all that is read of it fits."""
+    description = {"kind": "flat", "tower_version": None} | read_description(folder)
+    problem = None
+    for name in ("count", "dimension"):
+        if name not in description:
+            problem = f"{name!r} is missing"
+        elif type(description[name]) is not int:
+            problem = f"{name}={description[name]!r}"
+    if description["kind"] not in KINDS:
+        problem = f"kind={description['kind']!r}"
+    if not (description["tower_version"] is None or type(description["tower_version"]) is int):
+        problem = f"tower_version={description['tower_version']!r}"
+    if problem is not None:
+        raise ServingError(f"{folder / DESCRIPTION_FILE} is broken: {problem}. {REBUILD}")
+    return description
+
+
+def _read_faiss(path: Path, kind: str) -> Any:
+    import faiss
+
+    classes: dict[str, Any] = {
+        "flat": faiss.IndexFlatIP,
+        "hnsw": faiss.IndexHNSWFlat,
+        "binary": faiss.IndexBinaryFlat,
+    }
+    read = faiss.read_index_binary if kind == "binary" else faiss.read_index
+    try:
+        index: Any = read(os.fspath(path))
+    except (RuntimeError, MemoryError) as error:
+        raise ServingError(f"{path} is not a readable FAISS index. {REBUILD}") from error
+    if not isinstance(index, classes[kind]) or (
+        kind != "binary" and index.metric_type != faiss.METRIC_INNER_PRODUCT
+    ):
+        raise ServingError(
+            f"{path} is not the {kind} index that index.json says it is: it holds an "
+            f"{type(index).__name__}. {REBUILD}"
+        )
+    return index
+
+
+def _read_items(path: Path) -> tuple[list[str], list[str]]:
+    """Return ids and uris, in row order."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path, columns=["id", "uri"])
+        ids, uris = (table.column(name).to_pylist() for name in ("id", "uri"))
+    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+        raise ServingError(
+            f"{path} is not a readable Parquet file with the columns id and uri: {error}. {REBUILD}"
+        ) from error
+    if not all(isinstance(value, str) for values in (ids, uris) for value in values):
+        raise ServingError(f"{path} has an id or uri that is no text. {REBUILD}")
+    return ids, uris
 
 
 def _check_items(vectors: np.ndarray, ids: Sequence[str], uris: Sequence[str]) -> None:

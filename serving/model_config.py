@@ -40,11 +40,12 @@ def config_text(pinned: Mapping[str, Iterable[int]], base_paths: Mapping[str, st
     entries = []
     for name, versions in pinned.items():
         specific = " ".join(f"versions: {version}" for version in versions)
-        # json.dumps quotes as text proto does.
+        # json.dumps quotes as text proto does; but not beyond ASCII, where it would write halves of
+        # characters.
         entries.append(
             "  config {\n"
-            f"    name: {json.dumps(name)}\n"
-            f"    base_path: {json.dumps(base_paths[name])}\n"
+            f"    name: {json.dumps(name, ensure_ascii=False)}\n"
+            f"    base_path: {json.dumps(base_paths[name], ensure_ascii=False)}\n"
             '    model_platform: "tensorflow"\n'
             f"    model_version_policy {{ specific {{ {specific} }} }}\n"
             "  }\n"

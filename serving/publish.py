@@ -1,12 +1,11 @@
 """Publishing a release, and going back to the one before: each is one step for whoever reads.
 
-This module needs the standard library alone.
+This module needs the standard library and protobuf.
 """
 
 from __future__ import annotations
 
-import json
-import shutil
+import contextlib
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -14,9 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from serving import files
+from serving.checksums import check_release
+from serving.copying import copy_tree
 from serving.errors import ServingError, VersionTakenError
+from serving.index_description import DESCRIPTION_FILE, read_description, write_description
 from serving.model_card import MODEL_CARD, model_card
-from serving.model_config import CONFIG_FILE, model_config_text
+from serving.model_config import CONFIG_FILE
 from serving.release import (
     HISTORY,
     INDEX,
@@ -27,7 +29,9 @@ from serving.release import (
     manifest_text,
     next_version,
     previous_release,
+    root_path,
 )
+from serving.served_config import renewed_config
 
 _LOCK = ".publish.lock"
 
@@ -66,12 +70,13 @@ def publish_release(
     Raises:
         ServingError: a source that is no SavedModel or index, or a version that is taken.
     """
-    root = Path(root)
+    root = root_path(root)
     sources = _check_sources(version, models, index)
     if weights is not None:
         sources[WEIGHTS] = Path(weights)
-    root.mkdir(parents=True, exist_ok=True)
-    with files.exclusive_lock(root / _LOCK, lock_timeout):
+    with files.naming_errors("written", root), contextlib.ExitStack() as held:
+        root.mkdir(parents=True, exist_ok=True)
+        held.enter_context(files.exclusive_lock(root / _LOCK, lock_timeout))
         for folder in (root, root / HISTORY, *(root / name for name in sources)):
             folder.mkdir(exist_ok=True)
             files.remove_leftovers(folder)
@@ -80,6 +85,7 @@ def publish_release(
         previous = current.version if current and _is_complete(root, current.version) else None
         same = {n: _same_content(s, root / n / str(version)) for n, s in sources.items()}
         if current and previous == version and all(same.values()):
+            _write_config(root, current)
             return current
         _refuse_taken_version(root, version, current, [n for n, same in same.items() if not same])
         release = Release(
@@ -93,9 +99,15 @@ def publish_release(
             data_span=data_span,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
         )
+        checksums = {}
         for name, source in sources.items():
-            if not same[name]:
-                _copy_version(source, root / name / str(version), name, release, model_card)
+            target = root / name / str(version)
+            checksums[name] = (
+                _listed(target)
+                if same[name]
+                else _copy_version(source, target, name, release, model_card)
+            )
+        release = replace(release, checksums=checksums)
         _write_manifest(history_file(root, version), release)
         # The server loads the new version first; searchers move to it when release.json does.
         _write_config(root, release)
@@ -134,17 +146,21 @@ def roll_back(root: str | Path, lock_timeout: float = 600.0) -> Release:
     first and the server follows. The current release may be damaged.
 
     Raises:
-        ServingError: there is no release before it, or its folders are gone.
+        ServingError: there is no release before it, or it is damaged.
     """
-    root = Path(root)
+    root = root_path(root)
     Release.read(root)  # A folder that is no release root gets no lock file either.
-    with files.exclusive_lock(root / _LOCK, lock_timeout):
+    with (
+        files.naming_errors("written", root),
+        files.exclusive_lock(root / _LOCK, lock_timeout),
+    ):
         current = Release.read(root)
         if current.previous is None:
             raise ServingError(
                 f"Release {current.version} in {root} has no release before it to roll back to."
             )
         release = Release.load(root, current.previous)
+        check_release(root, release)
         if release.previous is not None and not _is_complete(root, release.previous):
             release = replace(release, previous=None)
         _write_manifest(root / RELEASE_FILE, release)
@@ -160,14 +176,16 @@ def adopt_release(root: str | Path, release: Release, lock_timeout: float = 600.
     Raises:
         ServingError: a folder that it names is missing.
     """
-    root = Path(root)
-    (root / HISTORY).mkdir(parents=True, exist_ok=True)
-    with files.exclusive_lock(root / _LOCK, lock_timeout):
+    root = root_path(root)
+    with files.naming_errors("written", root), contextlib.ExitStack() as held:
+        (root / HISTORY).mkdir(parents=True, exist_ok=True)
+        held.enter_context(files.exclusive_lock(root / _LOCK, lock_timeout))
         release.check_folders(root)
         current = Release.read(root) if (root / RELEASE_FILE).exists() else None
         if release.previous is not None and not _is_complete(root, release.previous):
             release = replace(release, previous=None)
         if release == current:
+            _write_config(root, release)
             return release
         _write_manifest(history_file(root, release.version), release)
         back = current is not None and release.version < current.version
@@ -176,6 +194,24 @@ def adopt_release(root: str | Path, release: Release, lock_timeout: float = 600.
         _write_config(root, release)
         if not back:
             _write_manifest(root / RELEASE_FILE, release)
+        return release
+
+
+def repair_config(root: str | Path, lock_timeout: float = 600.0) -> Release:
+    """Write models.config anew for where a release root is, and return its current release.
+
+    Raises:
+        ServingError: there is no complete release, or models.config says that a model of it is
+            elsewhere.
+    """
+    root = root_path(root)
+    Release.load(root)
+    with (
+        files.naming_errors("written", root),
+        files.exclusive_lock(root / _LOCK, lock_timeout),
+    ):
+        release = Release.load(root)
+        _write_config(root, release)
         return release
 
 
@@ -204,25 +240,13 @@ def _check_sources(
             )
     if index is not None:
         sources[INDEX] = Path(index)
-        tower_version = _read_index_json(sources[INDEX]).get("tower_version")
+        tower_version = read_description(sources[INDEX]).get("tower_version")
         if tower_version not in (None, version):
             raise ServingError(
                 f"The index in {index} was built with tower version {tower_version} and cannot be "
                 f"released as version {version}. Build it again with these towers."
             )
     return sources
-
-
-def _read_index_json(folder: Path) -> dict[str, Any]:
-    path = folder / "index.json"
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ServingError(
-            f"{folder} is not an index: it has no index.json. Build one with build_index."
-        ) from None
-    except ValueError as error:
-        raise ServingError(f"{path} is not valid JSON: {error}. Build the index again.") from error
 
 
 def _refuse_taken_version(
@@ -242,38 +266,59 @@ def _refuse_taken_version(
         )
 
 
+def _listed(folder: Path) -> dict[str, str]:
+    """Checksums of what is to stay as it is; people may write into the card."""
+    with files.naming_errors("read", folder):
+        listed = files.checksums(folder)
+    listed.pop(MODEL_CARD, None)
+    return listed
+
+
 def _content(folder: Path) -> dict[str, Any]:
     """Checksums without the card, and index.json without the version that publishing fills in."""
-    content: dict[str, Any] = files.checksums(folder)
-    content.pop(MODEL_CARD, None)
-    if "index.json" in content:
-        content["index.json"] = _read_index_json(folder) | {"tower_version": None}
+    content: dict[str, Any] = dict(_listed(folder))
+    if DESCRIPTION_FILE in content:
+        content[DESCRIPTION_FILE] = read_description(folder) | {"tower_version": None}
     return content
 
 
 def _same_content(source: Path, target: Path) -> bool:
-    return target.is_dir() and _content(source) == _content(target)
+    if not target.is_dir():
+        return False
+    try:
+        there = _content(target)
+    except ServingError:  # damaged, which is not the same
+        return False
+    return _content(source) == there
 
 
 def _copy_version(
     source: Path, target: Path, name: str, release: Release, card: str | None
-) -> None:
+) -> dict[str, str]:
+    """Put a copy with its card into place and return its checksums."""
     temporary = files.temporary_name(target)
-    shutil.copytree(source, temporary)
-    if name == INDEX:
-        content = _read_index_json(temporary) | {"tower_version": release.version}
-        (temporary / "index.json").write_text(json.dumps(content, indent=2) + "\n")
-    text = model_card(
-        name,
-        release.version,
-        card,
-        release.metrics,
-        release.data_span,
-        release.lineage,
-        files.checksums(temporary),
-    )
-    (temporary / MODEL_CARD).write_text(text, encoding="utf-8")
-    files.move_tree_into_place(temporary, target)
+    copy_tree(source, temporary)
+    try:
+        if name == INDEX:
+            described = read_description(temporary) | {"tower_version": release.version}
+            write_description(temporary, described)
+        listed = _listed(temporary)
+        text = model_card(
+            name,
+            release.version,
+            card,
+            release.metrics,
+            release.data_span,
+            release.lineage,
+            listed,
+        )
+        (temporary / MODEL_CARD).write_text(text, encoding="utf-8")
+        files.move_tree_into_place(temporary, target)
+    except BaseException:
+        if temporary.exists():
+            files.remove_tree(temporary)
+        raise
+    return listed
 
 
 def _write_manifest(path: Path, release: Release) -> None:
@@ -281,5 +326,18 @@ def _write_manifest(path: Path, release: Release) -> None:
 
 
 def _write_config(root: Path, release: Release) -> None:
-    text = model_config_text(str(root.resolve()), release, previous_release(root, release))
-    files.write_atomically(root / CONFIG_FILE, text)
+    _check_utf8(root)
+    text = renewed_config(root, release, previous_release(root, release))
+    path = root / CONFIG_FILE
+    if not path.is_file() or path.read_bytes() != text.encode():
+        files.write_atomically(path, text)
+
+
+def _check_utf8(root: Path) -> None:
+    try:
+        str(root.resolve()).encode("utf-8")
+    except UnicodeEncodeError:
+        raise ServingError(
+            f"{str(root)!r} cannot be a release root: its path is not UTF-8, and {CONFIG_FILE} "
+            "could not name it. Rename the folder."
+        ) from None

@@ -14,17 +14,22 @@ This module needs the standard library alone.
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from serving.errors import ServingError
+from serving import files
+from serving.errors import MissingFileError, ServingError
+from serving.release_manifest import (
+    HISTORY,
+    INDEX,
+    RELEASE_FILE,
+    WEIGHTS,
+    is_version,
+    parse_manifest,
+    print_manifest,
+)
 
-RELEASE_FILE = "release.json"
-INDEX = "index"
-HISTORY = "releases"
-WEIGHTS = "weights"
 _LAYOUT = (
     "A release root holds release.json, models.config, <model>/<version>/ for each model and "
     "index/<version>/"
@@ -41,6 +46,8 @@ class Release:
         models: version of each model by name, such as {"text_tower": 3, "image_tower": 3}.
         index: version of the index, or None for a release without one.
         weights: version of the weights for warm starts, or None for a release without them.
+        checksums: SHA-256 by relative path, by folder ("text_tower", "index"); releases of old
+            have none.
         previous: the release before it that is still served, for rolling back.
         metrics: metric value by key, as the evaluator names them; None where it is undefined.
         lineage: ids of what produced it (run, artifacts, configuration).
@@ -57,6 +64,7 @@ class Release:
     data_span: dict | list | None = None
     created: str = ""
     weights: int | None = None
+    checksums: dict[str, dict[str, str]] = field(default_factory=dict)
 
     @property
     def folders(self) -> dict[str, int]:
@@ -84,13 +92,19 @@ class Release:
         """
         path = root / RELEASE_FILE if version is None else history_file(root, version)
         try:
-            text = path.read_text(encoding="utf-8")
-        except (FileNotFoundError, NotADirectoryError):
+            text = files.read_text(path)
+        except MissingFileError:
             raise ServingError(
                 f"{root} is not a release root: it has no {path.relative_to(root)}. "
                 f"{_LAYOUT}. {_REMEDY}"
             ) from None
-        return cls.parse(text, path)
+        release = cls.parse(text, path)
+        if version is not None and release.version != version:
+            raise ServingError(
+                f"{path} is the manifest of another release, number {release.version}. Restore it "
+                "from a copy."
+            )
+        return release
 
     @classmethod
     def newest(cls, root: str | Path) -> Release | None:
@@ -112,21 +126,7 @@ class Release:
         Raises:
             ServingError: it is broken.
         """
-        remedy = f"Put the newest readable file of {HISTORY}/ in its place."
-        try:
-            content = json.loads(text)
-        except ValueError as error:
-            raise ServingError(f"{path} is not valid JSON: {error}. {remedy}") from error
-        if not isinstance(content, dict):
-            raise ServingError(f"{path} must hold a JSON object. {remedy}")
-        missing = [k for k in ("version", "models", "index", "previous") if k not in content]
-        if missing:
-            raise ServingError(f"{path} lacks the key(s) {', '.join(missing)}. {remedy}")
-        if not isinstance(content["version"], int) or not isinstance(content["models"], dict):
-            raise ServingError(
-                f"{path}: 'version' must be an integer and 'models' an object. {remedy} "
-                f"Received: version={content['version']!r}, models={content['models']!r}."
-            )
+        content = parse_manifest(text, path)
         # Keys of later versions of this format are ignored, so that old readers go on reading.
         return cls(**{k.name: content[k.name] for k in fields(cls) if k.name in content})
 
@@ -154,14 +154,26 @@ class Release:
             )
 
 
+def root_path(root: str | Path) -> Path:
+    """Return a release root as it was named, with `~` for a home folder made out."""
+    path = Path(root)
+    if path.parts[:1] and path.parts[0].startswith("~") and not path.exists():
+        try:
+            return path.expanduser()
+        except RuntimeError:  # no such user
+            return path
+    return path
+
+
 def next_version(root: str | Path) -> int:
     """One more than the highest version that was ever made public in `root`.
 
     Folders of a publication that was killed do not count: no server was told of them, and
     publishing again replaces them.
     """
-    history = Path(root, HISTORY).glob("*.json")
-    return max((int(path.stem) for path in history if path.stem.isdigit()), default=0) + 1
+    stems = [path.stem for path in Path(root, HISTORY).glob("*.json")]
+    numbers = [int(stem) for stem in stems if stem.isascii() and stem.isdigit()]
+    return max(filter(is_version, numbers), default=0) + 1
 
 
 def model_folders(folder: str | Path) -> dict[str, Path]:
@@ -170,8 +182,12 @@ def model_folders(folder: str | Path) -> dict[str, Path]:
 
 
 def manifest_text(release: Release) -> str:
-    """Return a manifest as it is written: what `Release.parse` reads."""
-    return json.dumps(asdict(release), indent=2, sort_keys=True) + "\n"
+    """Return a manifest as it is written: what `Release.parse` reads.
+
+    Raises:
+        ServingError: a value that JSON cannot hold, such as NaN.
+    """
+    return print_manifest(asdict(release))
 
 
 def previous_release(root: str | Path, release: Release) -> Release | None:

@@ -7,21 +7,13 @@ import os
 import re
 from collections.abc import Iterator
 
-_NO_ROOM = "Free space there, or name a folder on another disk."
-_NO_RIGHT = "Give this user the right to it, or name another folder."
-_REMEDIES = {
-    errno.ENOSPC: _NO_ROOM,
-    errno.EDQUOT: _NO_ROOM,
-    errno.EFBIG: "Raise the limit on the size of files (ulimit -f), or name another file system.",
-    errno.EACCES: _NO_RIGHT,
-    errno.EPERM: _NO_RIGHT,
-    errno.EROFS: "It can only be read; name another folder.",
-}
+from serving.errors import DISK_REMEDIES
+
 # Libraries in C++ and Rust keep the system's words only, if not its number.
 _WORDS = re.compile(
     "|".join(
         f"(?P<e{number}>{re.escape(os.strerror(number))})"
-        for number in _REMEDIES
+        for number in DISK_REMEDIES
         if number != errno.EPERM
     ),
     re.IGNORECASE,
@@ -48,7 +40,7 @@ def explain_disk_error(error: BaseException, writes_to: str | None = None) -> st
         if path is None and found in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             path = writes_to
         if path is not None:
-            return f"{path}: {os.strerror(found).lower()}. {_REMEDIES[found]}"
+            return f"{path}: {os.strerror(found).lower()}. {DISK_REMEDIES[found]}"
     return None
 
 
@@ -62,7 +54,7 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 def _number_of(error: BaseException) -> int | None:
     if isinstance(error, OSError) and error.errno is not None:
-        return error.errno if error.errno in _REMEDIES else None
+        return error.errno if error.errno in DISK_REMEDIES else None
     match = _WORDS.search(str(error))
     return None if match is None or match.lastgroup is None else int(match.lastgroup[1:])
 

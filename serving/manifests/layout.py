@@ -9,7 +9,7 @@ from serving.errors import ServingError
 from serving.manifests.settings import MODELS, Settings, check_mount_path
 from serving.manifests.storage import Claim
 from serving.model_config import CONFIG_FILE, config_text, pinned_versions
-from serving.release import Release, previous_release
+from serving.release import Release, previous_release, root_path
 
 # Where the generated files are mounted.
 CONFIG_FOLDER = "/etc/vlsearch/server"
@@ -54,7 +54,7 @@ def plan_layout(root: str | Path, settings: Settings) -> Layout:
     Raises:
         ServingError: no complete release, or a path at which nothing can be mounted.
     """
-    root = Path(root)
+    root = root_path(root)
     release = Release.load(root)
     pinned = pinned_versions(release, previous_release(root, release))
     published = _published_root(root)
@@ -72,21 +72,14 @@ def plan_layout(root: str | Path, settings: Settings) -> Layout:
 
 def _published_root(root: Path) -> str:
     """Return the folder that models.config names, which a copy elsewhere keeps."""
-    from google.protobuf import text_format
-    from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
+    from serving.served_config import read_models_config
 
-    path = root / CONFIG_FILE
-    remedy = "Publish the release again: it writes the file."
-    try:
-        config = text_format.Parse(path.read_text(encoding="utf-8"), ModelServerConfig())
-    except FileNotFoundError:
-        raise ServingError(f"{root} has a release.json but no {CONFIG_FILE}. {remedy}") from None
-    except text_format.ParseError as error:
-        raise ServingError(f"{path} is no ModelServerConfig: {error}. {remedy}") from None
+    config = read_models_config(root)
     paths = [PurePosixPath(model.base_path) for model in config.model_config_list.config]
     folders = {str(path.parent) for path in paths}
     if len(folders) != 1:
         raise ServingError(
-            f"{path} must name models in one folder. Received: {sorted(map(str, paths))}. {remedy}"
+            f"{root / CONFIG_FILE} must name models in one folder. "
+            f"Received: {sorted(map(str, paths))}. Publish the release again: it writes the file."
         )
     return folders.pop()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from serving.errors import ServingError, invalid
+from serving.errors import invalid
 
 if TYPE_CHECKING:
     from serving.model_server.batching.config import BatchingParameters
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 _CPUS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 _THREADS = 4 * _CPUS
-_POLL_SECONDS = 1
 _KINDS = {bool: "bool", int: "int32", float: "float", str: "string"}
 
 
@@ -303,27 +302,7 @@ class ServerOptions:
 
 
 def release_options(root: str | Path, **options: Any) -> ServerOptions:
-    """Options that serve `root` and follow it.
+    """Options that serve `root` and follow it: `serving.release_options`."""
+    from serving.release_options import release_options
 
-    Args:
-        root: a release root.
-        options: further fields of ServerOptions.
-
-    Raises:
-        ServingError: `root` holds no complete release.
-    """
-    from serving.model_config import CONFIG_FILE
-    from serving.release import Release
-
-    root = Path(root)
-    Release.load(root)
-    if not (root / CONFIG_FILE).is_file():
-        raise ServingError(
-            f"{root} has a release.json but no {CONFIG_FILE}. Publish the release again: it writes "
-            "both."
-        )
-    return ServerOptions(
-        model_config_file=str(root / CONFIG_FILE),
-        model_config_file_poll_wait_seconds=_POLL_SECONDS,
-        **options,
-    )
+    return release_options(root, **options)

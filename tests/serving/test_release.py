@@ -1,8 +1,15 @@
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
 import pytest
 
 from serving.errors import ServingError
 from serving.publish import roll_back
-from serving.release import Release
+from serving.release import Release, manifest_text, next_version
+from tests.serving.broken_manifests import CONTENTS, GOOD, PLACES
 
 
 def test_no_release(tmp_path):
@@ -40,3 +47,75 @@ def test_folder_without_a_model_or_an_index(release_root):
         Release.load(release_root)
     assert str(release_root / "image_tower" / "1") in str(caught.value)
     assert "without a model" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", CONTENTS)
+def test_every_broken_manifest_is_named(release_root, name):
+    path = release_root / "release.json"
+    path.write_bytes(CONTENTS[name])
+    with pytest.raises(ServingError) as caught:
+        Release.load(release_root)
+    assert str(release_root) in str(caught.value)
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_something_else_in_the_place_of_the_manifest(release_root, name):
+    path = release_root / "release.json"
+    PLACES[name](path)
+    with pytest.raises(ServingError) as caught:
+        Release.load(release_root)
+    assert "release.json" in str(caught.value)
+
+
+def test_a_pipe_in_the_place_of_the_manifest_is_not_waited_for(release_root):
+    path = release_root / "release.json"
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(ServingError, match=r"release\.json is not a file"):
+        Release.load(release_root)
+
+
+def test_a_manifest_of_another_user(release_root):
+    """In a process without the rights of root, who may read everything."""
+    (release_root / "release.json").chmod(0)
+    for folder in (release_root, *release_root.parents):
+        folder.chmod(folder.stat().st_mode | 0o055)
+    script = (
+        "import os, sys\nfrom pathlib import Path\n"
+        "from serving.release import Release, ServingError\n"
+        "os.setuid(65534) if os.getuid() == 0 else None\n"
+        "try:\n    Release.load(Path(sys.argv[1]))\n"
+        "except ServingError as error:\n    print(error)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, release_root], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == (
+        f"{release_root}/release.json cannot be read: permission denied. Give this user the right "
+        "to it, or name another folder.\n"
+    )
+
+
+def test_the_good_manifest_of_the_broken_ones_is_good(release_root):
+    (release_root / "release.json").write_text(json.dumps(GOOD))
+    assert Release.load(release_root).version == 1
+
+
+def test_a_manifest_under_another_number(release_root):
+    manifest = release_root / "releases" / "1.json"
+    manifest.rename(manifest.with_name("5.json"))
+    with pytest.raises(ServingError, match=r"5\.json is the manifest of another release, number 1"):
+        Release.load(release_root, 5)
+
+
+def test_only_numbers_of_versions_count(release_root):
+    for stem in ("²", "x", "9" * 30, "0", "-5"):
+        (release_root / "releases" / f"{stem}.json").write_text("{}")
+    assert next_version(release_root) == 2
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("-inf"), {1}])
+def test_what_json_cannot_hold_is_not_written(release_root, value):
+    release = replace(Release.load(release_root), metrics={"mrr": value})
+    with pytest.raises(ServingError, match="None for a metric that is undefined"):
+        manifest_text(release)

@@ -81,7 +81,7 @@ def main() -> None:
     released nothing; 2 wrong input; 130 stopped by a signal, or because another worker ended: to
     be continued.
     """
-    from serving.errors import ServingError
+    from serving.errors import DiskError, ServingError
     from tfx_pipeline.disk_errors import explain_disk_error
     from vl_models.errors import Interrupted, Unavailable, UserError
 
@@ -103,4 +103,4 @@ def main() -> None:
         console.print(shown, markup=False, highlight=False, soft_wrap=True)
         if text is None:
             console.print("This was not expected; `vlsearch --debug …` shows where it happened.")
-        sys.exit(2 if wrong_input else 1)
+        sys.exit(2 if wrong_input and not isinstance(error, DiskError) else 1)

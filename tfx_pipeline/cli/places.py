@@ -91,7 +91,9 @@ def release_root(place: str) -> Path:
         UserError: the bucket has no release, or cannot be read.
     """
     if not is_uri(place):
-        return Path(place)
+        from serving.release import root_path
+
+        return root_path(place)
     from tfx_pipeline.storage.releases import stage_to_cache
 
     return stage_to_cache(place)[0]

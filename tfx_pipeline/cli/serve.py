@@ -52,10 +52,13 @@ def serve(
     The embedded server is TF Serving's local twin: the same requests and the same models.config
     work with both, and the command vlsearch-model-server takes all its flags.
 
+    A root that was copied, moved or mounted elsewhere is served as it is, whatever place its
+    models.config names; --engine tf-serving needs `vlsearch serving repair ROOT` first.
+
     The releases of a bucket are copied to a cache folder ($VLSEARCH_CACHE, ~/.cache/vlsearch), and
     the embedded server looks for new ones every five seconds.
     """
-    from serving.model_server.options import release_options
+    from serving.release_options import release_options
 
     folder = release_root(root)
     # Complains at once; what follows takes seconds to import.
@@ -72,6 +75,10 @@ def serve(
     )
     options.validate()
     if engine == "tf-serving":
+        from serving.release import Release
+        from serving.served_config import check_fits
+
+        check_fits(folder, Release.load(folder))
         _become_tf_serving(options, host)
     _serve_embedded(root, options)
 

@@ -7,12 +7,30 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="Serve a release on Kubernetes.")
+app = typer.Typer(help="Serve a release with TensorFlow Serving.")
 
 
 @app.callback()
 def serving() -> None:
-    """Serve a release on Kubernetes."""
+    """Serve a release with TensorFlow Serving."""
+
+
+@app.command()
+def repair(
+    root: Annotated[Path, typer.Argument(help="Release root on this disk, with release.json.")],
+) -> None:
+    """Write models.config anew for the folder where a release root is.
+
+    TensorFlow Serving reads absolute paths there; a root that was copied or moved has those of the
+    old place. Models, labels and comments that people added stay.
+    """
+    from serving.model_config import CONFIG_FILE
+    from serving.publish import repair_config
+    from tfx_pipeline.storage.uris import check_local
+
+    check_local(root, "Its servers read it from a folder on the disk.")
+    release = repair_config(root)
+    typer.echo(f"{root}: {CONFIG_FILE} names release {release.version} here.")
 
 
 @app.command()
