@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -84,10 +83,9 @@ def submit(
     """Start a run and follow it. Exits with code 1 if it fails."""
     from rich.console import Console
 
+    from tfx_pipeline.runners.kubeflow_endpoint import Endpoint, default_host, given_token
     from tfx_pipeline.runners.kubeflow_submit import (
-        Endpoint,
         RunFailed,
-        default_host,
         follow_run,
         settle_parameters,
         start_run,
@@ -96,10 +94,9 @@ def submit(
 
     console = Console(highlight=False, soft_wrap=True)
     parameters = settle_parameters(spec, _given(run_name, data, steps, minima))
-    token = token_file.read_text(encoding="utf-8").strip() if token_file else None
     endpoint = Endpoint(
         host=host or default_host(),
-        token=token or os.environ.get("VLSEARCH_KFP_TOKEN"),
+        token=given_token(token_file),
         namespace=namespace,
         ca_file=str(ca_file) if ca_file else None,
     )
@@ -113,7 +110,7 @@ def submit(
         pipeline_root=pipeline_root,
         service_account=service_account,
     )
-    console.print(f"Run {run_id}: {endpoint.host.rstrip('/')}/#/runs/details/{run_id}")
+    console.print(f"Run {run_id}: {endpoint.host}/#/runs/details/{run_id}")
     if not wait:
         return
     try:

@@ -82,9 +82,11 @@ def main() -> None:
     be continued.
     """
     from serving.errors import ServingError
+    from serving.loopback import bypass_proxies
     from tfx_pipeline.disk_errors import explain_disk_error
     from vl_models.errors import Interrupted, Unavailable, UserError
 
+    bypass_proxies()  # before anything connects, or starts a process that does
     try:
         app()
     except Interrupted as stop:

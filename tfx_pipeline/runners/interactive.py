@@ -80,9 +80,11 @@ class InteractiveRun:
                 "InteractiveRun works in a notebook or in IPython, and this is neither. Use "
                 "`vlsearch run` from a terminal, or tfx_pipeline.runners.local from a program."
             )
+        from serving.loopback import bypass_proxies
         from tfx_pipeline.cli.logs import hide_native_messages
 
         hide_native_messages()
+        bypass_proxies()
         from tfx_pipeline.runners.experiment import load_experiment
 
         self.config = load_experiment(config, overrides, data=data, output=output, smoke=smoke)

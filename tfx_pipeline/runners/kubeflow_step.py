@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from serving.loopback import bypass_proxies
 from tfx_pipeline.runners.kubeflow_spec import (
     GPU_VARIABLE,
     INVOCATION,
@@ -37,6 +38,7 @@ def main(arguments: Sequence[str]) -> int:
     Returns:
         The exit code: 0 done, 1 something unexpected, 2 wrong input.
     """
+    bypass_proxies()
     try:
         check_version(os.environ.get(VERSION_VARIABLE))
         check_gpus(int(os.environ.get(GPU_VARIABLE, "0")))
