@@ -31,10 +31,10 @@ def query(
     ] = None,
 ) -> None:
     """Search: the query goes over gRPC to the text tower, its vector to the index."""
-    from rich.console import Console
     from rich.table import Table
 
     from vl_models.errors import UserError
+    from vl_models.terminal import cell, console, echo
 
     _check_text(text)
     if html is not None and (html.is_dir() or not html.parent.is_dir()):
@@ -51,20 +51,20 @@ def query(
 
     with embedded_server(root) if server is None else PredictClient(server) as client:
         [hits] = SearchService(root, client).search([text], k)
-    table = Table(title=text if len(text) <= 80 else f"{text[:79]}…")
+    table = Table(title=cell(text if len(text) <= 80 else f"{text[:79]}…"))
     for column in ("rank", "score"):
         table.add_column(column, justify="right")
     for column in ("image", "uri"):
         table.add_column(column, overflow="fold")
     for rank, hit in enumerate(hits, start=1):
-        table.add_row(str(rank), f"{hit.score:.4f}", hit.id, hit.uri)
-    Console().print(table)
+        table.add_row(str(rank), f"{hit.score:.4f}", cell(hit.id), cell(hit.uri))
+    console().print(table)
     if html is not None:
         from serving.files import write_atomically
         from tfx_pipeline.report.contact_sheet import render_contact_sheet
 
         write_atomically(html, render_contact_sheet(text, hits))
-        typer.echo(f"Contact sheet: {html}")
+        echo(f"Contact sheet: {html}")
 
 
 def _check_text(text: str) -> None:

@@ -59,9 +59,11 @@ def manifests(
 
     Apply one of the overlays: kubectl apply -k OUTPUT/overlays/cpu (or gpu, or kserve).
     """
+    from serving.commands import quoted
     from serving.manifests import Settings, generate, write_folder
     from serving.manifests.settings import IMAGE
     from serving.manifests.storage import parse_storage
+    from vl_models.terminal import echo
 
     settings = Settings(
         storage=parse_storage(storage),
@@ -81,4 +83,5 @@ def manifests(
     write_folder(
         output, generate(release_root, settings), {"release_root": str(release_root)}, force
     )
-    typer.echo(f"{output}: apply it with `kubectl apply -k {output}/overlays/cpu` (gpu, kserve).")
+    apply = quoted("kubectl", "apply", "-k", output / "overlays" / "cpu")
+    echo(f"{output}: apply it with {apply} (gpu, kserve).")

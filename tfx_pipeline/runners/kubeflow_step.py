@@ -23,6 +23,7 @@ from tfx_pipeline.runners.kubeflow_spec import (
     own_version,
 )
 from vl_models.errors import Interrupted, UserError
+from vl_models.terminal import echo
 
 # Where Kubeflow's launcher puts copies of what is in an object store.
 _LOCAL_COPIES = {"gs://": "/gcs/", "s3://": "/s3/", "minio://": "/minio/"}
@@ -44,7 +45,7 @@ def main(arguments: Sequence[str]) -> int:
         check_gpus(int(os.environ.get(GPU_VARIABLE, "0")))
         run_step(arguments)
     except (UserError, Interrupted) as error:
-        print(f"Error: {error}", file=sys.stderr, flush=True)
+        echo(f"Error: {error}", stderr=True)
         return 2
     return 0
 
