@@ -33,10 +33,11 @@ def query(
     """Search: the query goes over gRPC to the text tower, its vector to the index."""
     from rich.table import Table
 
+    from serving.arguments import check_query
     from vl_models.errors import UserError
     from vl_models.terminal import cell, console, echo
 
-    _check_text(text)
+    check_query(text)
     if html is not None and (html.is_dir() or not html.parent.is_dir()):
         raise UserError(f"--html names a file in an existing folder. Received: {html}.")
 
@@ -65,14 +66,3 @@ def query(
 
         write_atomically(html, render_contact_sheet(text, hits))
         echo(f"Contact sheet: {html}")
-
-
-def _check_text(text: str) -> None:
-    from vl_models.errors import UserError
-
-    if not text.strip():
-        raise UserError("The query is empty; say what to look for.")
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        raise UserError("The query is not valid UTF-8.") from None
