@@ -24,6 +24,7 @@ _ACTIVE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 _BREAKING = re.compile(f"[\t\n]|{_ACTIVE.pattern}")
+_LOGIN = re.compile(r"(\b[A-Za-z][A-Za-z0-9+.-]*://)[^\s/@]*:[^\s/@]*@")
 _MIN_WIDTH = 40  # columns; narrower tables show nothing
 
 
@@ -35,6 +36,11 @@ def visible(text: str, *, one_line: bool = False) -> str:
         one_line: of line feeds and tabs, too.
     """
     return (_BREAKING if one_line else _ACTIVE).sub(_escape, text)
+
+
+def without_passwords(text: str) -> str:
+    """Leave out of the URLs in a text who logs in with what."""
+    return _LOGIN.sub(r"\1…@", text)
 
 
 def _escape(match: re.Match[str]) -> str:
@@ -95,7 +101,15 @@ def escape_unprintable() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-class VisibleFormatter(logging.Formatter):
+class LogFormatter(logging.Formatter):
+    """A formatter of log messages; passwords in URLs stay out of logs."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the message, and a traceback if it has one."""
+        return without_passwords(super().format(record))
+
+
+class VisibleFormatter(LogFormatter):
     """A formatter of log messages for a terminal."""
 
     def format(self, record: logging.LogRecord) -> str:

@@ -15,7 +15,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from rich.table import Table
 
-from vl_models.terminal import VisibleFormatter, cell, console, echo, styled, visible
+from vl_models.terminal import LogFormatter, VisibleFormatter, cell, console, echo, styled, visible
 
 ROOT = Path(__file__).parents[2]
 
@@ -192,3 +192,18 @@ def test_nothing_else_prints():
         if isinstance(node, ast.Call) and prints(node)
     }
     assert found == set()
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("at http://me:hidden@proxy:3128/x: refused", "at http://…@proxy:3128/x: refused"),
+        ("(s3://key:hidden@bucket)", "(s3://…@bucket)"),
+        ("postgresql://me@h:5432/d", "postgresql://me@h:5432/d"),
+        ("http://h:80/a@b", "http://h:80/a@b"),
+        ("a@b.org: c", "a@b.org: c"),
+    ],
+)
+def test_passwords_stay_out_of_logs(text, shown):
+    record = logging.LogRecord("a", logging.INFO, "", 0, text, (), None)
+    assert LogFormatter().format(record) == shown

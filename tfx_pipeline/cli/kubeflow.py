@@ -12,6 +12,8 @@ from tfx_pipeline.cli.places import ConfigOption, override_option
 
 app = typer.Typer(no_args_is_help=True, help="Run the pipeline on Kubeflow Pipelines v2.")
 
+_NAME_LENGTH = 128  # of names that Kubeflow shows
+
 Spec = Annotated[Path, typer.Argument(help="What `vlsearch kubeflow compile` wrote.")]
 RunName = Annotated[str, typer.Option("--run-name", help="Goes into the release's lineage.")]
 Data = Annotated[str | None, typer.Option(help="Data folder, as the steps see it, or a URI.")]
@@ -93,6 +95,7 @@ def submit(
     from vl_models.terminal import echo, styled
 
     parameters = settle_parameters(spec, _given(run_name, data, steps, minima))
+    _check_names(run_name, experiment, namespace, service_account)
     endpoint = Endpoint(
         host=host or default_host(),
         token=given_token(token_file),
@@ -211,6 +214,29 @@ def tfjob(
     )
     write_atomically(output, yaml.safe_dump(manifest, sort_keys=False))
     echo(f"{output}: {quoted('kubectl', 'apply', '-f', output)}")
+
+
+def _check_names(run: str, experiment: str, namespace: str | None, account: str | None) -> None:
+    """Refuse what the cluster would refuse, or cut off.
+
+    Raises:
+        UserError: names the option.
+    """
+    from serving.kubernetes_names import is_label, is_subdomain
+    from vl_models.errors import UserError
+
+    for option, name in (("--run-name", run), ("--experiment", experiment)):
+        if len(name) > _NAME_LENGTH or not name.isprintable() or name != name.strip():
+            raise UserError(
+                f"{option} is one line of at most {_NAME_LENGTH} characters, without blanks around "
+                f"it. Received: {name!r}."
+            )
+    if namespace is not None and not is_label(namespace):
+        raise UserError(
+            f"--namespace must be a DNS label, such as team-search. Received: {namespace!r}."
+        )
+    if account is not None and not is_subdomain(account):
+        raise UserError(f"--service-account must be the name of one. Received: {account!r}.")
 
 
 def _given(

@@ -8,7 +8,7 @@ import sys
 import warnings
 from pathlib import Path
 
-from vl_models.terminal import VisibleFormatter
+from vl_models.terminal import LogFormatter, VisibleFormatter
 
 LOG_FORMAT = "%(asctime)s %(levelname).1s %(name)s: %(message)s"
 _FILE_HANDLER = "vlsearch log file"
@@ -22,7 +22,7 @@ def log_to_file(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     # Names of files need not be UTF-8.
     file_handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
-    file_handler.setFormatter(logging.Formatter(LOG_FORMAT))
+    file_handler.setFormatter(LogFormatter(LOG_FORMAT))
     file_handler.set_name(_FILE_HANDLER)
     root = logging.getLogger()
     logging.raiseExceptions = debugging()  # a full disk would fill the terminal

@@ -25,7 +25,7 @@ from tfx_pipeline.cli import (
 )
 from tfx_pipeline.cli.logs import debugging, hide_native_messages, log_folder
 from tfx_pipeline.cli.places import named_to_write
-from vl_models.terminal import echo, escape_unprintable, styled
+from vl_models.terminal import echo, escape_unprintable, styled, without_passwords
 
 app = typer.Typer(
     name="vlsearch",
@@ -111,7 +111,7 @@ def main() -> None:
 
 
 def _show_error(text: str) -> None:
-    echo(styled("Error:", "bold red", f" {text}"), stderr=True)
+    echo(styled("Error:", "bold red", f" {without_passwords(text)}"), stderr=True)
 
 
 def _show_usage_error(error: Any) -> None:

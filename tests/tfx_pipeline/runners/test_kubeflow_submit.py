@@ -128,6 +128,22 @@ def test_wrong_parameters(spec):
     )
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--run-name", "a\nb"), "--run-name is one line of at most 128 characters"),
+        (("--run-name", "r" * 129), "--run-name is one line of at most 128 characters"),
+        (("--experiment", " "), "--experiment is one line of at most 128 characters"),
+        (("--namespace", "Team_A"), "--namespace must be a DNS label, such as team-search."),
+        (("--service-account", "a..b"), "--service-account must be the name of one."),
+    ],
+)
+def test_names_that_the_cluster_would_refuse(spec, options, message):
+    result = submit(spec, "http://127.0.0.1:1", *options, check=False)
+    assert result.returncode == 2
+    assert result.stderr.startswith(f"Error: {message}")
+
+
 def test_data_that_can_be_seen_are_looked_at_anew(spec, emoji_folder):
     from tfx_pipeline.runners.kubeflow_submit import settle_parameters
 
