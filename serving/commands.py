@@ -6,13 +6,13 @@ import shlex
 from pathlib import PurePath
 
 
-def quoted(*words: object) -> str:
-    """Return a command between backquotes: a shell takes its words for what they are.
+def command(*words: object) -> str:
+    """Return a command line: a shell takes the words for what they are.
 
     Args:
         words: of the command; a path that begins with a hyphen is not taken for an option.
     """
-    return f"`{shlex.join(map(_word, words))}`"
+    return shlex.join(map(_word, words))
 
 
 def _word(word: object) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 
 from serving import arguments
 from serving.client import PredictClient
-from serving.commands import quoted
+from serving.commands import command
 from serving.errors import Code, ServingError, StatusError
 from serving.index import Hit, Index, SearchIndex
 from serving.release import INDEX, RELEASE_FILE, Release, previous_release
@@ -140,7 +140,8 @@ class SearchService:
         raise ServingError(
             f"The model server at {self._client.address} serves neither release {release.version} "
             f"of {self._root} nor the one before. Start it on this root with "
-            f"{quoted('vlsearch', 'serve', self._root)}, or wait until it has loaded the release."
+            f"`{command('vlsearch', 'serve', self._root)}`, or wait until it has loaded the "
+            "release."
         )
 
     def _is_served(self, release: Release) -> bool:

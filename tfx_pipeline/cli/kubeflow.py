@@ -191,7 +191,7 @@ def tfjob(
     """Write the TFJob of a training on several workers (Kubeflow's training operator)."""
     import yaml
 
-    from serving.commands import quoted
+    from serving.commands import command
     from serving.files import write_atomically
     from tfx_pipeline.runners import tfjob as jobs
     from tfx_pipeline.runners.kubeflow_spec import own_version
@@ -213,7 +213,7 @@ def tfjob(
         gpus=gpus,
     )
     write_atomically(output, yaml.safe_dump(manifest, sort_keys=False))
-    echo(f"{output}: {quoted('kubectl', 'apply', '-f', output)}")
+    echo(f"{output}: {command('kubectl', 'apply', '-f', output)}")
 
 
 def _check_names(run: str, experiment: str, namespace: str | None, account: str | None) -> None:

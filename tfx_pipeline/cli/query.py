@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Annotated
 
@@ -37,6 +38,10 @@ def query(
     from vl_models.errors import UserError
     from vl_models.terminal import cell, console, echo
 
+    if not text.isascii():
+        # What the locale's encoding cannot read of the command line; people mean UTF-8.
+        with contextlib.suppress(UnicodeError):
+            text = text.encode("ascii", "surrogateescape").decode("utf-8")
     check_query(text)
     if html is not None and (html.is_dir() or not html.parent.is_dir()):
         raise UserError(f"--html names a file in an existing folder. Received: {html}.")

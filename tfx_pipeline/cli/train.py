@@ -53,7 +53,7 @@ def train(
     experiment.load_data_folder()
 
     # Slow to import; what is wrong in the experiment is said before.
-    from serving.commands import quoted
+    from serving.commands import command
     from tfx_pipeline.data.rejected import describe
     from tfx_pipeline.training_run import TrainingRun
     from tfx_pipeline.worker_run import prepare_on_chief
@@ -78,4 +78,4 @@ def train(
         if ending is not None and ending.collapsed:
             echo(f"Warning: the training ended {ending.describe()}. {REMEDY}", stderr=True)
         echo(f"Towers: {folder.towers}")
-        echo(f"Evaluate them: {quoted('vlsearch', 'evaluate', '--run', run)}")
+        echo(f"Evaluate them: {command('vlsearch', 'evaluate', '--run', run)}")
