@@ -59,14 +59,15 @@ class Results:
 
     def finish(self, arguments: argparse.Namespace) -> None:
         """Print the table, write the file, and end the process: with 1 if a bar was missed."""
-        from rich.console import Console
         from rich.table import Table
+
+        from vl_models.terminal import console
 
         table = Table("measure", "value", "bar", "")
         verdicts = {None: "", True: "ok", False: "MISSED"}
         for row in self._rows:
             table.add_row(row["measure"], row["value"], row["bar"], verdicts[row["passed"]])
-        Console().print(table)
+        console().print(table)
         if arguments.json is not None:
             arguments.json.write_text(json.dumps(self._rows, indent=2) + "\n", encoding="utf-8")
         sys.exit(any(row["passed"] is False for row in self._rows))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import shlex
 import socket
 import subprocess
 import sys
@@ -23,7 +24,7 @@ HEADLINES = ("recall@1", "recall@10", "mrr", "modality_gap")
 
 def vlsearch(*arguments: str) -> None:
     """Run one command, showing what is run; a failing command ends the demo."""
-    print(f"\n$ vlsearch {' '.join(arguments)}", flush=True)
+    print(f"\n$ vlsearch {shlex.join(arguments)}", flush=True)
     code = subprocess.run([VLSEARCH, *arguments], check=False).returncode
     if code:
         sys.exit(code)
@@ -41,7 +42,7 @@ def server(serving_root: Path) -> Iterator[str]:
     """`vlsearch serve` as a process of its own, until the block is left."""
     port = free_port()
     command = [VLSEARCH, "serve", str(serving_root), "--port", str(port), "--rest-port", "0"]
-    print(f"\n$ vlsearch {' '.join(command[1:])} &", flush=True)
+    print(f"\n$ vlsearch {shlex.join(command[1:])} &", flush=True)
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 120

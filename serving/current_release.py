@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from serving.commands import command
 from serving.errors import ServingError
 from serving.index import Index
 from serving.release import RELEASE_FILE, Release, previous_release
@@ -202,7 +203,8 @@ class CurrentRelease:
             return ActiveRelease(previous, self._load_index(previous))
         raise ServingError(
             f"The model server at {self._server} serves neither release {release.version} of "
-            f"{self._root} nor the one before. Start it on this root with `vlsearch serve ROOT`, "
+            f"{self._root} nor the one before. Start it on this root with "
+            f"`{command('vlsearch', 'serve', self._root)}`, "
             "or wait until it has loaded the release."
         )
 

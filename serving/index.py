@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from serving import files
+from serving import arguments, files
 from serving.checksums import Listing, check_folder
 from serving.errors import ServingError
 from serving.index_description import (
@@ -233,9 +233,7 @@ class SearchIndex:
                 f"{list(vectors.shape)}: encode them with the towers the index was built with "
                 f"(version {self.tower_version})."
             )
-        if k < 1:
-            raise ServingError(f"A search returns at least one item. Received: k={k}.")
-        k = min(k, len(self))
+        k = min(arguments.whole_number("k", k), len(self))
         parameters = None
         if self.description.get("kind") == "hnsw":
             # Per call instead of on the index: threads do not see each other's choice.
@@ -321,6 +319,8 @@ def _check_items(vectors: np.ndarray, ids: Sequence[str], uris: Sequence[str]) -
             "An index needs embeddings [N, D] with at least one row. "
             f"Received: shape={list(vectors.shape)}."
         )
+    arguments.texts("ids", ids)
+    arguments.texts("uris", uris)
     if not len(vectors) == len(ids) == len(uris):
         raise ServingError(
             "Embeddings, ids and uris must be equally many. "

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from serving import files
+from serving.commands import command
 from serving.errors import MissingFileError, ServingError
 from serving.release_manifest import (
     HISTORY,
@@ -144,13 +145,13 @@ class Release:
                     f"Release folder without a model: release {self.version} in {root} names "
                     f"{name} version {version}, but {folder} holds no SavedModel "
                     "(saved_model.pb). Restore that folder, or roll back with "
-                    f"`vlsearch rollback {root}`."
+                    f"`{command('vlsearch', 'rollback', root)}`."
                 )
         if self.index is not None and not (root / INDEX / str(self.index)).is_dir():
             raise ServingError(
                 f"Release folder without an index: release {self.version} in {root} names "
                 f"{root / INDEX / str(self.index)}, which does not exist. Restore that folder, or "
-                f"roll back with `vlsearch rollback {root}`."
+                f"roll back with `{command('vlsearch', 'rollback', root)}`."
             )
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from serving import arguments
 from serving.checksums import release_listing
 from serving.client import PredictClient
 from serving.current_release import CurrentRelease
@@ -59,8 +60,11 @@ class SearchService:
         """For each query up to k images, best first.
 
         Raises:
-            ServingError: the model server does not answer, or serves no version of the release.
+            ServingError: queries that are no list of texts, or an empty one; k that is no whole
+                number from 1 on; the model server does not answer, or serves no version of the
+                release.
         """
+        queries, k = arguments.queries(queries), arguments.whole_number("k", k)
         if not queries:
             return []
         active = self._current.get()
@@ -76,10 +80,10 @@ class SearchService:
             embeddings = self._encode(queries, active.release)
         return active.index.search(embeddings, k)
 
-    def _encode(self, queries: Sequence[str], release: Release) -> np.ndarray:
+    def _encode(self, queries: list[str], release: Release) -> np.ndarray:
         outputs = self._client.predict(
             TEXT_TOWER,
-            {_QUERY: list(queries)},
+            {_QUERY: queries},
             signature_name=_SIGNATURE,
             version=release.models[TEXT_TOWER],
         )

@@ -9,6 +9,7 @@ import hypothesis
 import pytest
 from filelock import FileLock
 
+from serving.loopback import bypass_proxies
 from tests.devices import on_gpus, split_devices
 
 # Before anything imports TensorFlow: no GPU probing noise, no chatter.
@@ -55,6 +56,7 @@ def pytest_configure(config):
     TensorFlow (the client's, for example) check their imports in processes of their own. What
     only hands tests to workers (``pytest -n 2``) runs none and needs no TensorFlow.
     """
+    bypass_proxies()  # servers of tests are on loopback
     # How long an example takes depends on what else the machine does.
     hypothesis.settings.register_profile("tests", deadline=None)
     hypothesis.settings.load_profile("tests")

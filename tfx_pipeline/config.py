@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -109,7 +110,7 @@ PLACES = ("output", "beam_pipeline_args", "metadata", "kubeflow", "release.publi
 class ExperimentConfig(StrictConfig):
     """One experiment: everything between a data folder and a release."""
 
-    name: str = pydantic.Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
+    name: str
     output: str = "build/run"  # gets serving/, pipeline/, metrics.json, report.html
     data: DataConfig
     vocabulary: VocabularyConfig = VocabularyConfig()
@@ -126,6 +127,16 @@ class ExperimentConfig(StrictConfig):
     beam_pipeline_args: list[str] | None = None  # and those of the environment; see docs/beam.md
     kubeflow: KubeflowConfig = KubeflowConfig()  # only for runs on Kubeflow Pipelines
     metadata: str | None = None  # postgresql://USER@HOST:PORT/DATABASE; None: SQLite in output
+
+    @pydantic.field_validator("name")
+    @classmethod
+    def _check_name(cls, name: str) -> str:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name):
+            raise ValueError(
+                "Input should be small letters from a to z, digits, hyphens and underscores, the "
+                "first a letter or a digit, such as emoji_v2"
+            )
+        return name
 
     @pydantic.field_validator("output")
     @classmethod

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pydantic
 
+from serving.kubernetes_names import SUBDOMAIN, SUBDOMAIN_LENGTH
 from vl_models.strict_config import StrictConfig
 
 DEFAULT = "default"
@@ -25,7 +26,7 @@ class StepResources(StrictConfig):
 class VolumeConfig(StrictConfig):
     """A persistent volume that every step sees: data, checkpoints, releases."""
 
-    claim: str = pydantic.Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
+    claim: str = pydantic.Field(pattern=f"^{SUBDOMAIN}$", max_length=SUBDOMAIN_LENGTH)
     mount: str = pydantic.Field(default="/vlsearch", pattern=r"^/")
 
 

@@ -13,8 +13,9 @@ from typing import Any, TypeVar
 
 import grpc
 
+from serving.client.address import parse_address
 from serving.client.batching import Answer, Chunk
-from serving.client.channel import OPTIONS, TlsConfig, check_address, metadata_pairs, status_error
+from serving.client.channel import TlsConfig, channel_options, metadata_pairs, status_error
 from serving.client.requests import Call
 from serving.client.retry import Attempts, Deadline, RetryPolicy
 from serving.errors import Code, ServingError
@@ -29,12 +30,14 @@ class BaseClient(ABC):
     """Settings of a client.
 
     Args:
-        address: `HOST:PORT` of the gRPC port, or `unix:PATH`.
+        address: `HOST:PORT` of the gRPC port, or `unix:PATH`. One on this machine is reached
+            without a proxy, others as the environment says (`http_proxy`, `no_proxy`).
         timeout: seconds that one call may take, all its attempts and chunks together, unless the
             call says otherwise; `math.inf` waits for ever.
         retry: when to repeat a call; `RetryPolicy(attempts=1)` never does.
         tls: how to encrypt; None does not.
-        metadata: headers that go with every call, such as a shared secret.
+        metadata: headers that go with every call, such as a shared secret. Bytes where the
+            name ends in `-bin`.
 
     Raises:
         ServingError: an address, a file or a number that is none.
@@ -47,14 +50,15 @@ class BaseClient(ABC):
         *,
         retry: RetryPolicy | None = None,
         tls: TlsConfig | None = None,
-        metadata: Mapping[str, str] | None = None,
+        metadata: Mapping[str, str | bytes] | None = None,
     ):
-        self.address = check_address(address)
+        self._address = parse_address(address)
+        self.address = self._address.target
         self.timeout = timeout
         self.retry = retry or RetryPolicy()
         self._metadata = metadata_pairs(metadata)
         self._credentials = tls.credentials() if tls else None
-        self._options = OPTIONS + (tls.options() if tls else [])
+        self._options = channel_options(self._address, tls)
         self._closed = False
         self._channel: Any = None
         self._methods: dict[str, Any] = {}
@@ -110,6 +114,6 @@ class BaseClient(ABC):
             except grpc.RpcError as error:
                 pause = attempts.pause(Code[error.code().name])
                 if pause is None:
-                    raise status_error(error, self.address, attempts) from error
+                    raise status_error(error, self._address, attempts) from error
             await self._sleep(pause)
         return call.read(response)

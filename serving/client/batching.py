@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from serving import arguments
 from serving.errors import ServingError, StatusError
 
 Answer = dict[str, np.ndarray]
@@ -30,9 +31,8 @@ def split(arrays: Mapping[str, np.ndarray], max_batch_size: int, concurrency: in
     Raises:
         ServingError: inputs that differ in dimension 0, or a number below 1.
     """
-    for name, number in (("max_batch_size", max_batch_size), ("concurrency", concurrency)):
-        if number < 1:
-            raise ServingError(f"{name} is at least 1. Received: {number}.")
+    max_batch_size = arguments.whole_number("max_batch_size", max_batch_size)
+    arguments.whole_number("concurrency", concurrency)
     rows = {array.shape[0] for array in arrays.values() if array.ndim}
     if len(rows) != 1:
         shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in arrays.items())

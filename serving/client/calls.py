@@ -200,7 +200,7 @@ class Calls(BaseClient):
         A server without the health service (TensorFlow Serving has it by flag only) opens its port
         when its models are loaded, so that an answer of any kind means health.
         """
-        return await _is_healthy(self, self._deadline(timeout))
+        return not await _sickness(self, self._deadline(timeout))
 
     async def wait_until_ready(
         self: BaseClient, timeout: float = 60.0, model_name: str | None = None
@@ -217,26 +217,28 @@ class Calls(BaseClient):
                 raise StatusError(
                     Code.DEADLINE_EXCEEDED,
                     f"The model server at {self.address} was not ready within {timeout:g} s: "
-                    f"{reason}.",
+                    f"{reason.removesuffix('.')}.",
                 )
             await self._sleep(POLL_SECONDS)
 
 
-async def _is_healthy(client: BaseClient, deadline: Deadline) -> bool:
+async def _sickness(client: BaseClient, deadline: Deadline) -> str:
+    """Why a server does not serve; "" if it does."""
     try:
-        return await client._run(requests.health(), deadline, RetryPolicy(attempts=1))
+        healthy = await client._run(requests.health(), deadline, RetryPolicy(attempts=1))
     except StatusError as error:
         if error.code in (Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED):
-            return False
+            return error.message
         if error.code == Code.UNIMPLEMENTED:
-            return True
+            return ""
         raise
+    return "" if healthy else "it says that it does not serve"
 
 
 async def _unready(client: BaseClient, model_name: str | None, deadline: Deadline) -> str:
     """Why a server or a model of it cannot be queried yet; "" if it can."""
-    if not await _is_healthy(client, deadline):
-        return "it does not answer, or says that it does not serve"
+    if sickness := await _sickness(client, deadline):
+        return sickness
     if model_name is None:
         return ""
     try:

@@ -29,6 +29,11 @@ def fill_input(message: Any, rows: Sequence[Row], context: Row | None) -> None:
     else:
         examples = message.example_list_with_context
         _fill_example(examples.context, context, "the context")
+    if isinstance(rows, str | bytes | Mapping):
+        raise ServingError(
+            "examples is a list of rows, each a mapping from features to values; one row is a list "
+            f"of one. Received: {type(rows).__name__}."
+        )
     # An empty list, too, is a list of examples.
     examples.SetInParent()
     for number, row in enumerate(rows):
@@ -36,6 +41,11 @@ def fill_input(message: Any, rows: Sequence[Row], context: Row | None) -> None:
 
 
 def _fill_example(example: Any, row: Row, where: str) -> None:
+    if not isinstance(row, Mapping):
+        raise ServingError(
+            f"A row is a mapping from features to values. Received: {where} is "
+            f"{type(row).__name__}."
+        )
     example.features.SetInParent()
     for name, value in row.items():
         feature = example.features.feature[name]

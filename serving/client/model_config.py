@@ -46,6 +46,11 @@ def fill_model_server_config(message: Any, models: str | Sequence[ServedModelCon
         except text_format.ParseError as error:
             raise ServingError(f"The text is no ModelServerConfig: {error}.") from error
         return
+    if isinstance(models, bytes) or not hasattr(models, "__iter__"):
+        raise ServingError(
+            "models is a list of ServedModelConfig, or the text of a models.config. "
+            f"Received: {type(models).__name__}."
+        )
     # An empty list is one, too: it unloads everything.
     message.model_config_list.SetInParent()
     for model in models:

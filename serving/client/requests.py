@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from serving import tensors, wire
+from serving import arguments, tensors, wire
 from serving.client.examples import Row, fill_input
 from serving.client.model_config import ServedModelConfig, fill_model_server_config
 from serving.client.results import (
@@ -31,6 +31,7 @@ _METHOD_NAMES = {
     "classify": "tensorflow/serving/classify",
     "regress": "tensorflow/serving/regress",
 }
+_INT64_MAX = 2**63 - 1
 _PREDICTION = "/tensorflow.serving.PredictionService"
 _MODEL = "/tensorflow.serving.ModelService"
 
@@ -65,20 +66,21 @@ class ModelChoice:
         """Write the ModelSpec.
 
         Raises:
-            ServingError: both version and label.
+            ServingError: both version and label, or another type than it should be.
         """
         if self.version is not None and self.version_label is not None:
             raise ServingError(
                 "Give either version or version_label, not both. "
                 f"Received: version={self.version}, version_label={self.version_label!r}."
             )
-        spec.name = self.name
+        spec.name = arguments.name_of("model_name", self.name)
         if self.signature_name is not None:
-            spec.signature_name = self.signature_name
+            spec.signature_name = arguments.name_of("signature_name", self.signature_name)
         if self.version is not None:
-            spec.version.value = self.version
+            version = arguments.whole_number("version", self.version, least=0, most=_INT64_MAX)
+            spec.version.value = version
         if self.version_label is not None:
-            spec.version_label = self.version_label
+            spec.version_label = arguments.name_of("version_label", self.version_label)
 
 
 def input_arrays(inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -87,6 +89,11 @@ def input_arrays(inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
     Raises:
         ServingError: one that is no tensor; names it.
     """
+    if not isinstance(inputs, Mapping):
+        raise ServingError(
+            "inputs is a mapping from names of inputs to their values, such as "
+            f"{{'query': [...]}}. Received: {type(inputs).__name__}."
+        )
     arrays = {}
     for name, values in inputs.items():
         try:
@@ -102,7 +109,7 @@ def predict(
     """Predict: arrays by name in and out."""
     request = wire.PredictRequest()
     model.fill(request.model_spec)
-    request.output_filter.extend(output_filter)
+    request.output_filter.extend(arguments.texts("output_filter", output_filter))
     for name, array in arrays.items():
         try:
             tensors.encode(array, request.inputs[name], typed_fields=False)

@@ -6,7 +6,9 @@ import math
 import random
 import time
 from dataclasses import dataclass
+from numbers import Real
 
+from serving import arguments
 from serving.errors import Code, ServingError
 
 
@@ -36,8 +38,7 @@ class RetryPolicy:
     max_backoff: float = 2.0
 
     def __post_init__(self):
-        if self.attempts < 1:
-            raise ServingError(f"A call is made at least once. Received: attempts={self.attempts}.")
+        arguments.whole_number("attempts", self.attempts)
         if self.initial_backoff < 0 or self.max_backoff < 0 or self.multiplier < 1:
             raise ServingError(
                 "Pauses are not negative and do not shrink. Received: "
@@ -61,8 +62,8 @@ class Deadline:
     """
 
     def __init__(self, timeout: float):
-        if not timeout > 0:
-            raise ServingError(f"A timeout is a positive number of seconds. Received: {timeout}.")
+        if isinstance(timeout, bool) or not isinstance(timeout, Real) or not timeout > 0:
+            raise ServingError(f"A timeout is a positive number of seconds. Received: {timeout!r}.")
         self.timeout = timeout
         self._end = time.monotonic() + timeout
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from serving.kubernetes_names import LABEL_LENGTH, label
 from serving.manifests.layout import CONFIG_FOLDER, MODELS_CONFIG_FOLDER, Layout, plan_layout
 from serving.manifests.settings import Settings
 from serving.manifests.storage import Claim
@@ -28,6 +29,7 @@ _POD = "/spec/template/spec"
 _SERVER = f"{_POD}/containers/0"
 _COPY = f"{_POD}/initContainers/0"
 _PREDICTOR = "/spec/predictor"
+_TOWER_LENGTH = LABEL_LENGTH - len("-predictor")
 # Where KServe puts what `storageUri` names.
 _KSERVE_MODELS = "/mnt/models"
 
@@ -208,8 +210,8 @@ def _kserve(layout: Layout, settings: Settings) -> Files:
 def _tower(model: str, settings: Settings) -> str:
     config = f"--model_config_file={CONFIG_FOLDER}/{model}.{CONFIG_FILE}"
     operations = [
-        # Underscores are not allowed there.
-        _replace("/metadata/name", f"{settings.name}-{model.replace('_', '-')}"),
+        # KServe adds "-predictor", and the whole is a label.
+        _replace("/metadata/name", label(f"{settings.name}-{model}", _TOWER_LENGTH)),
         _replace(f"{_PREDICTOR}/model/storageUri", settings.storage.uri(model)),
         _add(f"{_PREDICTOR}/model/args/-", config),
     ]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from serving.errors import ServingError
+from serving.kubernetes_names import is_label, is_subdomain
 from serving.manifests.storage import ObjectStore, Storage
 
 # The version of tensorflow-serving-api in requirements.lock, whose requests we send.
@@ -15,8 +17,6 @@ IMAGE = "tensorflow/serving:2.19.1"
 MODELS = "/models"
 # A Service's name is a DNS label that begins with a letter; suffixes are added to it.
 _NAME = re.compile(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?")
-_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-_SUBDOMAIN = re.compile(r"(?=.{1,253}$)[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 _IMAGE = re.compile(
     r"(?P<repository>[^\s@]+?)(?::(?P<tag>[\w][\w.-]{0,127}))?(?P<digest>@sha256:[0-9a-f]{64})?"
 )
@@ -66,18 +66,22 @@ class Settings:
 
     def __post_init__(self) -> None:
         _check(
-            _NAME,
+            _NAME.fullmatch,
             "--name",
             self.name,
             "a DNS label of at most 40 lower-case letters, digits and hyphens that begins with a "
             "letter",
         )
-        _check(_LABEL, "--namespace", self.namespace, "a DNS label, such as search-prod")
-        _check(_IMAGE, "--image", self.image, "an image's name, such as " + IMAGE)
-        _check(_SUBDOMAIN, "--service-account", self.service_account, "the name of one")
-        _check(_SUBDOMAIN, "--secret", self.secret, "the name of a Secret, not its content")
-        _check(_CPU, "--cpu", self.cpu, "cores or thousandths of one, such as 2 or 1500m")
-        _check(_MEMORY, "--memory", self.memory, "bytes with a suffix, such as 4Gi")
+        _check(is_label, "--namespace", self.namespace, "a DNS label, such as search-prod")
+        _check(_IMAGE.fullmatch, "--image", self.image, "an image's name, such as " + IMAGE)
+        _check(is_subdomain, "--service-account", self.service_account, "the name of one")
+        if self.secret is not None and not is_subdomain(self.secret):
+            raise ServingError(  # and does not repeat it
+                "--secret must be the name of a Secret, not its content: small letters, digits, "
+                "hyphens and dots."
+            )
+        _check(_CPU.fullmatch, "--cpu", self.cpu, "cores or thousandths of one, such as 2 or 1500m")
+        _check(_MEMORY.fullmatch, "--memory", self.memory, "bytes with a suffix, such as 4Gi")
         if self.milli_cpu < 1 or not re.search("[1-9]", self.memory):
             raise ServingError(
                 "--cpu and --memory must be more than nothing. "
@@ -132,6 +136,6 @@ def check_mount_path(path: str, remedy: str) -> None:
         raise ServingError(f"No volume can be mounted at {path!r} in a container. {remedy}")
 
 
-def _check(pattern: re.Pattern[str], option: str, value: str | None, wanted: str) -> None:
-    if value is not None and not pattern.fullmatch(value):
+def _check(fits: Callable[[str], object], option: str, value: str | None, wanted: str) -> None:
+    if value is not None and not fits(value):
         raise ServingError(f"{option} must be {wanted}. Received: {value!r}.")

@@ -6,9 +6,9 @@ import re
 from dataclasses import dataclass
 
 from serving.errors import ServingError
+from serving.kubernetes_names import SUBDOMAIN, SUBDOMAIN_LENGTH
 
-_LABEL = r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?"
-_CLAIM = re.compile(rf"pvc:(?://)?(?P<claim>{_LABEL})(?:/(?P<path>.*))?")
+_CLAIM = re.compile(rf"pvc:(?://)?(?P<claim>{SUBDOMAIN})(?:/(?P<path>.*))?")
 _URI = re.compile(r"(?P<scheme>s3|gs)://(?P<bucket>[^/]+)(?:/(?P<path>.*))?")
 # The object stores as rclone, which copies from them, names its backends.
 _BACKENDS = {"s3": "s3", "gs": "gcs"}
@@ -55,7 +55,8 @@ def parse_storage(text: str) -> Storage:
     """
     match = _CLAIM.fullmatch(text) or _URI.fullmatch(text)
     path = (match["path"] or "").strip("/") if match else ""
-    if match is None or not {"", ".", ".."}.isdisjoint(path.split("/") if path else ()):
+    too_long = match is not None and match.re is _CLAIM and len(match["claim"]) > SUBDOMAIN_LENGTH
+    if match is None or too_long or not {"", ".", ".."}.isdisjoint(path.split("/") if path else ()):
         raise ServingError(
             "--storage is pvc:CLAIM[/subpath], s3://bucket[/path] or gs://bucket[/path], the place "
             f"of the release root as pods reach it. Received: {text!r}."

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from serving.client import PredictClient
@@ -19,6 +20,35 @@ def test_search_through_an_embedded_server(release_root, words):
         assert [len(hits) for hits in results] == [3, 3]
         assert len(service.search(["猫"], 1000)[0]) == len(words)
         assert service.search([], 3) == []
+
+
+@pytest.mark.parametrize(
+    ("queries", "k", "message"),
+    [
+        ("猫", 3, r"queries is a list of texts; one text is a list of one: \['猫'\]"),
+        (["猫", " \u200b"], 3, r"queries\[1\] is empty; say what to look for"),
+        (["猫"], 2.5, r"k is a whole number, at least 1\. Received: k=2\.5"),
+        (["猫"], True, "k is a whole number"),
+        ([], 0, "k is a whole number"),
+    ],
+)
+def test_what_cannot_be_asked(searched, queries, k, message):
+    with pytest.raises(ServingError, match=message):
+        searched.search(queries, k)
+
+
+def test_numbers_of_numpy_and_huge_ones(searched, words):
+    assert len(searched.search(np.array(["猫"]), np.int64(2))[0]) == 2
+    assert len(searched.search(("猫",), 10**30)[0]) == len(words)
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory, release_parts):
+    """A service of release 1 on a server of its own."""
+    root = tmp_path_factory.mktemp("searched") / "release"
+    publish_release(root, 1, *release_parts(1))
+    with embedded_server(root) as client:
+        yield SearchService(root, client)
 
 
 def test_new_release_waits_until_it_is_served(release_root, publish):

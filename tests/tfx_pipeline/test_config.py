@@ -42,7 +42,14 @@ def test_overrides_are_yaml_and_reach_nested_keys():
             "Allowed: 'crop', 'moco_v1' or 'moco_v2'.",
         ),
         ("index.kind=tree", "Key 'index.kind' has a wrong value. Received: 'tree'."),
-        ("name=No Spaces", "Key 'name' has a wrong value."),
+        (
+            "name=No Spaces",
+            "Key 'name' has a wrong value. Received: 'No Spaces'. Allowed: small letters from a to "
+            "z, digits, hyphens and underscores, the first a letter or a digit, such as emoji_v2.",
+        ),
+        ("name=红", "Key 'name' has a wrong value. Received: '红'. Allowed: small letters"),
+        ("name=a.b", "Key 'name' has a wrong value. Received: 'a.b'. Allowed: small letters"),
+        ('name="a\\n"', "Key 'name' has a wrong value. Received: 'a\\n'. Allowed: small letters"),
     ],
 )
 def test_a_wrong_key_or_value_is_named_with_the_nearest_valid_one(override, message):

@@ -57,10 +57,9 @@ def compare(
     Every training runs in a process of its own. A finished one is not repeated; an
     interrupted one goes on when the command is run again. Exits with code 1 if one failed.
     """
-    from rich.console import Console
-
     from tfx_pipeline.cli.logs import log_to_file
     from vl_models.errors import UserError
+    from vl_models.terminal import console, echo
 
     if steps is not None and samples is not None:
         raise UserError("--steps and --samples exclude each other: give one of them.")
@@ -82,7 +81,7 @@ def compare(
     leave_gpus_alone()
 
     contestants = run_comparison(
-        experiments, output, samples=samples, seeds=numbers, fresh=fresh, report=typer.echo
+        experiments, output, samples=samples, seeds=numbers, fresh=fresh, report=echo
     )
     bootstrap = first.evaluate.bootstrap
     keys = chosen_metrics(contestants, metrics or [])
@@ -95,15 +94,14 @@ def compare(
     )
     write_tables(comparison, output)
     for table in _tables(comparison):
-        Console().print(table)
-    typer.echo(f"Table: {output / 'comparison.html'}, {output / 'comparison.csv'}")
+        console().print(table)
+    echo(f"Table: {output / 'comparison.html'}, {output / 'comparison.csv'}")
     if any(contestant.error for contestant in contestants):
         raise typer.Exit(1)
 
 
 def _tables(comparison: object) -> list[Table]:
     """Return the comparison for a terminal."""
-    from rich.markup import escape
     from rich.table import Table
 
     from tfx_pipeline.comparison import table as tables
@@ -122,7 +120,7 @@ def _tables(comparison: object) -> list[Table]:
             text = index == 0 or heading in ("system", "outcome", "final losses")
             table.add_column(heading, justify="left" if text else "right", overflow="fold")
         for row in rows:
-            table.add_row(*(escape(cell) for cell in row))
+            table.add_row(*row)
         made.append(table)
     return made
 

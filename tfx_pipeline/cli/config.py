@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
-
-import typer
 
 from tfx_pipeline.cli.places import ConfigArgument, override_option
 
@@ -15,5 +14,8 @@ def config(
 ) -> None:
     """Check an experiment and print the whole of it as YAML: base, overrides, defaults."""
     from tfx_pipeline.config import ExperimentConfig
+    from vl_models.terminal import visible
 
-    typer.echo(ExperimentConfig.load(file, overrides or ()).to_yaml(), nl=False)
+    text = ExperimentConfig.load(file, overrides or ()).to_yaml()
+    # In a file it stays the YAML that it is.
+    print(visible(text) if sys.stdout.isatty() else text, end="", flush=True)

@@ -30,13 +30,10 @@ def emoji(
     Needs the Debian packages fonts-noto-color-emoji and unicode-cldr-core. Images and words
     are real, clicks are simulated.
     """
-    from rich.console import Console
-    from rich.progress import Progress
-
     from tfx_pipeline.data.emoji import write_emoji
+    from vl_models.terminal import echo, progress_bar
 
-    console = Console(stderr=True)
-    with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
+    with progress_bar() as bar:
         task = bar.add_task("Drawing emoji")
         summary = write_emoji(
             out,
@@ -47,7 +44,7 @@ def emoji(
             limit=limit,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
-    typer.echo(
+    echo(
         f"{out}: {summary.images:,} emoji, {summary.pairs:,} true pairs of {summary.queries:,} "
         f"queries ({summary.test_pairs:,} held out for test), {summary.impressions:,} "
         f"impressions and {summary.clicks:,} clicks in {summary.days} days (simulated)."
@@ -79,6 +76,7 @@ def captions(
     from tfx_pipeline.data.captions import REJECTED_FOLDER, Place, write_captions
     from tfx_pipeline.data.rejected import describe
     from vl_models.errors import UserError
+    from vl_models.terminal import echo
 
     if link and copy:
         raise UserError("--link and --copy exclude each other: give one of them.")
@@ -96,13 +94,13 @@ def captions(
         max_rejected_fraction=max_rejected_fraction,
     )
     accepted, rejected = summary.captions, summary.rejected
-    typer.echo(
+    echo(
         f"{out}: {accepted:,} captions of {summary.images:,} images ({summary.form})"
         + (f", {summary.unassigned:,} without a split" if summary.unassigned else "")
         + f". Read {summary.read:,} = {accepted:,} accepted + {rejected:,} rejected."
     )
     if told := describe(out / REJECTED_FOLDER):
-        typer.echo(f"{told}.")
+        echo(f"{told}.")
 
 
 @app.command()
@@ -218,12 +216,14 @@ def extract_features(
 
 def _write(data: FeatureSet, folder: DataFolder, out: Path) -> None:
     """Write a data folder of features, and say what is in it."""
+    from vl_models.terminal import echo
+
     assert folder.features is not None
     out.mkdir(parents=True, exist_ok=True)
     data.save(out / folder.features)
     folder.save(out)
     counts = ", ".join(f"{count:,} {part}" for part, count in data.counts().items())
-    typer.echo(
+    echo(
         f"{out}: {len(data.split):,} rows ({counts}), images of {data.image.shape[1]:,} numbers, "
         f"texts of {data.text.shape[1]:,}, {len(data.label_names)} classes."
     )

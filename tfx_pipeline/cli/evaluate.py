@@ -51,6 +51,7 @@ def evaluate(
     from tfx_pipeline.cli.logs import log_to_file
     from tfx_pipeline.training_run import TrainingRun
     from vl_models.errors import UserError
+    from vl_models.terminal import echo
 
     if (folder is None) == (run is None):
         raise UserError("Name one run folder: `vlsearch evaluate RUN`.")
@@ -69,5 +70,5 @@ def evaluate(
         write_atomically(json_file, (out / "metrics.json").read_text(encoding="utf-8"))
     for key in result.headline:
         if math.isfinite(result.metrics[key]):
-            typer.echo(f"{key:<28} {result.metrics[key]:.4f}")
-    typer.echo(f"Report: {out / 'report.html'}")
+            echo(f"{key:<28} {result.metrics[key]:.4f}")
+    echo(f"Report: {out / 'report.html'}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +11,8 @@ import typer
 from tfx_pipeline.cli.places import ConfigOption, override_option
 
 app = typer.Typer(no_args_is_help=True, help="Run the pipeline on Kubeflow Pipelines v2.")
+
+_NAME_LENGTH = 128  # of names that Kubeflow shows
 
 Spec = Annotated[Path, typer.Argument(help="What `vlsearch kubeflow compile` wrote.")]
 RunName = Annotated[str, typer.Option("--run-name", help="Goes into the release's lineage.")]
@@ -38,12 +39,13 @@ def compile_(
 
     from tfx_pipeline.config import ExperimentConfig
     from tfx_pipeline.runners.kubeflow import compile_pipeline
+    from vl_models.terminal import echo
 
     submission = compile_pipeline(ExperimentConfig.load(config, overrides or []), output)
     folder = submission.config.data.folder
-    typer.echo(f"{output}: the pipeline of {submission.config.name}, data {folder}.")
+    echo(f"{output}: the pipeline of {submission.config.name}, data {folder}.")
     if submission.data is None:
-        typer.echo("The data cannot be seen from here: the first step will look at them.")
+        echo("The data cannot be seen from here: the first step will look at them.")
 
 
 @app.command()
@@ -82,24 +84,21 @@ def submit(
     poll: Annotated[float, typer.Option(min=0.1, help="Seconds between looks.")] = 10.0,
 ) -> None:
     """Start a run and follow it. Exits with code 1 if it fails."""
-    from rich.console import Console
-
+    from tfx_pipeline.runners.kubeflow_endpoint import Endpoint, default_host, given_token
     from tfx_pipeline.runners.kubeflow_submit import (
-        Endpoint,
         RunFailed,
-        default_host,
         follow_run,
         settle_parameters,
         start_run,
     )
     from vl_models.errors import Interrupted
+    from vl_models.terminal import echo, styled
 
-    console = Console(highlight=False, soft_wrap=True)
     parameters = settle_parameters(spec, _given(run_name, data, steps, minima))
-    token = token_file.read_text(encoding="utf-8").strip() if token_file else None
+    _check_names(run_name, experiment, namespace, service_account)
     endpoint = Endpoint(
         host=host or default_host(),
-        token=token or os.environ.get("VLSEARCH_KFP_TOKEN"),
+        token=given_token(token_file),
         namespace=namespace,
         ca_file=str(ca_file) if ca_file else None,
     )
@@ -113,17 +112,17 @@ def submit(
         pipeline_root=pipeline_root,
         service_account=service_account,
     )
-    console.print(f"Run {run_id}: {endpoint.host.rstrip('/')}/#/runs/details/{run_id}")
+    echo(f"Run {run_id}: {endpoint.host}/#/runs/details/{run_id}")
     if not wait:
         return
     try:
-        follow_run(endpoint, run_id, lambda step, state: console.print(f"{step:<20} {state}"), poll)
+        follow_run(endpoint, run_id, lambda step, state: echo(f"{step:<20} {state}"), poll)
     except KeyboardInterrupt:
         raise Interrupted(f"the run goes on in the cluster: {run_id}") from None
     except RunFailed as error:
-        console.print(f"[bold red]Failed[/]: {error}")
+        echo(styled("Failed", "bold red", f": {error}"))
         raise typer.Exit(1) from None
-    console.print(f"[bold green]Finished[/] {run_id}")
+    echo(styled("Finished", "bold green", f" {run_id}"))
 
 
 @app.command()
@@ -142,32 +141,28 @@ def local(
     Kubeflow's own local orchestrator runs every step with the entrypoint of the image. Finished
     steps are reused when it is run again. For a spec compiled with `--set kubeflow.volume=null`.
     """
-    from rich.console import Console
-    from rich.markup import escape
-
     from tfx_pipeline.runners.kubeflow_local import StepFailed, run_spec
     from tfx_pipeline.runners.kubeflow_submit import settle_parameters
     from tfx_pipeline.runners.progress import StepReport
-
-    console = Console(highlight=False, soft_wrap=True)
+    from vl_models.terminal import echo, styled
 
     def progress(step: StepReport) -> None:
         if step.seconds is not None:
-            console.print(f"{step.place} {step.outcome}", markup=False)
+            echo(f"{step.place} {step.outcome}")
 
     parameters = settle_parameters(spec, _given(run_name, data, steps, minima))
     try:
         outputs = run_spec(spec, root.resolve(), parameters, progress)
     except StepFailed as error:
-        console.print(f"[bold red]Failed:[/] {escape(str(error))}")
+        echo(styled("Failed:", "bold red", f" {error}"))
         raise typer.Exit(1) from None
     evaluation = outputs["retrieval-evaluator/evaluation"]["uri"]
-    typer.echo(f"Report: {Path(evaluation, 'report.html')}")
+    echo(f"Report: {Path(evaluation, 'report.html')}")
     release = outputs["release-pusher/release"]["metadata"]
     if not release["released"]:
-        console.print(f"[bold red]Not released:[/] {escape(release['reasons'])}")
+        echo(styled("Not released:", "bold red", f" {release['reasons']}"))
         raise typer.Exit(1)
-    console.print(f"[bold green]Released[/] version {release['version']:.0f}")
+    echo(styled("Released", "bold green", f" version {release['version']:.0f}"))
 
 
 @app.command()
@@ -196,9 +191,11 @@ def tfjob(
     """Write the TFJob of a training on several workers (Kubeflow's training operator)."""
     import yaml
 
+    from serving.commands import command
     from serving.files import write_atomically
     from tfx_pipeline.runners import tfjob as jobs
     from tfx_pipeline.runners.kubeflow_spec import own_version
+    from vl_models.terminal import echo
 
     manifest = jobs.tfjob(
         image or f"vlsearch:{own_version()}",
@@ -216,7 +213,30 @@ def tfjob(
         gpus=gpus,
     )
     write_atomically(output, yaml.safe_dump(manifest, sort_keys=False))
-    typer.echo(f"{output}: kubectl apply -f {output}")
+    echo(f"{output}: {command('kubectl', 'apply', '-f', output)}")
+
+
+def _check_names(run: str, experiment: str, namespace: str | None, account: str | None) -> None:
+    """Refuse what the cluster would refuse, or cut off.
+
+    Raises:
+        UserError: names the option.
+    """
+    from serving.kubernetes_names import is_label, is_subdomain
+    from vl_models.errors import UserError
+
+    for option, name in (("--run-name", run), ("--experiment", experiment)):
+        if len(name) > _NAME_LENGTH or not name.isprintable() or name != name.strip():
+            raise UserError(
+                f"{option} is one line of at most {_NAME_LENGTH} characters, without blanks around "
+                f"it. Received: {name!r}."
+            )
+    if namespace is not None and not is_label(namespace):
+        raise UserError(
+            f"--namespace must be a DNS label, such as team-search. Received: {namespace!r}."
+        )
+    if account is not None and not is_subdomain(account):
+        raise UserError(f"--service-account must be the name of one. Received: {account!r}.")
 
 
 def _given(

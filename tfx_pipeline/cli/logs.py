@@ -8,6 +8,9 @@ import sys
 import warnings
 from pathlib import Path
 
+from vl_models.terminal import LogFormatter, VisibleFormatter
+
+LOG_FORMAT = "%(asctime)s %(levelname).1s %(name)s: %(message)s"
 _FILE_HANDLER = "vlsearch log file"
 
 
@@ -17,10 +20,9 @@ def log_to_file(path: Path) -> None:
     A later call (a notebook may hold several runs) leaves the file before it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    file_handler = logging.FileHandler(path, encoding="utf-8")
-    file_handler.setFormatter(
-        logging.Formatter("%(asctime)s %(levelname).1s %(name)s: %(message)s")
-    )
+    # Names of files need not be UTF-8.
+    file_handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
+    file_handler.setFormatter(LogFormatter(LOG_FORMAT))
     file_handler.set_name(_FILE_HANDLER)
     root = logging.getLogger()
     logging.raiseExceptions = debugging()  # a full disk would fill the terminal
@@ -34,7 +36,9 @@ def log_to_file(path: Path) -> None:
     root.setLevel(logging.INFO)
     logging.captureWarnings(True)
     if debugging():
-        root.addHandler(logging.StreamHandler())
+        terminal_handler = logging.StreamHandler()
+        terminal_handler.setFormatter(VisibleFormatter())
+        root.addHandler(terminal_handler)
         return
     # TFX logs whole pipeline graphs at every step.
     logging.getLogger("absl").setLevel(logging.WARNING)
@@ -62,7 +66,9 @@ def hide_native_messages(path: Path = Path(os.devnull)) -> None:
     if _stderr_descriptor() == 2:  # the first time: keep a way to the terminal for ourselves
         sys.stderr.flush()
         terminal = os.dup(2)
-        sys.stderr = os.fdopen(terminal, "w", buffering=1, encoding="utf-8", errors="replace")
+        sys.stderr = os.fdopen(
+            terminal, "w", buffering=1, encoding=sys.stderr.encoding, errors="backslashreplace"
+        )
     with path.open("ab") as target:
         os.dup2(target.fileno(), 2)
 

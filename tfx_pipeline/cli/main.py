@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from tfx_pipeline.cli import (
     compare,
@@ -26,6 +25,7 @@ from tfx_pipeline.cli import (
 )
 from tfx_pipeline.cli.logs import debugging, hide_native_messages, log_folder
 from tfx_pipeline.cli.places import named_to_write
+from vl_models.terminal import echo, escape_unprintable, styled, without_passwords
 
 app = typer.Typer(
     name="vlsearch",
@@ -71,7 +71,7 @@ def version() -> None:
     from importlib import metadata
 
     for package in ("vlsearch", "tensorflow", "keras", "tfx", "apache-beam"):
-        typer.echo(f"{package} {metadata.version(package)}")
+        echo(f"{package} {metadata.version(package)}")
 
 
 def main() -> None:
@@ -82,25 +82,45 @@ def main() -> None:
     be continued.
     """
     from serving.errors import DiskError, ServingError
+    from serving.loopback import bypass_proxies
     from tfx_pipeline.disk_errors import explain_disk_error
     from vl_models.errors import Interrupted, Unavailable, UserError
 
+    bypass_proxies()  # before anything connects, or starts a process that does
+    escape_unprintable()
     try:
-        app()
+        sys.exit(app(standalone_mode=False))
     except Interrupted as stop:
-        console = Console(stderr=True)
-        console.print(f"Stopped: {stop}", markup=False, highlight=False, soft_wrap=True)
+        echo(f"Stopped: {stop}", stderr=True)
         sys.exit(130)
     except Exception as error:
+        if hasattr(error, "format_message"):  # Typer's, of the command line
+            _show_usage_error(error)
+            sys.exit(getattr(error, "exit_code", 2))
         if debugging():
             raise
         wrong_input = isinstance(error, UserError | ServingError)
         known = wrong_input or isinstance(error, Unavailable)
         text = str(error) if known else explain_disk_error(error, named_to_write() or log_folder())
-        console = Console(stderr=True)
-        console.print("Error:", style="bold red", end=" ")
-        shown = text or f"{type(error).__name__}: {error}"
-        console.print(shown, markup=False, highlight=False, soft_wrap=True)
+        _show_error(text or f"{type(error).__name__}: {error}")
         if text is None:
-            console.print("This was not expected; `vlsearch --debug …` shows where it happened.")
+            echo(
+                "This was not expected; `vlsearch --debug …` shows where it happened.", stderr=True
+            )
         sys.exit(2 if wrong_input and not isinstance(error, DiskError) else 1)
+
+
+def _show_error(text: str) -> None:
+    echo(styled("Error:", "bold red", f" {without_passwords(text)}"), stderr=True)
+
+
+def _show_usage_error(error: Any) -> None:
+    """Say what is wrong with a command line, and how it should be."""
+    message = error.format_message()
+    if not message:  # a group of commands without one: its help has been shown
+        return
+    context = getattr(error, "ctx", None)
+    if context is not None:
+        echo(context.get_usage(), stderr=True)
+        echo(f"`{context.command_path} --help` says more.", stderr=True)
+    _show_error(message)

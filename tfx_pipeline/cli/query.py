@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Annotated
 
@@ -31,12 +32,17 @@ def query(
     ] = None,
 ) -> None:
     """Search: the query goes over gRPC to the text tower, its vector to the index."""
-    from rich.console import Console
     from rich.table import Table
 
+    from serving.arguments import check_query
     from vl_models.errors import UserError
+    from vl_models.terminal import cell, console, echo
 
-    _check_text(text)
+    if not text.isascii():
+        # What the locale's encoding cannot read of the command line; people mean UTF-8.
+        with contextlib.suppress(UnicodeError):
+            text = text.encode("ascii", "surrogateescape").decode("utf-8")
+    check_query(text)
     if html is not None and (html.is_dir() or not html.parent.is_dir()):
         raise UserError(f"--html names a file in an existing folder. Received: {html}.")
 
@@ -51,28 +57,17 @@ def query(
 
     with embedded_server(root) if server is None else PredictClient(server) as client:
         [hits] = SearchService(root, client).search([text], k)
-    table = Table(title=text if len(text) <= 80 else f"{text[:79]}…")
+    table = Table(title=cell(text if len(text) <= 80 else f"{text[:79]}…"))
     for column in ("rank", "score"):
         table.add_column(column, justify="right")
     for column in ("image", "uri"):
         table.add_column(column, overflow="fold")
     for rank, hit in enumerate(hits, start=1):
-        table.add_row(str(rank), f"{hit.score:.4f}", hit.id, hit.uri)
-    Console().print(table)
+        table.add_row(str(rank), f"{hit.score:.4f}", cell(hit.id), cell(hit.uri))
+    console().print(table)
     if html is not None:
         from serving.files import write_atomically
         from tfx_pipeline.report.contact_sheet import render_contact_sheet
 
         write_atomically(html, render_contact_sheet(text, hits))
-        typer.echo(f"Contact sheet: {html}")
-
-
-def _check_text(text: str) -> None:
-    from vl_models.errors import UserError
-
-    if not text.strip():
-        raise UserError("The query is empty; say what to look for.")
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        raise UserError("The query is not valid UTF-8.") from None
+        echo(f"Contact sheet: {html}")

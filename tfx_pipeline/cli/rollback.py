@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import typer
-
 from tfx_pipeline.cli.places import RootArgument
 
 
@@ -12,6 +10,7 @@ def rollback(root: RootArgument) -> None:
     from serving.publish import roll_back
     from tfx_pipeline.storage.releases import roll_back_bucket
     from tfx_pipeline.storage.uris import is_uri
+    from vl_models.terminal import echo
 
     release = roll_back_bucket(root) if is_uri(root) else roll_back(root)
-    typer.echo(f"{root}: version {release.version} is current.")
+    echo(f"{root}: version {release.version} is current.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -33,9 +34,6 @@ def run(
     Finished steps of earlier runs are reused; a killed run is continued by running it again.
     Exits with code 1 if the candidate was not good enough to be released.
     """
-    from rich.console import Console
-    from rich.markup import escape
-
     from tfx_pipeline.cli.logs import log_to_file
     from tfx_pipeline.run_lock import RunLock
     from tfx_pipeline.runners.experiment import load_experiment
@@ -45,39 +43,35 @@ def run(
     )
     experiment.load_data_folder()  # what is wrong there is said before anything is imported
 
-    console = Console(highlight=False, soft_wrap=True)
     log_file = Path(experiment.output, "pipeline", "run.log")
     RunLock(log_file.parent).acquire()  # until the process ends
     log_to_file(log_file)
 
     from tfx_pipeline.submission import submit
+    from vl_models.terminal import echo, styled
     from vl_models.training.strategy import make_strategy
 
     make_strategy(experiment.devices)  # devices are divided before TensorFlow runs anything
     submission = submit(experiment)
     assert submission.data is not None
-    console.print(
-        f"[bold]{experiment.name}[/]: {len(submission.data.files)} log files of "
-        f"{experiment.data.folder}; messages go to {log_file}"
-    )
+    told = f": {len(submission.data.files)} log files of {experiment.data.folder}; messages go to "
+    echo(styled(experiment.name, "bold", f"{told}{log_file}"))
     from tfx_pipeline.runners.local import run_local
     from tfx_pipeline.runners.progress import StepReport
 
     def progress(step: StepReport) -> None:
         if step.seconds is not None:
-            console.print(f"{step.place} {step.outcome}", markup=False)
-        elif console.is_terminal:
-            console.print(step.place, end="\r", markup=False)
+            echo(f"{step.place} {step.outcome}")
+        elif sys.stdout.isatty():
+            echo(step.place, end="\r")
 
     result = run_local(submission, progress)
     if result.rejected:
-        typer.echo(result.rejected)
-    typer.echo(f"Report:  {result.report_file}\nMetrics: {result.metrics_file}")
+        echo(result.rejected)
+    echo(f"Report:  {result.report_file}\nMetrics: {result.metrics_file}")
     if result.released_version is None:
-        console.print(f"[bold red]Not released[/]: {escape(result.reasons)}")
+        echo(styled("Not released", "bold red", f": {result.reasons}"))
         raise typer.Exit(1)
     bucket = experiment.release.publish_to
-    console.print(
-        f"[bold green]Released[/] version {result.released_version} to {submission.serving_root}"
-        + (f" and {bucket}" if bucket else "")
-    )
+    told = f" version {result.released_version} to {submission.serving_root}"
+    echo(styled("Released", "bold green", told + (f" and {bucket}" if bucket else "")))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import sys
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from tfx_pipeline.cli.logs import LOG_FORMAT
 from tfx_pipeline.cli.places import RootArgument, release_root
 
 if TYPE_CHECKING:
@@ -87,7 +89,11 @@ def _serve_embedded(root: str, options: ServerOptions) -> None:
     import contextlib
     import logging
 
-    logging.basicConfig(format="%(asctime)s %(levelname).1s %(name)s: %(message)s")
+    from vl_models.terminal import VisibleFormatter, echo
+
+    handler = logging.StreamHandler()
+    handler.setFormatter(VisibleFormatter(LOG_FORMAT))
+    logging.basicConfig(handlers=[handler])
     for room in ("serving", "tfx_pipeline"):
         logging.getLogger(room).setLevel(logging.INFO)
     from serving.model_server.server import ModelServer
@@ -104,7 +110,7 @@ def _serve_embedded(root: str, options: ServerOptions) -> None:
             )
             if address
         ]
-        typer.echo(f"Serving {root}: {', '.join(addresses)}. Ctrl-C stops.")
+        echo(f"Serving {root}: {', '.join(addresses)}. Ctrl-C stops.")
 
     with following(root) if is_uri(root) else contextlib.nullcontext():
         ModelServer(options).serve_forever(on_ready=on_ready)
@@ -124,7 +130,7 @@ def _become_tf_serving(options: ServerOptions, host: str | None) -> None:
         raise ServingError(
             f"--engine tf-serving needs {_TF_SERVING}, which is not on the PATH. Install the "
             "package tensorflow-model-server, or run the image tensorflow/serving with "
-            f"{' '.join(to_arguments(options))}; --engine embedded needs neither."
+            f"{shlex.join(to_arguments(options))}; --engine embedded needs neither."
         )
     if host not in (None, _EVERYWHERE):
         raise ServingError(

@@ -77,9 +77,11 @@ def manifests(
 
     Apply one of the overlays: kubectl apply -k OUTPUT/overlays/cpu (or gpu, or kserve).
     """
+    from serving.commands import command
     from serving.manifests import Settings, generate, write_folder
     from serving.manifests.settings import IMAGE
     from serving.manifests.storage import parse_storage
+    from vl_models.terminal import echo
 
     settings = Settings(
         storage=parse_storage(storage),
@@ -99,4 +101,5 @@ def manifests(
     write_folder(
         output, generate(release_root, settings), {"release_root": str(release_root)}, force
     )
-    typer.echo(f"{output}: apply it with `kubectl apply -k {output}/overlays/cpu` (gpu, kserve).")
+    apply = command("kubectl", "apply", "-k", output / "overlays" / "cpu")
+    echo(f"{output}: apply it with `{apply}` (gpu, kserve).")

@@ -53,9 +53,11 @@ def train(
     experiment.load_data_folder()
 
     # Slow to import; what is wrong in the experiment is said before.
+    from serving.commands import command
     from tfx_pipeline.data.rejected import describe
     from tfx_pipeline.training_run import TrainingRun
     from tfx_pipeline.worker_run import prepare_on_chief
+    from vl_models.terminal import echo
     from vl_models.training.ending import REMEDY, Ending
     from vl_models.training.strategy import make_strategy
     from vl_models.training.workers import place_in_cluster
@@ -63,16 +65,17 @@ def train(
     place = place_in_cluster()
     log_to_file(run / ("run.log" if place.is_chief else f"run-worker-{place.index}.log"))
     if place.count > 1:
-        typer.echo(f"Worker {place.index} of {place.count}: waiting for the others.")
+        echo(f"Worker {place.index} of {place.count}: waiting for the others.")
     folder = TrainingRun(run)
     # Devices are divided, and workers meet, before TensorFlow runs anything.
     strategy = make_strategy(experiment.devices)
     prepare_on_chief(folder, experiment, strategy, fresh=fresh, timeout=worker_timeout)
     if place.is_chief and (rejected := describe(folder.data / "rejected")):
-        typer.echo(rejected)
+        echo(rejected)
     folder.train(experiment)
     if place.is_chief:
         ending = Ending.read(folder.training)
         if ending is not None and ending.collapsed:
-            typer.echo(f"Warning: the training ended {ending.describe()}. {REMEDY}", err=True)
-        typer.echo(f"Towers: {folder.towers}\nEvaluate them: vlsearch evaluate --run {run}")
+            echo(f"Warning: the training ended {ending.describe()}. {REMEDY}", stderr=True)
+        echo(f"Towers: {folder.towers}")
+        echo(f"Evaluate them: {command('vlsearch', 'evaluate', '--run', run)}")

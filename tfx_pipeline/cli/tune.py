@@ -34,12 +34,11 @@ def tune(
     `vlsearch run`. A search that was killed goes on when the command is run again; finished
     trials are not repeated.
     """
-    from rich.console import Console
-
     from tfx_pipeline.cli.logs import log_to_file
     from tfx_pipeline.run_lock import RunLock
     from tfx_pipeline.runners.experiment import load_experiment
     from tfx_pipeline.trials.process import leave_gpus_alone
+    from vl_models.terminal import console, echo
 
     experiment = load_experiment(config, overrides or (), data=data)
     RunLock(output).acquire()  # until the process ends
@@ -50,28 +49,31 @@ def tune(
     def report(row: TrialRow) -> None:
         values = ", ".join(f"{key}={_short(value)}" for key, value in row.values.items())
         outcome = f"failed: {row.message}" if row.score is None else f"{row.score:.4f}"
-        typer.echo(f"trial {row.id}: {outcome} ({values})")
+        echo(f"trial {row.id}: {outcome} ({values})")
 
     rows = search(experiment, output, fresh=fresh, on_trial=report)
     assert experiment.tune is not None, "`search` refuses an experiment without"
-    Console().print(_table(rows, experiment.tune))
+    console().print(_table(rows, experiment.tune))
     if all(row.score is None for row in rows):
-        typer.echo("No trial succeeded.")
+        echo("No trial succeeded.")
         raise typer.Exit(1)
-    typer.echo(f"Trials: {output / TABLE_FILE}\nBest: {output / BEST_FILE}")
+    echo(f"Trials: {output / TABLE_FILE}\nBest: {output / BEST_FILE}")
 
 
 def _table(rows: list[TrialRow], tune: TuneConfig) -> Table:
-    from rich.markup import escape
     from rich.table import Table
 
-    table = Table("trial", f"{tune.objective} ({tune.split})", "steps", "seconds", *tune.space)
+    from vl_models.terminal import cell
+
+    table = Table("trial", f"{tune.objective} ({tune.split})", "steps", "seconds")
+    for key in tune.space:
+        table.add_column(cell(key))
     for row in rows:
         score = "failed" if row.score is None else f"{row.score:.4f}"
         steps = "–" if row.steps is None else f"{row.steps:,}"
         seconds = "–" if row.seconds is None else f"{row.seconds:,.0f}"
         values = [_short(row.values.get(key)) for key in tune.space]
-        table.add_row(row.id, score, steps, seconds, *map(escape, values))
+        table.add_row(row.id, score, steps, seconds, *map(cell, values))
     return table
 
 

@@ -35,9 +35,8 @@ def import_(
 
     Every shape is checked. What is written is what `train.warm_start: {from: FILE}` loads.
     """
-    from rich.console import Console
-
     from tfx_pipeline.config import ExperimentConfig
+    from vl_models.terminal import console, echo, styled
     from vl_models.text.factory import pretrained_tokenizer
     from vl_models.weights.importer import import_weights, write_weights
     from vl_models.weights.report import import_table
@@ -56,13 +55,11 @@ def import_(
         learned_vocabulary=vocabulary.pretrained is None,
     )
     write_weights(result, output)
-    console = Console()
-    console.print(import_table(result))
+    console().print(import_table(result))
     for warning in result.warnings:
-        console.print("[bold yellow]Check:[/]", end=" ")
-        typer.echo(warning)
-    typer.echo(f"{output}: {len(result.values)} variables. To start from them:")
-    typer.echo(result.warm_start(str(output)))
+        echo(styled("Check:", "bold yellow", f" {warning}"))
+    echo(f"{output}: {len(result.values)} variables. To start from them:")
+    echo(result.warm_start(str(output)))
 
 
 @app.command()
@@ -72,20 +69,20 @@ def inspect(
 ) -> None:
     """List names, shapes and types of a checkpoint, its layout, and the model that fits."""
     import yaml
-    from rich.console import Console
 
     from vl_models.errors import UserError
+    from vl_models.terminal import console, echo
     from vl_models.weights.describe import experiment_sections
     from vl_models.weights.layouts import find_layout
     from vl_models.weights.read import TensorFiles
     from vl_models.weights.report import tensor_table
 
     tensors = TensorFiles(files)
-    Console().print(tensor_table(tensors))
+    console().print(tensor_table(tensors))
     try:
         found = find_layout(layout, tensors).name
     except UserError as error:
-        typer.echo(str(error))
+        echo(str(error))
         return
     sections = yaml.safe_dump(experiment_sections(tensors, found), sort_keys=False)
-    typer.echo(f"WeightLayout: {found}. An experiment that fits has:\n{sections}")
+    echo(f"WeightLayout: {found}. An experiment that fits has:\n{sections}")

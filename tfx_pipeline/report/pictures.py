@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from tfx_pipeline.report.thumbnails import data_uri
 from tfx_pipeline.storage.objects import read_bytes
 from tfx_pipeline.storage.uris import is_uri
-from vl_models.errors import UserError
+from vl_models.terminal import visible
 
 if TYPE_CHECKING:
     from serving.index import Hit
@@ -47,7 +47,7 @@ class Picture:
         path = hit.uri.removeprefix("file://")
         try:
             encoded = read_bytes(path) if is_uri(path) else Path(path).read_bytes()
-        except (OSError, UserError):
+        except (OSError, ValueError):  # ValueError: no address of a file, or of a bucket
             encoded = b""
         return cls(encoded, f"{rank}. {hit.id} · {hit.score:.3f}", hit.uri)
 
@@ -73,7 +73,7 @@ class PictureRow:
 
     def __repr__(self) -> str:
         captions = ", ".join(picture.caption for picture in self.pictures)
-        return f"{self.title}: {captions}"
+        return visible(f"{self.title}: {captions}")
 
     def _repr_html_(self) -> str:
         figures = "\n".join(

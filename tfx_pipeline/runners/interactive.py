@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vl_models.errors import UserError
+from vl_models.terminal import visible
 
 if TYPE_CHECKING:
     from tfx.dsl.components.base.base_node import BaseNode
@@ -80,9 +81,11 @@ class InteractiveRun:
                 "InteractiveRun works in a notebook or in IPython, and this is neither. Use "
                 "`vlsearch run` from a terminal, or tfx_pipeline.runners.local from a program."
             )
+        from serving.loopback import bypass_proxies
         from tfx_pipeline.cli.logs import hide_native_messages
 
         hide_native_messages()
+        bypass_proxies()
         from tfx_pipeline.runners.experiment import load_experiment
 
         self.config = load_experiment(config, overrides, data=data, output=output, smoke=smoke)
@@ -222,7 +225,8 @@ class InteractiveRun:
     def __repr__(self) -> str:
         states = ("done" if name in self._finished else "–" for name in self.steps)
         lines = [f"  {name:<20} {state}" for name, state in zip(self.steps, states)]
-        return "\n".join([f"InteractiveRun of {self.config.name}, {self.config.output}", *lines])
+        title = f"InteractiveRun of {self.config.name}, {self.config.output}"
+        return "\n".join([visible(title), *lines])
 
     def _component(self, step: str) -> BaseNode:
         if step not in self._components:

@@ -21,6 +21,7 @@ from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import (
 from tfx.orchestration.pipeline import Pipeline
 
 from serving.files import write_atomically
+from serving.kubernetes_names import label
 from tfx_pipeline.config import ExperimentConfig
 from tfx_pipeline.kubeflow_config import DEFAULT, KubeflowConfig, StepResources
 from tfx_pipeline.pipeline import RunValues, build_components
@@ -115,8 +116,8 @@ def compile_pipeline(config: ExperimentConfig, path: Path) -> Submission:
 
 
 def pipeline_name(config: ExperimentConfig) -> str:
-    """Return the pipeline's name on the cluster, which allows no underscores."""
-    return f"{_NAME}-{config.name}".replace("_", "-")
+    """Return the pipeline's name on the cluster, of which names of pods and labels are made."""
+    return label(f"{_NAME}-{config.name}")
 
 
 def step_id(step: str) -> str:

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from serving.loopback import bypass_proxies
 from tfx_pipeline.runners.kubeflow_spec import (
     GPU_VARIABLE,
     INVOCATION,
@@ -22,6 +23,7 @@ from tfx_pipeline.runners.kubeflow_spec import (
     own_version,
 )
 from vl_models.errors import Interrupted, UserError
+from vl_models.terminal import echo
 
 # Where Kubeflow's launcher puts copies of what is in an object store.
 _LOCAL_COPIES = {"gs://": "/gcs/", "s3://": "/s3/", "minio://": "/minio/"}
@@ -37,12 +39,13 @@ def main(arguments: Sequence[str]) -> int:
     Returns:
         The exit code: 0 done, 1 something unexpected, 2 wrong input.
     """
+    bypass_proxies()
     try:
         check_version(os.environ.get(VERSION_VARIABLE))
         check_gpus(int(os.environ.get(GPU_VARIABLE, "0")))
         run_step(arguments)
     except (UserError, Interrupted) as error:
-        print(f"Error: {error}", file=sys.stderr, flush=True)
+        echo(f"Error: {error}", stderr=True)
         return 2
     return 0
 

@@ -3,121 +3,29 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import datetime
 import io
 import json
-import os
 import time
-import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
-
-import requests
 
 from serving.errors import ServingError
 from tfx_pipeline import fingerprint
 from tfx_pipeline.data.options import DataConfig
 from tfx_pipeline.data.resolved import ResolvedData, unseen
 from tfx_pipeline.release.place import CURRENT, NEXT_VERSION, place_release
+from tfx_pipeline.runners.kubeflow_endpoint import Endpoint, message
 from tfx_pipeline.runners.kubeflow_spec import parameters, read_spec
-from vl_models.errors import UserError
+from vl_models.errors import Unavailable, UserError
 
-_TOKEN_FILE = Path("/var/run/secrets/kubeflow/pipelines/token")  # projected into pods
+_LOOKS = 10  # in a row that may fail
 _ENDED = ("SUCCEEDED", "FAILED", "CANCELED", "SKIPPED")
-_CONNECT_S = 10
 
 
 class RunFailed(ServingError):
     """A run ended otherwise than well."""
-
-
-def default_host() -> str:
-    """Return the API of the cluster that this process is a pod of.
-
-    Raises:
-        UserError: it is none.
-    """
-    if not os.environ.get("KUBERNETES_SERVICE_HOST"):
-        raise UserError(
-            "Where is Kubeflow Pipelines? This is no pod of a cluster: give --host URL, or set "
-            "KF_PIPELINES_ENDPOINT."
-        )
-    return "http://ml-pipeline.kubeflow.svc.cluster.local:8888"
-
-
-@dataclasses.dataclass(frozen=True)
-class Endpoint:
-    """Where Kubeflow Pipelines answers, and as whom to ask.
-
-    Attributes:
-        host: URL of the API.
-        token: bearer token; None: the pod's own identity if there is one, else none at all.
-        namespace: of the profile; None on installations for one user.
-        ca_file: certificates to trust beside the system's.
-    """
-
-    host: str
-    token: str | None = None
-    namespace: str | None = None
-    ca_file: str | None = None
-
-    def check(self) -> None:
-        """Ask whether anybody is there who takes the token.
-
-        Raises:
-            UserError: nobody answers, the login is refused, or it is something else that answers.
-        """
-        url = f"{self.host.rstrip('/')}/apis/v2beta1/healthz"
-        token = self.token or _own_token()
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
-        try:
-            answer = requests.get(
-                url,
-                headers=headers,
-                timeout=_CONNECT_S,
-                allow_redirects=False,
-                verify=self.ca_file or True,
-            )
-        except requests.RequestException as error:
-            raise UserError(
-                f"{self.host}: Kubeflow Pipelines does not answer ({_reason(error)}). Is the "
-                "address right, and reachable from here? From outside the cluster: kubectl "
-                "port-forward -n kubeflow svc/ml-pipeline-ui 8080:80, and --host "
-                "http://localhost:8080."
-            ) from None
-        if answer.is_redirect or answer.status_code in (401, 403):
-            had = "does not accept the token" if token else "wants a token, and none was given"
-            raise UserError(
-                f"{self.host} {had} (HTTP {answer.status_code}). Give one with --token-file FILE "
-                "or in VLSEARCH_KFP_TOKEN; in a pod, project a service account token for the "
-                f"audience pipelines.kubeflow.org to {_TOKEN_FILE}."
-            )
-        try:
-            answer.raise_for_status()
-            answer.json()
-        except requests.RequestException:
-            raise UserError(
-                f"{self.host}: what answers is not the API of Kubeflow Pipelines v2 (HTTP "
-                f"{answer.status_code} from /apis/v2beta1/healthz). Check the address."
-            ) from None
-
-    def client(self) -> Any:
-        """Kubeflow's own client."""
-        from kfp import client
-
-        credentials = None
-        if self.token is None and _own_token() is not None:
-            credentials = client.ServiceAccountTokenVolumeCredentials()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return client.Client(
-                host=self.host,
-                existing_token=self.token,
-                credentials=credentials,
-                ssl_ca_cert=self.ca_file,
-            )
 
 
 def settle_parameters(spec_file: Path, given: Mapping[str, str | int]) -> dict[str, str | int]:
@@ -196,11 +104,11 @@ def start_run(
         UserError: the endpoint refuses it.
     """
     from kfp_server_api.exceptions import ApiException
+    from urllib3.exceptions import HTTPError
 
-    client = endpoint.client()
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # links, which we print ourselves
-            created = client.create_run_from_pipeline_package(
+            created = endpoint.client().create_run_from_pipeline_package(
                 str(spec_file),
                 arguments=dict(values),
                 run_name=run_name,
@@ -210,8 +118,13 @@ def start_run(
                 service_account=service_account,
             )
     except ApiException as error:
-        raise UserError(
-            f"{endpoint.host} refuses the run (HTTP {error.status}): {_message(error.body)}"
+        raise endpoint.refusal(error.status, error.body) or UserError(
+            f"{endpoint.host} refuses the run (HTTP {error.status}): {message(error.body)}"
+        ) from None
+    except HTTPError as error:
+        raise Unavailable(
+            f"{endpoint.host} did not answer to the end ({error}). Whether there is a run, its "
+            "list of runs says."
         ) from None
     return created.run_id
 
@@ -232,11 +145,13 @@ def follow_run(
 
     Raises:
         RunFailed: the run ended otherwise than well; the message has the failed steps' own.
+        UserError: the token is no longer accepted; the run goes on.
+        Unavailable: the endpoint has not answered for a while; the run goes on.
     """
     client = endpoint.client()
     states: dict[str, str] = {}
     while True:
-        run = client.get_run(run_id)
+        run = _look(endpoint, client, run_id, poll_s)
         tasks = (run.run_details and run.run_details.task_details) or []
         for task in tasks:
             if states.get(task.display_name) != task.state:
@@ -253,31 +168,29 @@ def follow_run(
         raise RunFailed(f"Run {run_id} ended as {run.state}. {said}")
 
 
+def _look(endpoint: Endpoint, client: Any, run_id: str, poll_s: float) -> Any:
+    """Return a run as it is; an endpoint that is away for a while is asked again."""
+    from kfp_server_api.exceptions import ApiException
+    from urllib3.exceptions import HTTPError
+
+    failures = 0
+    while True:
+        try:
+            return client.get_run(run_id)
+        except ApiException as error:
+            refusal = endpoint.refusal(error.status, error.body) or UserError(
+                f"{endpoint.host} does not show the run (HTTP {error.status}): "
+                f"{message(error.body)}"
+            )
+        except HTTPError as error:
+            refusal = Unavailable(f"{endpoint.host} does not answer ({error}).")
+        failures += 1
+        if failures == _LOOKS or isinstance(refusal, UserError):
+            raise type(refusal)(f"{refusal} Run {run_id} goes on in the cluster.")
+        time.sleep(poll_s)
+
+
 def _constant(spec: dict[str, Any], step: str, name: str) -> str:
     """Return a parameter's value that is fixed in the spec."""
     inputs = spec["root"]["dag"]["tasks"][step]["inputs"]["parameters"]
     return inputs[name]["runtimeValue"]["constant"]
-
-
-def _own_token() -> str | None:
-    """Return the token of the pod that this runs in."""
-    path = Path(os.environ.get("KF_PIPELINES_SA_TOKEN_PATH", _TOKEN_FILE))
-    return path.read_text(encoding="utf-8").strip() if path.is_file() else None
-
-
-def _reason(error: requests.RequestException) -> str:
-    """Return the innermost reason, which is the one that tells."""
-    if isinstance(error, requests.Timeout):
-        return f"no answer within {_CONNECT_S} s"
-    reason: BaseException = error
-    while isinstance(cause := reason.__cause__ or reason.__context__, BaseException):
-        reason = cause
-    return str(reason).removeprefix("[Errno 111] ")
-
-
-def _message(body: Any) -> str:
-    """Return the message in an error's JSON, or the text itself."""
-    try:
-        return json.loads(body)["message"]
-    except (TypeError, ValueError, KeyError):
-        return str(body)[:500]

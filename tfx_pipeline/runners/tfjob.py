@@ -8,9 +8,10 @@ neither TensorFlow nor a cluster is needed.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from serving.kubernetes_names import is_label, is_subdomain
 from vl_models.errors import UserError
 
 # The operator finds the training's container, and the workers' port, by these names.
@@ -24,7 +25,6 @@ _FILES_TIMEOUT_SECONDS = 300
 
 # Names of pods, <job>-worker-<n>, are host names of 63 characters.
 _NAME = re.compile(r"[a-z]([-a-z0-9]{0,48}[a-z0-9])?")
-_CLAIM = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 _CPU = re.compile(r"\d+(\.\d+)?|\d+m")
 _MEMORY = re.compile(r"\d+(\.\d+)?([kMGT]|[KMGT]i)?")
 
@@ -79,10 +79,17 @@ def tfjob(
     Raises:
         UserError: a value that Kubernetes, the operator or the training would refuse.
     """
-    _check(_NAME, "name", name, "a DNS label of at most 50 characters that begins with a letter")
-    _check(_CLAIM, "claim", claim, "the name of a PersistentVolumeClaim")
-    _check(_CPU, "cpu", cpu, "cores or thousandths of one, such as 4 or 1500m")
-    _check(_MEMORY, "memory", memory, "bytes with a suffix, such as 16Gi")
+    _check(
+        _NAME.fullmatch,
+        "name",
+        name,
+        "a DNS label of at most 50 characters that begins with a letter",
+    )
+    _check(is_subdomain, "claim", claim, "the name of a PersistentVolumeClaim")
+    _check(is_label, "namespace", namespace, "a DNS label, such as team-search")
+    _check(is_subdomain, "service_account", service_account, "the name of one")
+    _check(_CPU.fullmatch, "cpu", cpu, "cores or thousandths of one, such as 4 or 1500m")
+    _check(_MEMORY.fullmatch, "memory", memory, "bytes with a suffix, such as 16Gi")
     if workers < 1:
         raise UserError(
             "A TFJob needs at least one worker beside the chief; one process alone is `vlsearch "
@@ -184,6 +191,6 @@ def _resources(cpu: str, memory: str, gpus: int) -> dict[str, Any]:
     return {"requests": requests, "limits": limits}
 
 
-def _check(pattern: re.Pattern[str], key: str, value: str, wanted: str) -> None:
-    if not pattern.fullmatch(value):
+def _check(fits: Callable[[str], object], key: str, value: str | None, wanted: str) -> None:
+    if value is not None and not fits(value):
         raise UserError(f"{key} must be {wanted}. Received: {key}={value!r}.")

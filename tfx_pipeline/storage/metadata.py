@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,17 +31,20 @@ def check_metadata_url(url: str, where: str = "metadata") -> str:
     Raises:
         UserError: it is not; a password in it is not repeated.
     """
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError as error:
-        raise UserError(f"{where}: not a URL ({error}). Write {_FORM}.") from None
-    if parts.password is not None:
+    # As people write it; a password with a slash is none for `urlsplit`.
+    login, at, _ = url.partition("://")[2].rpartition("@")
+    secret = (at and ":" in login) or re.search("pass", url.partition("?")[2], re.IGNORECASE)
+    if secret:
         raise UserError(
             f"{where}: the URL holds a password, which would be written into the run folder. Write "
             f"{_FORM} without one, and give it by the environment variable PGPASSWORD or in "
             "~/.pgpass."
         )
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise UserError(f"{where}: not a URL ({error}). Write {_FORM}.") from None
     database = unquote(parts.path.removeprefix("/"))
     complete = parts.username and parts.hostname and database and "/" not in database
     if parts.scheme not in _SCHEMES or not complete or port == 0:

@@ -15,6 +15,7 @@ import os
 from pathlib import Path
 
 from serving import files
+from serving.commands import command
 from serving.model_config import CONFIG_FILE, model_config_text
 from serving.publish import adopt_release
 from serving.release import RELEASE_FILE, WEIGHTS, Release, manifest_text
@@ -276,6 +277,6 @@ def _taken(uri: str, root: Path, version: int) -> str:
 
 def _damaged(uri: str, name: str, what: str) -> str:
     return (
-        f"{uri} is damaged: {name} {what}. Restore that file, or roll back with `vlsearch rollback "
-        f"{uri}`."
+        f"{uri} is damaged: {name} {what}. Restore that file, or roll back with "
+        f"`{command('vlsearch', 'rollback', uri)}`."
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from vl_models.errors import UserError
@@ -38,6 +39,7 @@ def check_place(place: str, key: str = "") -> str:
     Raises:
         UserError: another scheme, or no bucket.
     """
+    check_no_login(place, key)
     kind = scheme(place)
     if kind is None:
         return place
@@ -56,6 +58,21 @@ def check_place(place: str, key: str = "") -> str:
     return f"{kind}://{place.partition('://')[2].rstrip('/')}"
 
 
+def check_no_login(place: str | Path, key: str = "") -> None:
+    """Raise UserError if a URI holds a user or a password, which is not repeated.
+
+    Args:
+        place: what was given; a `Path` that was made of a URI, too.
+        key: where, to name in the error.
+    """
+    if re.match(r"[a-z][a-z0-9+.-]+:/{1,2}[^/]*@", str(place), re.IGNORECASE):
+        raise UserError(
+            f"{f'{key}: ' if key else ''}the address holds a user or a password, which would be "
+            "written into logs and the run folder (not shown here). Take it out, and give "
+            "credentials by the environment, such as AWS_PROFILE."
+        )
+
+
 def check_local(place: str | Path, remedy: str) -> None:
     """Raise UserError if ``place`` is a URI where only a path will do.
 
@@ -63,6 +80,7 @@ def check_local(place: str | Path, remedy: str) -> None:
         place: what was given; a `Path` that was made of a URI, too.
         remedy: what to do instead, a sentence.
     """
+    check_no_login(place)
     # `Path` folds the slashes of s3://bucket to s3:/bucket.
     first = str(place).partition("/")[0]
     if is_uri(place) or (first.endswith(":") and len(first) > 2):

@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import rich.console
 import rich.progress
 import tensorflow as tf
 
 from vl_models.errors import UserError
+from vl_models.terminal import progress_bar
 
 HISTORY = "history.jsonl"
 
@@ -67,10 +67,8 @@ class RunLog:
         self._writer = tf.summary.create_file_writer(str(run_dir / "tensorboard"))
 
     def __enter__(self) -> RunLog:
-        console = rich.console.Console(stderr=True)
-        # rich also takes FORCE_COLOR, which notebooks set for their processes, for a terminal.
-        if self._enabled and console.is_terminal and console.file.isatty():
-            self._bar = rich.progress.Progress(console=console, transient=True)
+        if self._enabled:
+            self._bar = progress_bar()
             self._task = self._bar.add_task("training", total=self._total)
             self._bar.start()
         return self

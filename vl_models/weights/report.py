@@ -9,9 +9,9 @@ from typing import Literal
 
 import numpy as np
 import yaml
-from rich.markup import escape
 from rich.table import Table
 
+from vl_models.terminal import cell
 from vl_models.weights.read import TensorFiles
 
 Status = Literal["imported", "cropped", "other length", "left out", "missing"]
@@ -101,9 +101,9 @@ def import_table(result: ImportResult) -> Table:
         grouped[row] = grouped.get(row, 0) + 1
     for cells, count in grouped.items():
         path = cells[0] if count == 1 else f"{cells[0]} ({count} times)"
-        table.add_row(*(escape(cell) for cell in (path, *cells[1:])))
+        table.add_row(*map(cell, (path, *cells[1:])))
     for name in _shortened(result.unmatched):
-        table.add_row("–", "", "no place in the model", escape(name))
+        table.add_row("–", "", "no place in the model", cell(name))
     return table
 
 
@@ -116,7 +116,7 @@ def tensor_table(tensors: TensorFiles) -> Table:
         grouped[row] = grouped.get(row, 0) + 1
     for row, count in grouped.items():
         name = row[0] if count == 1 else f"{row[0]} ({count} times)"
-        table.add_row(*(escape(cell) for cell in (name, *row[1:])))
+        table.add_row(*map(cell, (name, *row[1:])))
     return table
 
 

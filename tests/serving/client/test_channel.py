@@ -1,5 +1,8 @@
+import http.server
 import json
 import socket
+import threading
+import traceback
 
 import grpc
 import pytest
@@ -59,6 +62,34 @@ def test_address_that_is_none(make_client, address):
         make_client(address)
 
 
+def test_an_http_port(make_client):
+    """Answers to gRPC as REST servers do: the remedy is another port, not another server."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Silent)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    try:
+        client = make_client(f"127.0.0.1:{server.server_port}", retry=ONCE)
+        with pytest.raises(StatusError) as caught:
+            client.predict("m", {})
+        with pytest.raises(StatusError, match=r"was not ready within .* does not speak gRPC"):
+            client.wait_until_ready(0.3)
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    assert str(caught.value).startswith(
+        f"What answers at {client.address} does not speak gRPC; this looks like an HTTP port"
+    )
+    assert str(caught.value).endswith(
+        "Give the gRPC port: 8500 unless it was set otherwise, and `vlsearch serve` prints both."
+    )
+
+
+class _Silent(http.server.BaseHTTPRequestHandler):
+    def log_message(self, *arguments):
+        pass
+
+
 def test_metadata_goes_with_every_call(make_client, scripted):
     servicer, address = scripted()
     client = make_client(address, metadata={"X-Vlsearch-Secret": "sesame", "trace": "7"})
@@ -67,6 +98,33 @@ def test_metadata_goes_with_every_call(make_client, scripted):
     assert len(servicer.metadata) == 3
     for metadata in servicer.metadata:
         assert (metadata["x-vlsearch-secret"], metadata["trace"]) == ("sesame", "7")
+
+
+SECRET = "s3same"
+
+
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [
+        ({"authorization": f"Bearer {SECRET}\n"}, r"has a line break: strip\(\) what was"),
+        ({"authorization": f"{SECRET}\r\nx: y"}, r"has a line break: strip\(\) what was"),
+        ({"authorization": f"{SECRET}é"}, "visible ASCII characters and spaces only, and has othe"),
+        ({"authorization": [SECRET]}, r"'authorization' .*must be a str\. Received: list"),
+        ({"secret-bin": SECRET}, r"must be bytes\. Received: str"),
+        ({f"authorization: {SECRET}": ""}, "one that begins with 'authorization'"),
+        ([("authorization", SECRET)], r"is a mapping .* Received: list"),
+    ],
+)
+def test_a_header_that_is_none_is_refused_and_not_shown(make_client, metadata, message):
+    with pytest.raises(ServingError, match=message) as caught:
+        make_client("127.0.0.1:1", metadata=metadata)
+    assert SECRET not in "".join(traceback.format_exception(caught.value))
+
+
+def test_binary_metadata(make_client, scripted):
+    servicer, address = scripted()
+    _predict(make_client(address, metadata={"trace-BIN": b"\x00\xff\n"}))
+    assert servicer.metadata[0]["trace-bin"] == b"\x00\xff\n"
 
 
 def test_a_closed_client(make_client, scripted):
@@ -167,6 +225,10 @@ def test_half_of_a_key_pair(client_pair):
     key, certificate = client_pair
     with pytest.raises(ServingError, match="Received: only client_key"):
         TlsConfig(client_key=key)
+    text = key.decode()
+    with pytest.raises(ServingError, match=r"the content as str; encode\(\) it") as caught:
+        TlsConfig(client_key=text, client_certificate=certificate).credentials()
+    assert text[40:60] not in str(caught.value)
     with pytest.raises(ServingError, match="Received: only client_certificate"):
         TlsConfig(client_certificate=certificate)
 

@@ -24,7 +24,19 @@ def test_places_of_a_release(text, storage):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "releases", "pvc:", "pvc:Releases", "pvc:a/../b", "pvc:a/b//c", "hdfs://x", "s3:///a"],
+    [
+        "",
+        "releases",
+        "pvc:",
+        "pvc:Releases",
+        "pvc:a..b",
+        "pvc:a-/b",
+        f"pvc:{'a' * 254}",
+        "pvc:a/../b",
+        "pvc:a/b//c",
+        "hdfs://x",
+        "s3:///a",
+    ],
 )
 def test_other_places_are_refused(text):
     with pytest.raises(ServingError) as raised:
@@ -59,6 +71,10 @@ def test_addresses_of_a_model():
         ({"gpus": 0}, "--gpu must be at least 1. Received: --gpu 0"),
         ({"canary": -1}, "--canary is a percentage, from 0 to 100. Received: --canary -1"),
         ({"canary": 101}, "--canary is a percentage, from 0 to 100. Received: --canary 101"),
+        ({"namespace": "n" * 64}, "--namespace must be a DNS label"),
+        ({"namespace": "team-"}, "--namespace must be a DNS label"),
+        ({"service_account": "a..b"}, "--service-account must be the name of one"),
+        ({"service_account": "a.-b"}, "--service-account must be the name of one"),
         ({"service_account": "A"}, "--service-account must be the name of one. Received: 'A'"),
         ({"storage": STORE, "secret": "k=v"}, "--secret must be the name of a Secret, not its"),
         ({"secret": "keys"}, "--secret is for an object store; a volume needs none"),
@@ -72,6 +88,12 @@ def test_addresses_of_a_model():
 def test_what_kubernetes_would_refuse_is_refused_first(settings, message):
     with pytest.raises(ServingError, match=f"^{message}"):
         Settings(**{"storage": VOLUME, **settings})
+
+
+def test_the_content_of_a_secret_is_not_repeated():
+    with pytest.raises(ServingError) as raised:
+        Settings(STORE, secret="AWS_SECRET_ACCESS_KEY=s3same")
+    assert "s3same" not in str(raised.value)
 
 
 @pytest.mark.parametrize(

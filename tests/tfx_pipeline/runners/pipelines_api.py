@@ -16,10 +16,13 @@ class PipelinesApi:
       states: of the run, one for every look; the last one stays.
       tasks: `task_details` of the run.
       refuses: message of a refusal of new runs.
+      answer_with: (status, content type, text, further headers) by path, instead of the story;
+        a list is used up one by one.
       created: bodies of the runs that were created.
     """
 
-    def __init__(self, token=None, states=("SUCCEEDED",), tasks=(), refuses=None):
+    def __init__(self, token=None, states=("SUCCEEDED",), tasks=(), refuses=None, answer_with=None):
+        self.answer_with = dict(answer_with or {})
         self.token = token
         self.states = list(states)
         self.tasks = list(tasks)
@@ -43,7 +46,7 @@ class PipelinesApi:
                 pass
 
         server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
         try:
             yield f"http://127.0.0.1:{server.server_port}"
@@ -55,6 +58,10 @@ class PipelinesApi:
     def answer(self, request, body):
         path = request.path.split("?")[0].removeprefix("/apis/v2beta1/")
         code, values = 200, {}
+        if self.answer_with.get(path):
+            given = self.answer_with[path]
+            _send(request, *(given.pop(0) if isinstance(given, list) else given))
+            return
         if self.token and request.headers.get("Authorization") != f"Bearer {self.token}":
             code, values = 401, {"message": "unauthenticated"}
         elif path == "healthz":
@@ -73,9 +80,14 @@ class PipelinesApi:
             values = {"run_id": RUN, "state": state, "run_details": {"task_details": self.tasks}}
         else:
             code, values = 404, {"message": f"no {path}"}
-        text = json.dumps(values).encode()
-        request.send_response(code)
-        request.send_header("Content-Type", "application/json")
-        request.send_header("Content-Length", str(len(text)))
-        request.end_headers()
-        request.wfile.write(text)
+        _send(request, code, "application/json", json.dumps(values))
+
+
+def _send(request, code, content_type, text, headers=()):
+    request.send_response(code)
+    request.send_header("Content-Type", content_type)
+    request.send_header("Content-Length", str(len(text.encode())))
+    for name, value in headers:
+        request.send_header(name, value)
+    request.end_headers()
+    request.wfile.write(text.encode())

@@ -5,6 +5,7 @@ import json
 import pytest
 import yaml
 
+from serving.kubernetes_names import is_label
 from tests.tfx_pipeline.conftest import REPOSITORY
 from tfx_pipeline.config import ExperimentConfig
 from vl_models.errors import UserError
@@ -198,6 +199,18 @@ def test_configuration_errors_name_the_key(override, message):
     with pytest.raises(UserError) as caught:
         ExperimentConfig.load(EMOJI, [override])
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [("emoji-", "vlsearch-emoji"), ("e_mo__ji_", "vlsearch-e-mo-ji"), ("a" * 100, None)],
+)
+def test_the_name_of_a_pipeline_is_one_of_the_clusters(name, wanted):
+    from tfx_pipeline.runners.kubeflow import pipeline_name
+
+    made = pipeline_name(ExperimentConfig.load(EMOJI, [f"name={name}"]))
+    assert is_label(made)
+    assert made == wanted or wanted is None
 
 
 def test_a_spec_of_another_version_or_of_something_else(compile_to, tmp_path):

@@ -1,7 +1,6 @@
 """`vlsearch kubeflow submit` against an endpoint on loopback."""
 
 import json
-import socket
 
 import pytest
 
@@ -60,6 +59,26 @@ def test_a_failed_run_ends_with_the_steps_own_message(spec):
     )
 
 
+def test_an_endpoint_that_is_away_for_a_while_is_asked_again(spec):
+    busy = (503, "text/plain", "no healthy upstream")
+    path = f"runs/{RUN}"
+    with PipelinesApi(answer_with={path: [busy, busy]}).serve() as url:
+        assert submit(spec, url).stdout.endswith(f"Finished {RUN}\n")
+    with PipelinesApi(answer_with={path: busy}).serve() as url:
+        result = submit(spec, url, check=False)
+    assert result.returncode == 1
+    assert result.stderr == (
+        f"Error: {url} is there but is not available now (HTTP 503: no healthy upstream). Try "
+        "again in a while; `kubectl get pods -n kubeflow` shows what is not ready. Run "
+        f"{RUN} goes on in the cluster.\n"
+    )
+    expired = (401, "application/json", '{"message": "expired"}')
+    with PipelinesApi(answer_with={path: expired}).serve() as url:
+        result = submit(spec, url, check=False)
+    assert result.returncode == 2
+    assert result.stderr.endswith(f"Run {RUN} goes on in the cluster.\n")
+
+
 def test_no_token_a_wrong_one_and_a_refused_run(spec, monkeypatch):
     remedy = (
         "Give one with --token-file FILE or in VLSEARCH_KFP_TOKEN; in a pod, project a service "
@@ -81,43 +100,9 @@ def test_no_token_a_wrong_one_and_a_refused_run(spec, monkeypatch):
     assert refused.stderr == f"Error: {other} refuses the run (HTTP 400): quota exceeded\n"
 
 
-def test_an_endpoint_that_is_not_there_or_is_something_else(spec):
-    from tfx_pipeline.runners.kubeflow_submit import Endpoint
-
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        host = f"http://127.0.0.1:{free.getsockname()[1]}"
-        with pytest.raises(UserError) as caught:
-            Endpoint(host).check()
-    assert str(caught.value) == (
-        f"{host}: Kubeflow Pipelines does not answer (Connection refused). Is the address right, "
-        "and reachable from here? From outside the cluster: kubectl port-forward -n kubeflow "
-        "svc/ml-pipeline-ui 8080:80, and --host http://localhost:8080."
-    )
-    with PipelinesApi().serve() as url, pytest.raises(UserError) as caught:
-        Endpoint(f"{url}/elsewhere").check()
-    assert str(caught.value) == (
-        f"{url}/elsewhere: what answers is not the API of Kubeflow Pipelines v2 (HTTP 404 from "
-        "/apis/v2beta1/healthz). Check the address."
-    )
-
-
-def test_without_a_host_it_is_the_pods_own_cluster(monkeypatch):
-    from tfx_pipeline.runners.kubeflow_submit import default_host
-
-    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
-    with pytest.raises(UserError) as caught:
-        default_host()
-    assert str(caught.value) == (
-        "Where is Kubeflow Pipelines? This is no pod of a cluster: give --host URL, or set "
-        "KF_PIPELINES_ENDPOINT."
-    )
-    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
-    assert default_host() == "http://ml-pipeline.kubeflow.svc.cluster.local:8888"
-
-
 def test_a_pods_own_token_is_used(spec, tmp_path, monkeypatch):
-    from tfx_pipeline.runners.kubeflow_submit import Endpoint, start_run
+    from tfx_pipeline.runners.kubeflow_endpoint import Endpoint
+    from tfx_pipeline.runners.kubeflow_submit import start_run
 
     token = tmp_path / "token"
     token.write_text("of the pod", encoding="utf-8")
@@ -141,6 +126,22 @@ def test_wrong_parameters(spec):
     assert result.stderr == (
         "Error: --min takes METRIC=VALUE, e.g. recall@10=0.4. Received: 'recall'.\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--run-name", "a\nb"), "--run-name is one line of at most 128 characters"),
+        (("--run-name", "r" * 129), "--run-name is one line of at most 128 characters"),
+        (("--experiment", " "), "--experiment is one line of at most 128 characters"),
+        (("--namespace", "Team_A"), "--namespace must be a DNS label, such as team-search."),
+        (("--service-account", "a..b"), "--service-account must be the name of one."),
+    ],
+)
+def test_names_that_the_cluster_would_refuse(spec, options, message):
+    result = submit(spec, "http://127.0.0.1:1", *options, check=False)
+    assert result.returncode == 2
+    assert result.stderr.startswith(f"Error: {message}")
 
 
 def test_data_that_can_be_seen_are_looked_at_anew(spec, emoji_folder):

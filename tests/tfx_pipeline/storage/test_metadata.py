@@ -82,6 +82,23 @@ def test_wrong_urls_are_explained_by_the_configuration(url, message):
     assert str(error.value) == f"{EMOJI}: metadata: {message}"
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:hid/den@h/d",
+        "postgresql://u:hid@den@h/d",
+        "mysql://u:hidden@h/d",
+        "postgresql://h/d?user=u&password=hidden",
+        "postgresql://u@h/d?sslpassword=hidden",
+    ],
+)
+def test_a_password_in_any_place_is_not_repeated(url):
+    with pytest.raises(UserError, match="the URL holds a password") as error:
+        ExperimentConfig.load(EMOJI, [f"metadata={url}"])
+    assert "hid" not in str(error.value)
+    assert "den" not in str(error.value)
+
+
 def test_folders_that_share_a_server_share_no_name(tmp_path):
     one, other = tmp_path / "one", tmp_path / "other"
     one.mkdir()

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from tfx_pipeline.storage.uris import check_weights_place
+from tfx_pipeline.storage.uris import check_local, check_place, check_weights_place
 from vl_models.errors import UserError
 
 
@@ -27,3 +27,15 @@ def test_other_places_hold_weights(place, tmp_path):
     read = tf.train.Checkpoint(value=tf.Variable(0.0))
     read.read(saved).assert_consumed()
     assert read.value.numpy() == 3.0
+
+
+@pytest.mark.parametrize("place", ["s3://key:hidden@bucket/a", "s3:/key:hidden@bucket/a"])
+def test_credentials_in_an_address_are_refused_and_not_repeated(place):
+    with pytest.raises(UserError, match="holds a user or a password") as caught:
+        check_local(place, "")
+    assert "hidden" not in str(caught.value)
+    with pytest.raises(UserError, match=r"^data\.folder: the address holds a user") as caught:
+        check_place(place, "data.folder")
+    assert "hidden" not in str(caught.value)
+    assert check_place("s3://bucket/a@b:c") == "s3://bucket/a@b:c"
+    assert check_place("folder/a:b@c") == "folder/a:b@c"
