@@ -7,13 +7,13 @@ import logging
 import os
 import select
 import signal
-import socket
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from serving.errors import ServingError, StatusError
-from serving.model_server.addresses import address_family, host_port
+from serving.model_server.addresses import bind, host_port
+from serving.model_server.connection_limits import connection_limits
 from serving.model_server.core import ServerCore
 from serving.model_server.options import ServerOptions
 from serving.model_server.periodic import Periodic
@@ -159,6 +159,7 @@ class ModelServer:
 
     def _open_ports(self, core: ServerCore) -> None:
         options = self.options
+        limits = connection_limits(with_rest=options.rest_api_port != 0)
         if options.rest_api_port == options.port and options.port:
             _logger.error(
                 "server_options.http_port cannot be same as grpc_port. Please use a different port "
@@ -166,9 +167,9 @@ class ModelServer:
             )
         elif options.rest_api_port != 0:
             assert self._rest_options is not None
-            self._rest_server = RestServer(core, self._rest_options)
+            self._rest_server = RestServer(core, self._rest_options, limits.rest)
             self.rest_port = self._rest_server.port
-        self._grpc_server = GrpcServer(core, options, self._grpc_credentials)
+        self._grpc_server = GrpcServer(core, options, self._grpc_credentials, limits.grpc)
         self.grpc_port = self._grpc_server.port
         if options.model_config_file and options.model_config_file_poll_wait_seconds > 0:
             seconds = options.model_config_file_poll_wait_seconds
@@ -202,16 +203,14 @@ def _check_ports(options: ServerOptions) -> None:
     ):
         if not port:
             continue
-        with socket.socket(address_family(options.host)) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((options.host, port))
-            except (OSError, OverflowError) as error:
-                reason = error.strerror if isinstance(error, OSError) else str(error).rstrip(".")
-                raise ServingError(
-                    f"The {kind} port {host_port(options.host, port)} cannot be opened: {reason}. "
-                    f"Stop the process that holds it, or choose another {flag}."
-                ) from error
+        try:
+            for probe in bind(options.host, port):
+                probe.close()
+        except OSError as error:
+            raise ServingError(
+                f"The {kind} port {host_port(options.host, port)} cannot be opened: "
+                f"{error.strerror}. Stop the process that holds it, or choose another {flag}."
+            ) from error
     if options.grpc_socket_path:
         check_socket_path(options.grpc_socket_path)
 

@@ -121,12 +121,20 @@ class GrpcServer:
     """
 
     def __init__(
-        self, core: ServerCore, options: ServerOptions, credentials: grpc.ServerCredentials | None
+        self,
+        core: ServerCore,
+        options: ServerOptions,
+        credentials: grpc.ServerCredentials | None,
+        most_connections: int,
     ):
         # More threads than requests at a time: some are left to refuse the others.
         count = max(options.grpc_max_threads, options.max_concurrent_requests + 2)
         threads = futures.ThreadPoolExecutor(count, thread_name_prefix="grpc")
-        arguments = {**_ARGUMENTS, **parse_channel_arguments(options.grpc_channel_arguments)}
+        arguments = {
+            **_ARGUMENTS,
+            "grpc.max_allowed_incoming_connections": most_connections,
+            **parse_channel_arguments(options.grpc_channel_arguments),
+        }
         if options.max_request_bytes:
             arguments["grpc.max_receive_message_length"] = options.max_request_bytes
         interceptors = []
