@@ -120,10 +120,10 @@ class RestProtocol(HttpToolsProtocol, Connection):
         """The body follows."""
         if self._is_offer():
             return
-        self._in_head = False
         if self.parser.get_http_version() == "1.0":
             self.expect_100_continue = False
         super().on_headers_complete()
+        self._in_head = False
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body."""

@@ -26,11 +26,13 @@ from serving.model_server.rest.api import Answer, RestApi
 from serving.model_server.rest.http_protocol import RestProtocol
 from serving.model_server.rest.options import RestOptions
 from serving.model_server.rest.workers import Workers
+from serving.model_server.threads import ends, seconds_until
 
 _API = re.compile(r"/v1/.*", re.IGNORECASE | re.DOTALL)
 _ORIGIN = re.compile(rb"https?://")
 _BACKLOG = 2048
 _KEEP_ALIVE_SECONDS = 60
+_QUICK_THREADS = 2
 _SECRET_HEADER = HEADER.encode()
 _NOT_FOUND_PAGE = (
     b"<HTML><HEAD>\n<TITLE>404 Not Found</TITLE>\n</HEAD>"
@@ -61,6 +63,8 @@ class RestServer:
         listeners = _listen(self._flags.host, self._flags.rest_api_port or 0)
         self.port: int = listeners[0].getsockname()[1]
         self._workers = Workers(self._flags.rest_api_num_threads, "rest")
+        # For what must not stand in line behind predictions.
+        self._quick_workers = Workers(_QUICK_THREADS, "rest-quick")
         config = uvicorn.Config(
             self._app,
             interface="asgi3",
@@ -93,10 +97,16 @@ class RestServer:
         self._server.config.timeout_graceful_shutdown = max(1, round(grace))
         self._server.should_exit = True
 
-    def join(self) -> None:
-        """Return when the server has ended."""
-        self._thread.join()
-        self._workers.stop()
+    def join(self, timeout: float) -> bool:
+        """Return when the server has ended, or after `timeout` seconds.
+
+        Returns:
+            Whether it has, and all requests with it.
+        """
+        end = time.monotonic() + timeout
+        has_ended = ends(self._thread, end)
+        has_ended &= self._quick_workers.stop(seconds_until(end))
+        return self._workers.stop(seconds_until(end)) and has_ended
 
     async def _app(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         body = _Body(receive)
@@ -153,9 +163,10 @@ class RestServer:
         if is_prediction:
             self._concurrency.enter()
         run = self._run_prediction if is_prediction else self._run
+        workers = self._workers if is_prediction else self._quick_workers
         deadline = time.monotonic() + self._timeout if self._timeout else None
         try:
-            return await self._workers.run(
+            return await workers.run(
                 run, method, path, content, is_zipped, deadline, timeout=self._timeout
             )
         except TimeoutError:
@@ -186,7 +197,7 @@ class RestServer:
                 self._options.secret.check(headers.get(_SECRET_HEADER))
             except StatusError as error:
                 return _Response(401, error.message.encode(), [_TEXT])
-        page = await self._workers.run(metrics_page)
+        page = await self._quick_workers.run(metrics_page)
         return _Response(200, page.encode(), [_TEXT])
 
 
