@@ -34,6 +34,8 @@ from serving.model_server.monitoring.request_log import check_request_logging
 from serving.model_server.options import ServerOptions
 
 SIGNATURE_DEF = "signature_def"
+# For a look at a file system that hangs.
+_SECONDS_TO_GIVE_UP = 1.0
 
 _logger = logging.getLogger(__name__)
 
@@ -53,8 +55,9 @@ class ServerCore:
             self.predict = counted_by_signature("Predict", self.predict)  # type: ignore[method-assign]
             self.classify = counted_by_signature("Classify", self.classify)  # type: ignore[method-assign]
             self.regress = counted_by_signature("Regress", self.regress)  # type: ignore[method-assign]
+        self._loader = ModelLoader(options)
         self.manager = Manager(
-            ModelLoader(options),
+            self._loader,
             options.max_num_load_retries,
             options.load_retry_interval_micros / 1e6,
             options.num_load_threads,
@@ -62,11 +65,15 @@ class ServerCore:
         )
         self.source = FileSystemSource(self.manager, options.file_system_poll_wait_seconds)
 
-    def reload_config(self, config: ModelServerConfig) -> set[str]:
+    def reload_config(self, config: ModelServerConfig, look: bool = True) -> set[str]:
         """Make the server serve exactly what `config` lists; returns before models are loaded.
 
         Labels are applied first, and refuse the whole configuration if one of them points at a
         version that is not available: the order of TensorFlow Serving.
+
+        Args:
+            config: the new one.
+            look: whether to look for versions now; otherwise `source.look` is called later.
 
         Returns:
             The models that this configuration, or one shortly before it, brought in and that were
@@ -87,8 +94,12 @@ class ServerCore:
             names = set(self.model_names())
             waiting = {name for name in self._new_models if not self.manager.is_settled(name)}
             self._new_models = (waiting | (names - before)) & names
-            self.source.configure(config.model_config_list.config)
-            return set(self._new_models)
+            self.source.configure(config.model_config_list.config, look=False)
+            new = set(self._new_models)
+        # Not under the lock: a file system may take its time.
+        if look:
+            self.source.look()
+        return new
 
     def reload_config_and_wait(
         self, config: ModelServerConfig, abandoned: Callable[[], bool] = lambda: False
@@ -275,14 +286,22 @@ class ServerCore:
         return response
 
     def begin_stop(self) -> None:
-        """Lets nobody wait any more for models that are still to be loaded."""
+        """Give up what is being loaded, and let nobody wait for it any more."""
         self._stopping = True
-        self.manager.wake()
+        self._loader.stop()
+        self.manager.begin_stop()
 
-    def stop(self) -> None:
-        """Unloads all models, once requests under way have ended."""
-        self.source.stop()
-        self.manager.stop()
+    def stop(self, timeout: float | None = None) -> bool:
+        """Unload all models, once requests under way have ended.
+
+        Args:
+            timeout: seconds for them; None waits for ever.
+
+        Returns:
+            Whether all has ended; see `Manager.stop`.
+        """
+        has_ended = self.source.stop(None if timeout is None else _SECONDS_TO_GIVE_UP)
+        return self.manager.stop(timeout) and has_ended
 
     def _checked_labels(self, config: ModelServerConfig) -> dict[str, dict[str, int]]:
         labels: dict[str, dict[str, int]] = {}

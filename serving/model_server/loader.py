@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from pathlib import Path
 
+from serving.errors import Code, StatusError
 from serving.model_server.batching.config import (
     BATCHING_FILE,
     BatchingParameters,
@@ -33,14 +34,16 @@ class ModelLoader:
         self._options = options
         self._batching = options.batching_parameters()
         self._session_config = session_config(options)
+        self._stopping = False
         use_system_allocator()
 
     def __call__(self, name: str, version: int, location: Location) -> Model:
         """Return the version at `location`, warmed up.
 
         Raises:
-            StatusError: it cannot be read, restored or warmed up.
+            StatusError: it cannot be read, restored or warmed up; CANCELLED, after `stop`.
         """
+        self._check_wanted()
         folder, copy = fetch(location)
         try:
             model = self._batched(folder)
@@ -56,6 +59,14 @@ class ModelLoader:
         if copy is not None:
             weakref.finalize(model, copy.cleanup)
         return model
+
+    def stop(self) -> None:
+        """Give up the loads that are under way, as soon as they get to know of it."""
+        self._stopping = True
+
+    def _check_wanted(self) -> None:
+        if self._stopping:
+            raise StatusError(Code.CANCELLED, "The model server is stopping")
 
     def _batched(self, folder: Path) -> Model:
         options = self._options
@@ -89,4 +100,5 @@ class ModelLoader:
                 folder,
                 options.num_request_iterations_for_warmup or 1,
                 check_method_name=options.enable_signature_method_name_check,
+                check_wanted=self._check_wanted,
             )

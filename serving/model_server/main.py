@@ -14,6 +14,7 @@ from serving.errors import ServingError, StatusError, invalid
 from serving.model_server.flags import VERSION, Flags
 from serving.model_server.management.config import check_config
 from serving.model_server.options import ServerOptions
+from serving.model_server.process import end_process, ended_by_signals
 
 PROGRAM = "vlsearch-model-server"
 # Where the command differs from ServerOptions, to be as TensorFlow Serving is: reachable from other
@@ -60,9 +61,12 @@ def _serve(options: ServerOptions) -> None:
     options.validate()
     check_config(options.read_config())
     options.batching_parameters()
-    from serving.model_server.server import ModelServer
+    with ended_by_signals():
+        from serving.model_server.server import ModelServer
 
-    ModelServer(options).serve_forever()
+        has_ended = ModelServer(options).serve_forever()
+    if not has_ended:
+        end_process()
 
 
 def _server_version() -> str:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _CPUS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 _THREADS = 4 * _CPUS
+_LAST_PORT = 65_535
 _KINDS = {bool: "bool", int: "int32", float: "float", str: "string"}
 
 
@@ -247,6 +248,12 @@ class ServerOptions:
                 "server_options.tensorflow_inter_op_parallelism) separately. You cannot configure "
                 "all."
             )
+        for name in ("port", "rest_api_port"):
+            if not 0 <= (getattr(self, name) or 0) <= _LAST_PORT:
+                raise invalid(
+                    f"server_options.{name} must be a TCP port, 0 to {_LAST_PORT}; was "
+                    f"{getattr(self, name)}"
+                )
         for name in ("rest_api_num_threads", "grpc_max_threads"):
             if getattr(self, name) < 1:
                 raise invalid(f"server_options.{name} must be positive; was {getattr(self, name)}")

@@ -23,10 +23,15 @@ class Periodic:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
-    def stop(self) -> None:
-        """Return when the call that is under way has ended."""
+    def stop(self, timeout: float | None = None) -> bool:
+        """Return when the call that is under way has ended, or after `timeout` seconds.
+
+        Returns:
+            Whether it has ended.
+        """
         self._stopped.set()
-        self._thread.join()
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
 
     def _run(self) -> None:
         while not self._stopped.wait(self._seconds):

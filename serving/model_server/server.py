@@ -9,11 +9,13 @@ import select
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from serving.errors import ServingError, StatusError
-from serving.model_server.addresses import address_family, host_port
+from serving.model_server.addresses import bind, host_port
+from serving.model_server.connection_limits import connection_limits
 from serving.model_server.core import ServerCore
 from serving.model_server.options import ServerOptions
 from serving.model_server.periodic import Periodic
@@ -22,8 +24,14 @@ from serving.model_server.rest.server import RestServer
 from serving.model_server.rpc.credentials import server_credentials
 from serving.model_server.rpc.ports import check_socket_path
 from serving.model_server.rpc.services import GrpcServer
+from serving.model_server.threads import ends, seconds_until
 
 _logger = logging.getLogger(__name__)
+
+# Kubernetes kills 30 s after SIGTERM.
+_GRACE_SECONDS = 25.0
+# How long a stop waits for what nobody wants any more.
+_SECONDS_TO_GIVE_UP = 1.0
 
 
 class ModelServer:
@@ -64,7 +72,8 @@ class ModelServer:
         self._rest_options = read_rest_options(self.options)
         self._core = ServerCore(self.options)
         try:
-            self._core.reload_config(config)
+            # Whether there are versions is looked up below: a file system may take its time.
+            self._core.reload_config(config, look=False)
         except StatusError:
             self._core.stop()
             raise
@@ -86,35 +95,51 @@ class ModelServer:
         if self._failure is not None:
             raise self._failure
 
-    def stop(self, grace: float = 30.0) -> None:
-        """Refuses new requests, lets those under way end within `grace` seconds, unloads."""
+    def stop(self, grace: float = _GRACE_SECONDS) -> bool:
+        """Refuse new requests, let those under way end, give up loads, and unload.
+
+        Args:
+            grace: seconds that requests under way may still take.
+
+        Returns:
+            Whether all has ended. A request that took longer, or a load that hangs in TensorFlow or
+            in a file system, cannot be ended: their threads are left behind, seconds after the
+            grace at most.
+        """
         with self._lock:
             if self._stopped:
-                return
+                return True
             self._stopped = True
-        for poller in self._pollers:
-            poller.stop()
+        end = time.monotonic() + grace
         if self._core is not None:
             self._core.begin_stop()
+        ended = [poller.stop(_SECONDS_TO_GIVE_UP) for poller in self._pollers]
         if self._rest_server is not None:
             self._rest_server.begin_stop(grace)
         if self._grpc_server is not None:
-            self._grpc_server.stop(grace)
+            ended.append(self._grpc_server.stop(seconds_until(end)))
         if self._rest_server is not None:
-            self._rest_server.join()
+            ended.append(self._rest_server.join(seconds_until(end) + _SECONDS_TO_GIVE_UP))
         if self._core is not None:
-            self._core.stop()
+            ended.append(self._core.stop(seconds_until(end)))
         if self._bring_up is not None:
-            self._bring_up.join()
+            ended.append(ends(self._bring_up, time.monotonic() + _SECONDS_TO_GIVE_UP))
+        return all(ended)
 
     def serve_forever(
-        self, grace: float = 30.0, on_ready: Callable[[ModelServer], None] | None = None
-    ) -> None:
-        """Serve until SIGTERM or SIGINT, then drains and returns. For the main thread.
+        self,
+        grace: float = _GRACE_SECONDS,
+        on_ready: Callable[[ModelServer], None] | None = None,
+    ) -> bool:
+        """Serve until SIGTERM or SIGINT, then drain and return. For the main thread.
 
         Args:
             grace: seconds that requests under way may still take.
             on_ready: called once, with this server, when the ports are open.
+
+        Returns:
+            Whether all has ended; see `stop`. If not, the end of the process may wait for what has
+            not: `process.end_process` does not.
 
         Raises:
             ServingError: as `start` and `wait_until_ready`.
@@ -131,7 +156,8 @@ class ModelServer:
                     while not received(None):
                         pass
             finally:
-                self.stop(grace)
+                has_ended = self.stop(grace)
+        return has_ended
 
     def __enter__(self) -> ModelServer:
         try:
@@ -148,6 +174,7 @@ class ModelServer:
     def _open_when_loaded(self) -> None:
         assert self._core is not None
         try:
+            self._core.source.look()
             self._core.manager.wait_until_ready(self._core.model_names())
             with self._lock:
                 if not self._stopped:
@@ -159,6 +186,7 @@ class ModelServer:
 
     def _open_ports(self, core: ServerCore) -> None:
         options = self.options
+        limits = connection_limits(with_rest=options.rest_api_port != 0)
         if options.rest_api_port == options.port and options.port:
             _logger.error(
                 "server_options.http_port cannot be same as grpc_port. Please use a different port "
@@ -166,9 +194,9 @@ class ModelServer:
             )
         elif options.rest_api_port != 0:
             assert self._rest_options is not None
-            self._rest_server = RestServer(core, self._rest_options)
+            self._rest_server = RestServer(core, self._rest_options, limits.rest)
             self.rest_port = self._rest_server.port
-        self._grpc_server = GrpcServer(core, options, self._grpc_credentials)
+        self._grpc_server = GrpcServer(core, options, self._grpc_credentials, limits.grpc)
         self.grpc_port = self._grpc_server.port
         if options.model_config_file and options.model_config_file_poll_wait_seconds > 0:
             seconds = options.model_config_file_poll_wait_seconds
@@ -202,16 +230,19 @@ def _check_ports(options: ServerOptions) -> None:
     ):
         if not port:
             continue
-        with socket.socket(address_family(options.host)) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((options.host, port))
-            except (OSError, OverflowError) as error:
-                reason = error.strerror if isinstance(error, OSError) else str(error).rstrip(".")
-                raise ServingError(
-                    f"The {kind} port {host_port(options.host, port)} cannot be opened: {reason}. "
-                    f"Stop the process that holds it, or choose another {flag}."
-                ) from error
+        try:
+            for probe in bind(options.host, port):
+                probe.close()
+        except socket.gaierror as error:
+            raise ServingError(
+                f"{kind} cannot listen on {host_port(options.host, port)}: {error.strerror}. "
+                "Choose another host."
+            ) from error
+        except OSError as error:
+            raise ServingError(
+                f"The {kind} port {host_port(options.host, port)} cannot be opened: "
+                f"{error.strerror}. Stop the process that holds it, or choose another {flag}."
+            ) from error
     if options.grpc_socket_path:
         check_socket_path(options.grpc_socket_path)
 

@@ -96,6 +96,7 @@ def _serve_embedded(root: str, options: ServerOptions) -> None:
     logging.basicConfig(handlers=[handler])
     for room in ("serving", "tfx_pipeline"):
         logging.getLogger(room).setLevel(logging.INFO)
+    from serving.model_server.process import end_process
     from serving.model_server.server import ModelServer
     from tfx_pipeline.storage.follower import following
     from tfx_pipeline.storage.uris import is_uri
@@ -113,7 +114,9 @@ def _serve_embedded(root: str, options: ServerOptions) -> None:
         echo(f"Serving {root}: {', '.join(addresses)}. Ctrl-C stops.")
 
     with following(root) if is_uri(root) else contextlib.nullcontext():
-        ModelServer(options).serve_forever(on_ready=on_ready)
+        has_ended = ModelServer(options).serve_forever(on_ready=on_ready)
+    if not has_ended:
+        end_process()
 
 
 def _become_tf_serving(options: ServerOptions, host: str | None) -> None:

@@ -10,14 +10,17 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 
 from serving.errors import Code, StatusError
 from serving.model_server.management.policy import Action, next_action
 from serving.model_server.management.servable import Entry, Loader, Location, State
 from serving.model_server.models.memory import release_memory
+from serving.model_server.threads import Threads, ends, seconds_until
 
 _logger = logging.getLogger(__name__)
+
+# How long a stop waits for loads and unloads under way: nobody wants them any more.
+_SECONDS_TO_GIVE_UP = 1.0
 
 
 class Manager:
@@ -48,6 +51,7 @@ class Manager:
         # highest version.
         self._available: dict[str, dict[int | None, Entry]] = {}
         self._changed = threading.Condition()
+        self._loads_no_more = False
         self._stopping = False
         self._executors = {
             Action.LOAD: _executor(num_load_threads, "model-load"),
@@ -176,23 +180,46 @@ class Manager:
             )
         return True
 
-    def stop(self) -> None:
-        """Unloads everything, once requests under way have ended."""
+    def begin_stop(self) -> None:
+        """Begin no more loads; what serves goes on serving."""
+        with self._changed:
+            self._loads_no_more = True
+            self._changed.notify_all()
+
+    def stop(self, timeout: float | None = None) -> bool:
+        """Unload everything, once requests under way have ended.
+
+        Args:
+            timeout: seconds for them. Loads and unloads under way have a second more at most.
+                None waits for ever, for all of them.
+
+        Returns:
+            Whether all has ended. What has not, a load that hangs or a request, is left to its
+            thread, and what comes of it is thrown away.
+        """
+        requests_end = None if timeout is None else time.monotonic() + timeout
+        self.begin_stop()
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
-        self._thread.join()
+        end = None if timeout is None else time.monotonic() + _SECONDS_TO_GIVE_UP
+        has_ended = ends(self._thread, end)
         for executor in self._executors.values():
-            executor.shutdown()
+            has_ended &= executor.stop(None if end is None else seconds_until(end))
         with self._changed:
             entries = self._entries()
             for entry in entries:
                 if entry.state == State.AVAILABLE:
                     self._retire(entry)
-            self._changed.wait_for(lambda: not any(e.in_use for e in entries))
-        for entry in entries:
-            if entry.state == State.UNLOADING:
-                self._unload(entry)
+            self._changed.wait_for(
+                lambda: not any(e.in_use for e in entries),
+                None if requests_end is None else seconds_until(requests_end),
+            )
+            in_use = [e for e in entries if e.in_use]
+            free = [e for e in entries if e.state == State.UNLOADING and not (e.busy or e.in_use)]
+        for entry in free:
+            self._unload(entry)
+        return has_ended and not in_use
 
     def _failure(self, name: str) -> Entry | None:
         """Return the highest version that ended, of a model none of whose versions serves."""
@@ -228,6 +255,8 @@ class Manager:
             lowest = min(drained, key=lambda e: e.version)
             lowest.busy = True
             return Action.UNLOAD, lowest
+        if self._loads_no_more:
+            return None
         now = time.monotonic()
         due = [e for e in self._entries() if e.retry_at is not None and e.retry_at <= now]
         for entry in self._decisions(Action.LOAD) + due:
@@ -245,6 +274,8 @@ class Manager:
         return [entry for action, entry in filter(None, decisions) if action is kind]
 
     def _seconds_to_retry(self) -> float | None:
+        if self._loads_no_more:
+            return None
         due = [entry.retry_at for entry in self._entries() if entry.retry_at is not None]
         return max(0.0, min(due) - time.monotonic()) if due else None
 
@@ -278,18 +309,23 @@ class Manager:
             entry.model = model
             entry.error = None
             entry.busy = False
-            self._enter(entry, State.AVAILABLE)
-            self._publish(entry.name)
+            if not self._stopping:
+                self._enter(entry, State.AVAILABLE)
+                self._publish(entry.name)
+                return
+        # The stop did not wait for it.
+        self._unload(entry)
 
     def _load_failed(self, entry: Entry, error: Exception) -> None:
         status = error if isinstance(error, StatusError) else StatusError(Code.UNKNOWN, str(error))
-        _logger.error(
-            "Loading servable: {name: %s version: %d} failed: %s",
-            entry.name,
-            entry.version,
-            status.text,
-            exc_info=None if isinstance(error, StatusError) else error,
-        )
+        if not self._loads_no_more:
+            _logger.error(
+                "Loading servable: {name: %s version: %d} failed: %s",
+                entry.name,
+                entry.version,
+                status.text,
+                exc_info=None if isinstance(error, StatusError) else error,
+            )
         # The traceback would keep the frames of the loader, and with them what it had loaded.
         status = StatusError(status.code, status.message)
         with self._changed:
@@ -356,9 +392,10 @@ class _Inline:
     def submit(self, function: Callable[[Entry], None], entry: Entry) -> None:
         function(entry)
 
-    def shutdown(self) -> None:
+    def stop(self, timeout: float | None = None) -> bool:
         """Nothing is ever left over."""
+        return True
 
 
-def _executor(threads: int, name: str) -> _Inline | ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, thread_name_prefix=name) if threads else _Inline()
+def _executor(threads: int, name: str) -> _Inline | Threads:
+    return Threads(threads, name) if threads else _Inline()

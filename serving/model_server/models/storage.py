@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+import weakref
 from pathlib import Path
 
 from serving.errors import Code, StatusError
@@ -16,6 +17,7 @@ from serving.model_server.management.servable import Location
 # tsl/platform/path.cc, ParseURI.
 _SCHEME = re.compile(r"([a-zA-Z][0-9a-zA-Z.]*)://")
 _LOCAL = "file://"
+_copies: weakref.WeakSet[tempfile.TemporaryDirectory[str]] = weakref.WeakSet()
 
 
 def is_absolute(path: str) -> bool:
@@ -65,6 +67,7 @@ def fetch(location: Location) -> tuple[Path, tempfile.TemporaryDirectory[str] | 
     import tensorflow as tf
 
     copy = tempfile.TemporaryDirectory(prefix="vlsearch-model-")
+    _copies.add(copy)
     try:
         for folder, _, names in tf.io.gfile.walk(location):
             target = Path(copy.name, folder[len(location) :].strip("/"))
@@ -75,6 +78,12 @@ def fetch(location: Location) -> tuple[Path, tempfile.TemporaryDirectory[str] | 
         copy.cleanup()
         raise StatusError(Code(error.error_code), error.message) from error
     return Path(copy.name), copy
+
+
+def remove_copies() -> None:
+    """Remove what `fetch` has copied and what it is copying, at the end of the process."""
+    for copy in list(_copies):
+        copy.cleanup()
 
 
 def _without_file_scheme(base_path: str) -> str:

@@ -41,6 +41,7 @@ def replay_warmup(
     iterations: int = 1,
     *,
     check_method_name: bool = False,
+    check_wanted: Callable[[], None] = lambda: None,
 ) -> int:
     """Run each record of the version's warm-up file `iterations` times; returns the record count.
 
@@ -52,6 +53,7 @@ def replay_warmup(
         folder: of the version.
         iterations: how often each record is run.
         check_method_name: whether signatures must have been exported for their kind of inference.
+        check_wanted: called before each run; raises StatusError if nobody wants the model now.
 
     Raises:
         StatusError: the first record that fails; UNIMPLEMENTED, one of another kind;
@@ -67,6 +69,7 @@ def replay_warmup(
         for record in _pywrap_record_io.RecordIterator(str(path), ""):
             log = _parse(record, path)
             for _ in range(iterations):
+                check_wanted()
                 _replay(model, version, log, check_method_name)
             count += 1
             if count > MAX_RECORDS:

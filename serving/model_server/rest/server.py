@@ -5,31 +5,34 @@ Routes and bodies are in `api`; this is what TensorFlow Serving's http_server.cc
 
 from __future__ import annotations
 
-import functools
+import contextlib
 import re
 import socket
 import threading
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import uvicorn
 
 from serving.errors import Code, ServingError, StatusError
-from serving.model_server.addresses import address_family, host_port
+from serving.model_server.addresses import bind, host_port
 from serving.model_server.authentication import HEADER
 from serving.model_server.core import ServerCore
 from serving.model_server.limits import body_too_large, unzip
 from serving.model_server.monitoring.metrics import record_request
 from serving.model_server.monitoring.prometheus import CONTENT_TYPE, metrics_page
+from serving.model_server.rest.acceptor import Acceptor, Connections
 from serving.model_server.rest.api import Answer, RestApi
-from serving.model_server.rest.http_protocol import BoundedHttpProtocol
+from serving.model_server.rest.http_protocol import RestProtocol
 from serving.model_server.rest.options import RestOptions
 from serving.model_server.rest.workers import Workers
+from serving.model_server.threads import ends, seconds_until
 
 _API = re.compile(r"/v1/.*", re.IGNORECASE | re.DOTALL)
 _ORIGIN = re.compile(rb"https?://")
 _BACKLOG = 2048
 _KEEP_ALIVE_SECONDS = 60
+_QUICK_THREADS = 2
 _SECRET_HEADER = HEADER.encode()
 _NOT_FOUND_PAGE = (
     b"<HTML><HEAD>\n<TITLE>404 Not Found</TITLE>\n</HEAD>"
@@ -52,22 +55,20 @@ class RestServer:
         ServingError: the port cannot be bound.
     """
 
-    def __init__(self, core: ServerCore, options: RestOptions):
+    def __init__(self, core: ServerCore, options: RestOptions, most_connections: int):
         self._options, self._flags = options, options.flags
         self._concurrency = core.concurrency
         self._api = RestApi(core, self._flags.rest_api_list_models)
         self._timeout = self._flags.rest_api_timeout_in_ms / 1000 or None
-        listener = _listen(self._flags.host, self._flags.rest_api_port or 0)
-        self.port: int = listener.getsockname()[1]
+        listeners = _listen(self._flags.host, self._flags.rest_api_port or 0)
+        self.port: int = listeners[0].getsockname()[1]
         self._workers = Workers(self._flags.rest_api_num_threads, "rest")
+        # For what must not stand in line behind predictions.
+        self._quick_workers = Workers(_QUICK_THREADS, "rest-quick")
         config = uvicorn.Config(
             self._app,
             interface="asgi3",
-            # A partial is called like the class.
-            http=functools.partial(  # type: ignore[arg-type]
-                BoundedHttpProtocol,
-                read_timeout=self._flags.rest_api_read_timeout_in_ms / 1000,
-            ),
+            http=RestProtocol,
             # The same with and without uvloop, which is no faster here.
             loop="asyncio",
             ws="none",
@@ -83,9 +84,11 @@ class RestServer:
         )
         config.load()
         config.ssl = options.tls
-        self._server = uvicorn.Server(config)
+        self._server = _HttpServer(
+            config, Connections(most_connections), self._flags.rest_api_read_timeout_in_ms / 1000
+        )
         self._thread = threading.Thread(
-            target=self._server.run, args=([listener],), name="rest-server", daemon=True
+            target=self._server.run, args=(listeners,), name="rest-server", daemon=True
         )
         self._thread.start()
 
@@ -94,54 +97,77 @@ class RestServer:
         self._server.config.timeout_graceful_shutdown = max(1, round(grace))
         self._server.should_exit = True
 
-    def join(self) -> None:
-        """Return when the server has ended."""
-        self._thread.join()
-        self._workers.stop()
+    def join(self, timeout: float) -> bool:
+        """Return when the server has ended, or after `timeout` seconds.
+
+        Returns:
+            Whether it has, and all requests with it.
+        """
+        end = time.monotonic() + timeout
+        has_ended = ends(self._thread, end)
+        has_ended &= self._quick_workers.stop(seconds_until(end))
+        return self._workers.stop(seconds_until(end)) and has_ended
 
     async def _app(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        body = _Body(receive)
+        headers = dict(scope["headers"])
+        try:
+            response = await self._respond(scope, headers, body)
+        except _Disconnected:
+            return
+        fields = [*response.headers, (b"content-length", b"%d" % len(response.content))]
+        is_refused = not body.was_asked_for and b"expect" in headers
+        if is_refused:
+            # Whether the body comes all the same is the client's choice.
+            fields.append((b"connection", b"close"))
+        await send({"type": "http.response.start", "status": response.status, "headers": fields})
+        if not is_refused and not body.is_complete:
+            # A client that is still sending would not read the answer if the connection ended here.
+            await send({"type": "http.response.body", "body": response.content, "more_body": True})
+            await body.skip()
+            response = response._replace(content=b"")
+        await send({"type": "http.response.body", "body": response.content})
+
+    async def _respond(
+        self, scope: dict[str, Any], headers: dict[bytes, bytes], body: _Body
+    ) -> _Response:
         start = time.perf_counter()
         flags, monitoring = self._flags, self._options.monitoring
         method, path = scope["method"], scope["raw_path"].decode("latin-1")
-        headers = dict(scope["headers"])
         if monitoring.enable and path == monitoring.path:
-            await self._send_metrics(headers, send)
-        elif flags.rest_api_health_path and path == flags.rest_api_health_path:
+            return await self._metrics(headers)
+        if flags.rest_api_health_path and path == flags.rest_api_health_path:
             answer = self._api.health()
-            await _send(send, answer.http_status, answer.text.encode(), [_JSON])
-        elif not _API.fullmatch(path):
-            await _send(send, 404, _NOT_FOUND_PAGE, [_HTML])
-        else:
-            response_headers = [_JSON, *_CORS] if flags.rest_api_enable_cors_support else [_JSON]
-            if method == "OPTIONS":
-                status = 200 if _ORIGIN.search(headers.get(b"origin", b"")) else 400
-                await _send(send, status, b"", response_headers)
-                return
-            try:
-                answer = await self._answer(method, path, headers, receive)
-            except StatusError as error:
-                answer = self._api.refuse(method, path, error)
-            except _Disconnected:
-                return
-            record_request(answer.model_name, answer.api, "REST", answer.code.name, start)
-            content = answer.text.encode("utf-8", "surrogateescape")
-            await _send(send, answer.http_status, content, response_headers)
+            return _Response(answer.http_status, answer.text.encode(), [_JSON])
+        if not _API.fullmatch(path):
+            return _Response(404, _NOT_FOUND_PAGE, [_HTML])
+        fields = [_JSON, *_CORS] if flags.rest_api_enable_cors_support else [_JSON]
+        if method == "OPTIONS":
+            status = 200 if _ORIGIN.search(headers.get(b"origin", b"")) else 400
+            return _Response(status, b"", fields)
+        try:
+            answer = await self._answer(method, path, headers, body)
+        except StatusError as error:
+            answer = self._api.refuse(method, path, error)
+        record_request(answer.model_name, answer.api, "REST", answer.code.name, start)
+        return _Response(answer.http_status, answer.text.encode("utf-8", "surrogateescape"), fields)
 
     async def _answer(
-        self, method: str, path: str, headers: dict[bytes, bytes], receive: Any
+        self, method: str, path: str, headers: dict[bytes, bytes], body: _Body
     ) -> Answer:
         if self._options.secret is not None:
             self._options.secret.check(headers.get(_SECRET_HEADER))
-        body = await _read_body(receive, headers, self._flags.rest_api_max_request_bytes)
+        content = await body.read(headers, self._flags.rest_api_max_request_bytes)
         is_zipped = b"gzip" in headers.get(b"content-encoding", b"")
         is_prediction = method == "POST"
         if is_prediction:
             self._concurrency.enter()
         run = self._run_prediction if is_prediction else self._run
+        workers = self._workers if is_prediction else self._quick_workers
         deadline = time.monotonic() + self._timeout if self._timeout else None
         try:
-            return await self._workers.run(
-                run, method, path, body, is_zipped, deadline, timeout=self._timeout
+            return await workers.run(
+                run, method, path, content, is_zipped, deadline, timeout=self._timeout
             )
         except TimeoutError:
             raise _timed_out() from None
@@ -165,19 +191,104 @@ class RestServer:
             return self._api.refuse(method, path, error)
         return self._api.answer(method, path, body, deadline)
 
-    async def _send_metrics(self, headers: dict[bytes, bytes], send: Any) -> None:
+    async def _metrics(self, headers: dict[bytes, bytes]) -> _Response:
         if self._options.secret is not None:
             try:
                 self._options.secret.check(headers.get(_SECRET_HEADER))
             except StatusError as error:
-                await _send(send, 401, error.message.encode(), [_TEXT])
-                return
-        page = await self._workers.run(metrics_page)
-        await _send(send, 200, page.encode(), [_TEXT])
+                return _Response(401, error.message.encode(), [_TEXT])
+        page = await self._quick_workers.run(metrics_page)
+        return _Response(200, page.encode(), [_TEXT])
+
+
+class _Response(NamedTuple):
+    """What is sent back."""
+
+    status: int
+    content: bytes
+    headers: list[tuple[bytes, bytes]]
 
 
 class _Disconnected(Exception):
     """The client is gone before its request was there."""
+
+
+class _Body:
+    """The body of one request.
+
+    Attributes:
+        was_asked_for: whether any of it was read: `100 Continue` is sent then.
+        is_complete: whether all of it was.
+    """
+
+    def __init__(self, receive: Any):
+        self._receive = receive
+        self.was_asked_for = False
+        self.is_complete = False
+
+    async def read(self, headers: dict[bytes, bytes], limit: int) -> bytes:
+        """Return all of it.
+
+        Raises:
+            BodyTooLarge: there are more than `limit` bytes, if that is not 0.
+            _Disconnected: the client has left.
+        """
+        if limit and int(headers.get(b"content-length", 0)) > limit:
+            raise body_too_large(limit)
+        parts = []
+        size = 0
+        while not self.is_complete:
+            parts.append(await self._next())
+            size += len(parts[-1])
+            if limit and size > limit:
+                raise body_too_large(limit)
+        return b"".join(parts)
+
+    async def skip(self) -> None:
+        """Return when the rest has come, or the client has left."""
+        with contextlib.suppress(_Disconnected):
+            while not self.is_complete:
+                await self._next()
+
+    async def _next(self) -> bytes:
+        self.was_asked_for = True
+        message = await self._receive()
+        if message["type"] != "http.request":
+            raise _Disconnected
+        self.is_complete = not message["more_body"]
+        return message["body"]
+
+
+class _HttpServer(uvicorn.Server):
+    """uvicorn's server with our way of accepting connections."""
+
+    def __init__(self, config: uvicorn.Config, connections: Connections, read_timeout: float):
+        super().__init__(config)
+        self._connections = connections
+        self._read_timeout = read_timeout
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to accept on `sockets`."""
+        await self.lifespan.startup()
+        acceptor = Acceptor(
+            sockets or [],
+            self._make_protocol,
+            self._connections,
+            self.config.ssl,
+            self._read_timeout,
+        )
+        # Closed as asyncio's servers are.
+        self.servers = [acceptor]  # type: ignore[list-item]
+        self.started = True
+
+    def _make_protocol(self) -> RestProtocol:
+        return RestProtocol(
+            config=self.config,
+            server_state=self.server_state,
+            app_state={},
+            connections=self._connections,
+            read_timeout=self._read_timeout,
+        )
 
 
 def _timed_out() -> StatusError:
@@ -185,44 +296,13 @@ def _timed_out() -> StatusError:
     return StatusError(Code.DEADLINE_EXCEEDED, "Timed out waiting for notification")
 
 
-async def _read_body(receive: Any, headers: dict[bytes, bytes], limit: int) -> bytes:
-    if limit and int(headers.get(b"content-length", 0)) > limit:
-        raise body_too_large(limit)
-    message = await receive()
-    body = message.get("body", b"")
-    if not message.get("more_body") and message["type"] == "http.request":
-        return body
-    parts = [body]
-    size = len(body)
-    while message.get("more_body"):
-        if limit and size > limit:
-            raise body_too_large(limit)
-        message = await receive()
-        parts.append(message.get("body", b""))
-        size += len(parts[-1])
-    if message["type"] != "http.request":
-        raise _Disconnected
-    if limit and size > limit:
-        raise body_too_large(limit)
-    return b"".join(parts)
-
-
-async def _send(send: Any, status: int, content: bytes, headers: list[tuple[bytes, bytes]]) -> None:
-    headers = [*headers, (b"content-length", str(len(content)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": content})
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    # Named, or else asyncio does not see that it is TCP and leaves Nagle's algorithm on: 40 ms.
-    listener = socket.socket(address_family(host), socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    # Lets a restart bind while old connections linger; a listening socket still conflicts.
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+def _listen(host: str, port: int) -> list[socket.socket]:
     try:
-        listener.bind((host, port))
+        listeners = bind(host, port)
     except OSError as error:
-        listener.close()
         raise ServingError(f"REST cannot listen on {host_port(host, port)}: {error}.") from error
-    # From here on connections queue up: the port is open when the server is made.
-    listener.listen(_BACKLOG)
-    return listener
+    for listener in listeners:
+        # From here on connections queue up: the port is open when the server is made.
+        listener.listen(_BACKLOG)
+        listener.setblocking(False)
+    return listeners

@@ -8,29 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import queue
-import threading
 from collections.abc import Callable
 from typing import Any
 
-_STOP = None
+from serving.model_server.threads import Threads
 
 
 class Workers:
     """A fixed number of threads, all started at once.
 
     Args:
+        threads: how many.
         name: prefix of their names.
     """
 
     def __init__(self, threads: int, name: str):
-        self._jobs: queue.SimpleQueue = queue.SimpleQueue()
-        self._threads = [
-            threading.Thread(target=self._work, name=f"{name}_{i}", daemon=True)
-            for i in range(threads)
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._threads = Threads(threads, name)
 
     async def run(
         self, function: Callable[..., Any], *arguments: Any, timeout: float | None = None
@@ -43,33 +36,36 @@ class Workers:
         loop = asyncio.get_running_loop()
         future = loop.create_future()
         timer = None if timeout is None else loop.call_later(timeout, _expire, future)
-        self._jobs.put((loop, future, function, arguments))
+        self._threads.submit(_call, loop, future, function, arguments)
         try:
             return await future
         finally:
             if timer is not None:
                 timer.cancel()
 
-    def stop(self) -> None:
-        """Return when the calls that are waiting and those under way have ended."""
-        for _ in self._threads:
-            self._jobs.put(_STOP)
-        for thread in self._threads:
-            thread.join()
+    def stop(self, timeout: float | None = None) -> bool:
+        """Return when the calls that are waiting and those under way have ended.
 
-    def _work(self) -> None:
-        while (job := self._jobs.get()) is not _STOP:
-            loop, future, function, arguments = job
-            settle: Callable[[asyncio.Future, Any], None]
-            try:
-                settle, value = _succeed, function(*arguments)
-            except BaseException as error:
-                settle, value = _fail, error
-            # A closed loop: the server has stopped without waiting for this call.
-            with contextlib.suppress(RuntimeError):
-                loop.call_soon_threadsafe(settle, future, value)
-            # Nothing of this call is kept while waiting for the next.
-            del job, loop, future, function, arguments, value
+        Returns:
+            False after `timeout` seconds, if some have not.
+        """
+        return self._threads.stop(timeout)
+
+
+def _call(
+    loop: asyncio.AbstractEventLoop,
+    future: asyncio.Future,
+    function: Callable[..., Any],
+    arguments: tuple,
+) -> None:
+    settle: Callable[[asyncio.Future, Any], None]
+    try:
+        settle, value = _succeed, function(*arguments)
+    except BaseException as error:
+        settle, value = _fail, error
+    # A closed loop: the server has stopped without waiting for this call.
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(settle, future, value)
 
 
 def _succeed(future: asyncio.Future, value: Any) -> None:

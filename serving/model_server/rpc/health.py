@@ -14,6 +14,8 @@ from typing import Any
 
 import grpc
 
+from serving.model_server.rpc.pools import in_pool
+from serving.model_server.threads import HandlerPool
 from serving.wire import HealthCheckRequest, HealthCheckResponse
 
 # "" is the server as a whole. TensorFlow Serving leaves the package out of the other two.
@@ -29,9 +31,14 @@ class Status(enum.IntEnum):
 
 
 class HealthService:
-    """All services are SERVING until `stop`."""
+    """All services are SERVING until `stop`.
 
-    def __init__(self) -> None:
+    Args:
+        pool: answers, while predictions fill others.
+    """
+
+    def __init__(self, pool: HandlerPool) -> None:
+        self._pool = pool
         self._lock = threading.Lock()
         self._stopped = False
         self._watchers: set[Callable[[Any], None]] = set()
@@ -42,13 +49,16 @@ class HealthService:
         def watch(request: Any, context: Any, send_response_callback: Any) -> None:
             self.watch(request, context, send_response_callback)
 
+        watch = in_pool(self._pool, watch)
         # So that a stream does not hold one of the threads that answer requests.
         watch.experimental_non_blocking = True  # type: ignore[attr-defined]
         formats = (HealthCheckRequest.FromString, HealthCheckResponse.SerializeToString)
         return grpc.method_handlers_generic_handler(
             "grpc.health.v1.Health",
             {
-                "Check": grpc.unary_unary_rpc_method_handler(self.check, *formats),
+                "Check": grpc.unary_unary_rpc_method_handler(
+                    in_pool(self._pool, self.check), *formats
+                ),
                 "Watch": grpc.unary_stream_rpc_method_handler(watch, *formats),
             },
         )

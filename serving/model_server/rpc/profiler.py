@@ -21,6 +21,8 @@ import grpc
 import tensorflow as tf
 
 from serving.descriptors import build_messages
+from serving.model_server.rpc.pools import in_pool
+from serving.model_server.threads import HandlerPool
 
 _logger = logging.getLogger(__name__)
 
@@ -59,9 +61,15 @@ _LOOK_SECONDS = 0.2
 
 
 class ProfilerService:
-    """Profile and Terminate; one trace at a time, as TensorFlow can take no more."""
+    """Profile and Terminate; one trace at a time, as TensorFlow can take no more.
 
-    def __init__(self) -> None:
+    Args:
+        pool: traces.
+        quick: ends traces.
+    """
+
+    def __init__(self, pool: HandlerPool, quick: HandlerPool) -> None:
+        self._pool, self._quick = pool, quick
         self._changed = threading.Condition()
         self._session: str | None = None
         self._terminated = False
@@ -69,8 +77,12 @@ class ProfilerService:
     def handler(self) -> grpc.GenericRpcHandler:
         """For `add_generic_rpc_handlers` of a server."""
         methods = {
-            "Profile": (self.profile, ProfileRequest, ProfileResponse),
-            "Terminate": (self.terminate, TerminateRequest, TerminateResponse),
+            "Profile": (in_pool(self._pool, self.profile), ProfileRequest, ProfileResponse),
+            "Terminate": (
+                in_pool(self._quick, self.terminate),
+                TerminateRequest,
+                TerminateResponse,
+            ),
         }
         return grpc.method_handlers_generic_handler(
             _NAME,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from concurrent import futures
 from typing import Any
 
 import grpc
@@ -17,17 +16,21 @@ from tensorflow_serving.apis import (
 from serving.errors import Code, StatusError
 from serving.model_server.authentication import CallerSecret, SecretInterceptor
 from serving.model_server.core import ServerCore
+from serving.model_server.limits import ConcurrencyLimit
 from serving.model_server.management.reload import handle_reload_config
 from serving.model_server.monitoring.metrics import record_request
 from serving.model_server.options import ServerOptions
 from serving.model_server.rpc.channel_arguments import parse_channel_arguments
 from serving.model_server.rpc.health import HealthService
+from serving.model_server.rpc.pools import MAX_RELOADS, Pools, in_pool
 from serving.model_server.rpc.ports import add_ports
 from serving.model_server.rpc.profiler import ProfilerService
+from serving.model_server.threads import seconds_until
 
 _logger = logging.getLogger(__name__)
 
 _MAX_MESSAGE = 1024
+_SECONDS_TO_GIVE_UP = 1.0
 _LONGEST_SECONDS = 1e9
 _ARGUMENTS: dict[str, int | str] = {
     # Unlimited, as TensorFlow Serving: clients have their own limits.
@@ -41,8 +44,9 @@ _ARGUMENTS: dict[str, int | str] = {
 class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     """Inference on models, and their metadata."""
 
-    def __init__(self, core: ServerCore):
+    def __init__(self, core: ServerCore, pools: Pools):
         self._core = core
+        self.GetModelMetadata = in_pool(pools.quick, self.GetModelMetadata)  # type: ignore[method-assign]
 
     def Predict(self, request: Any, context: grpc.ServicerContext) -> Any:
         """Run one signature."""
@@ -93,8 +97,13 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
 class ModelService(model_service_pb2_grpc.ModelServiceServicer):
     """States of models, and exchanging the list of them."""
 
-    def __init__(self, core: ServerCore):
+    def __init__(self, core: ServerCore, pools: Pools):
         self._core = core
+        self._reloads = ConcurrencyLimit(MAX_RELOADS)
+        self.GetModelStatus = in_pool(pools.quick, self.GetModelStatus)  # type: ignore[method-assign]
+        self.HandleReloadConfigRequest = in_pool(  # type: ignore[method-assign]
+            pools.reloads, self.HandleReloadConfigRequest
+        )
 
     def GetModelStatus(self, request: Any, context: grpc.ServicerContext) -> Any:
         """States of the versions of a model."""
@@ -103,7 +112,15 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
     def HandleReloadConfigRequest(self, request: Any, context: grpc.ServicerContext) -> Any:
         """Another list of models; the status is in the response and also that of the call."""
         context.add_callback(self._core.manager.wake)
-        response = handle_reload_config(self._core, request, lambda: not context.is_active())
+        try:
+            self._reloads.enter()
+        except StatusError:
+            text = f"{MAX_RELOADS} reloads are waiting for their models already. Try again later."
+            _abort(context, StatusError(Code.RESOURCE_EXHAUSTED, text))
+        try:
+            response = handle_reload_config(self._core, request, lambda: not context.is_active())
+        finally:
+            self._reloads.leave()
         if response.status.error_code:
             context.set_code(grpc.StatusCode[Code(response.status.error_code).name])
             context.set_details(_cut(response.status.error_message))
@@ -121,26 +138,35 @@ class GrpcServer:
     """
 
     def __init__(
-        self, core: ServerCore, options: ServerOptions, credentials: grpc.ServerCredentials | None
+        self,
+        core: ServerCore,
+        options: ServerOptions,
+        credentials: grpc.ServerCredentials | None,
+        most_connections: int,
     ):
         # More threads than requests at a time: some are left to refuse the others.
-        count = max(options.grpc_max_threads, options.max_concurrent_requests + 2)
-        threads = futures.ThreadPoolExecutor(count, thread_name_prefix="grpc")
-        arguments = {**_ARGUMENTS, **parse_channel_arguments(options.grpc_channel_arguments)}
+        self._pools = Pools(max(options.grpc_max_threads, options.max_concurrent_requests + 2))
+        arguments = {
+            **_ARGUMENTS,
+            "grpc.max_allowed_incoming_connections": most_connections,
+            **parse_channel_arguments(options.grpc_channel_arguments),
+        }
         if options.max_request_bytes:
             arguments["grpc.max_receive_message_length"] = options.max_request_bytes
         interceptors = []
         if options.caller_secret_file:
             interceptors.append(SecretInterceptor(CallerSecret.load(options.caller_secret_file)))
         self._server = grpc.server(
-            threads, interceptors=interceptors, options=list(arguments.items())
+            self._pools.predictions, interceptors=interceptors, options=list(arguments.items())
         )
-        self._health = HealthService()
-        self._profiler = ProfilerService()
+        self._health = HealthService(self._pools.quick)
+        self._profiler = ProfilerService(self._pools.profiler, self._pools.quick)
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
-            PredictionService(core), self._server
+            PredictionService(core, self._pools), self._server
         )
-        model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(core), self._server)
+        model_service_pb2_grpc.add_ModelServiceServicer_to_server(
+            ModelService(core, self._pools), self._server
+        )
         if options.enable_grpc_healthcheck_service:
             self._server.add_generic_rpc_handlers((self._health.handler(),))
         if options.enable_profiler:
@@ -148,11 +174,20 @@ class GrpcServer:
         self.port = add_ports(self._server, options, credentials)
         self._server.start()
 
-    def stop(self, grace: float) -> None:
-        """Refuses new calls and returns when the others have ended, after `grace` s at most."""
+    def stop(self, grace: float) -> bool:
+        """Refuse new calls, and return when the others have ended.
+
+        Args:
+            grace: seconds after which their callers are told that they were cancelled.
+
+        Returns:
+            Whether all have ended; a second later at most.
+        """
         self._health.stop()
         self._profiler.stop()
-        self._server.stop(grace).wait()
+        end = time.monotonic() + grace + _SECONDS_TO_GIVE_UP
+        has_stopped = self._server.stop(grace).wait(seconds_until(end))
+        return self._pools.wait(seconds_until(end)) and has_stopped
 
 
 def _answer(method: Callable[[Any], Any], request: Any, context: grpc.ServicerContext) -> Any:

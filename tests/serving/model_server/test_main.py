@@ -185,8 +185,12 @@ def test_batch_sizes_that_contradict_each_other(tmp_path, capsys):
         ),
         (
             ["--model_base_path=/m", "--port=-1"],
-            "INVALID_ARGUMENT: The gRPC port 0.0.0.0:-1 cannot be opened: bind(): port must be "
-            "0-65535. Stop the process that holds it, or choose another port.",
+            "INVALID_ARGUMENT: server_options.port must be a TCP port, 0 to 65535; was -1",
+        ),
+        (
+            ["--model_base_path=/m", "--rest_api_port=99999"],
+            "INVALID_ARGUMENT: server_options.rest_api_port must be a TCP port, 0 to 65535; was "
+            "99999",
         ),
     ],
 )

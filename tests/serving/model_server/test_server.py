@@ -45,6 +45,12 @@ def test_port_in_use(arithmetic, kind):
     assert f"choose another {kind}." in str(caught.value)
 
 
+def test_a_host_that_there_is_not(arithmetic):
+    text = r"^gRPC cannot listen on no\.such\.host\.invalid:8500: .*\. Choose another host\.$"
+    with pytest.raises(ServingError, match=text):
+        ModelServer(_options(arithmetic, port=8500, host="no.such.host.invalid")).start()
+
+
 def test_port_of_another_model_server(arithmetic, server):
     """gRPC would share it by itself."""
     with pytest.raises(ServingError, match=f"127.0.0.1:{server.grpc_port} cannot be opened"):

@@ -57,6 +57,12 @@ def _slow_request(seconds):
     return request
 
 
+def _status_request():
+    request = get_model_status_pb2.GetModelStatusRequest()
+    request.model_spec.name = "m"
+    return request
+
+
 class Server:
     def __init__(self, base):
         self.process = subprocess.Popen(
@@ -69,9 +75,7 @@ class Server:
         self.models = model_service_pb2_grpc.ModelServiceStub(self.channel)
 
     def states(self):
-        request = get_model_status_pb2.GetModelStatusRequest()
-        request.model_spec.name = "m"
-        response = self.models.GetModelStatus(request, timeout=30)
+        response = self.models.GetModelStatus(_status_request(), timeout=30)
         return {item.version: item.state for item in response.model_version_status}
 
     def threads(self):
@@ -103,6 +107,9 @@ def test_clients_killed_in_mid_request_leave_nothing_behind(server, base, arithm
     # All threads that answer have been started, and all that TensorFlow makes on demand.
     for _ in range(2):
         for call in [server.predict.future(_slow_request(0.2), timeout=30) for _ in range(8)]:
+            call.result()
+        # Those that tell states are others.
+        for call in [server.models.GetModelStatus.future(_status_request()) for _ in range(16)]:
             call.result()
     before = server.threads()
     clients = [

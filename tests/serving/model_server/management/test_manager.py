@@ -398,3 +398,38 @@ def test_a_version_that_moves_is_read_from_its_new_folder_when_it_is_loaded_agai
         assert paths == ["old", "newer"]
     finally:
         manager.stop()
+
+
+@pytest.mark.parametrize("threads", [0, 2])
+def test_a_load_that_outlasts_the_stop_is_thrown_away(world, threads):
+    manager = Manager(world.load, num_load_threads=threads)
+    world.gate.clear()
+    _aspire(manager, 1)
+    wait_until(lambda: _states(manager) == {1: State.LOADING})
+    assert manager.stop(timeout=0) is False
+    assert world.events == []
+    world.gate.set()
+    wait_until(lambda: world.events == ["load 1", "unload 1"])
+    wait_until(lambda: _states(manager) == {1: State.END})
+    with pytest.raises(StatusError, match="Servable not found"):
+        manager.acquire("m", None)
+
+
+def test_a_stop_does_not_wait_for_retries_and_begins_no_load(world):
+    world.broken.add(1)
+    manager = Manager(world.load, max_load_retries=5, load_retry_seconds=60)
+    _aspire(manager, 1)
+    wait_until(lambda: world.events == ["load 1"])
+    manager.begin_stop()
+    _aspire(manager, 2)
+    assert manager.stop(timeout=0) is True
+    assert world.events == ["load 1"]
+
+
+def test_a_request_that_outlasts_the_stop_keeps_its_version(world):
+    manager = Manager(world.load)
+    _aspire(manager, 1)
+    manager.wait_until_ready(["m"], 10)
+    with manager.use("m") as entry:
+        assert manager.stop(timeout=0.05) is False
+        assert not entry.model.closed

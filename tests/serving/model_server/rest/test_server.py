@@ -268,6 +268,6 @@ def test_port_in_use(server):
     try:
         options = read_rest_options(ServerOptions(rest_api_port=server.rest_port))
         with pytest.raises(ServingError, match=rf"REST cannot listen on .*:{server.rest_port}: "):
-            RestServer(core, options)
+            RestServer(core, options, 100)
     finally:
         core.stop()
