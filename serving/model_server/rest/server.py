@@ -57,7 +57,7 @@ class RestServer:
 
     def __init__(self, core: ServerCore, options: RestOptions, most_connections: int):
         self._options, self._flags = options, options.flags
-        self._concurrency = core.concurrency
+        self._core, self._concurrency = core, core.concurrency
         self._api = RestApi(core, self._flags.rest_api_list_models)
         self._timeout = self._flags.rest_api_timeout_in_ms / 1000 or None
         listeners = _listen(self._flags.host, self._flags.rest_api_port or 0)
@@ -149,7 +149,10 @@ class RestServer:
             answer = await self._answer(method, path, headers, body)
         except StatusError as error:
             answer = self._api.refuse(method, path, error)
-        record_request(answer.model_name, answer.api, "REST", answer.code.name, start)
+        name = answer.model_name
+        if name and answer.code != Code.OK:
+            name = self._core.known_model(name)
+        record_request(name, answer.api, "REST", answer.code.name, start)
         return _Response(answer.http_status, answer.text.encode("utf-8", "surrogateescape"), fields)
 
     async def _answer(
