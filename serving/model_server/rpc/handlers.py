@@ -1,7 +1,7 @@
 """Methods of services as gRPC's Python server takes them, without what it does badly.
 
-grpcio 1.85 never frees what it keeps of a call whose request cannot be parsed, some 20 KB. So parsing
-never fails here, and the handler refuses what it was given.
+grpcio 1.85 never frees what it keeps of a call whose request cannot be parsed, some 20 KB. So
+parsing never fails here, and the handler refuses what it was given.
 """
 
 from __future__ import annotations
