@@ -102,10 +102,14 @@ class RestProtocol(HttpToolsProtocol, Connection):
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """Keep the connection for answers that are due, if the client has closed its side alone."""
-        if self._farewell is None and self._is_answer_due() and self.scheme != "https":
+        if self.scheme == "https":
+            # TLS has no such thing.
+            return False
+        if self._farewell is None:
+            if not self._is_answer_due():
+                return False
             self._farewell = b""
-            return True
-        return False
+        return self._linger is None
 
     def on_message_begin(self) -> None:
         """A request begins."""
