@@ -49,6 +49,7 @@ from tests.serving.sockets import connect, exchange, post
 OUTPUTS = 8
 SETTLED_MINUTES = 5.0
 WINDOW_SECONDS = 30
+SECONDS_BETWEEN_BOMBS = 10.0
 BAR = 1.02
 PREDICT = "/v1/models/m:predict"
 METRICS = "/monitoring/prometheus/metrics"
@@ -85,6 +86,8 @@ class Clients:
     def __init__(self, server: Server, rest_port: int, base: Path, second: Path):
         self._port, self._rest_port = server.port, rest_port
         self._base, self._second = base, second
+        self._lock = threading.Lock()
+        self._next_bomb = 0.0
         self._channel = grpc.insecure_channel(server.address)
         self._predict = prediction_service_pb2_grpc.PredictionServiceStub(self._channel).Predict
         self._metadata = prediction_service_pb2_grpc.PredictionServiceStub(
@@ -217,6 +220,11 @@ class Clients:
             stub.Predict(self._request(), timeout=30)
 
     def bomb(self) -> None:
+        with self._lock:
+            # Each takes a quarter of a gigabyte for a moment: the curve would show nothing else.
+            if time.monotonic() < self._next_bomb:
+                return
+            self._next_bomb = time.monotonic() + SECONDS_BETWEEN_BOMBS
         # Below and above what the server inflates.
         data = gzip.compress(bytes(random.choice([30, 300]) << 20), 1)
         self._rest(post(PREDICT, data, "Content-Encoding: gzip"))
