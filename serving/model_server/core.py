@@ -28,8 +28,8 @@ from serving.model_server.loader import ModelLoader
 from serving.model_server.management.config import ModelServerConfig, check_config
 from serving.model_server.management.manager import Manager
 from serving.model_server.management.source import FileSystemSource
-from serving.model_server.models.model import Model
-from serving.model_server.monitoring.metrics import counted_by_signature
+from serving.model_server.models.model import DEFAULT_SIGNATURE, Model
+from serving.model_server.monitoring.metrics import UNKNOWN, counted_by_signature
 from serving.model_server.monitoring.request_log import check_request_logging
 from serving.model_server.options import ServerOptions
 
@@ -52,9 +52,10 @@ class ServerCore:
         self._reloading = threading.Lock()
         self.concurrency = ConcurrencyLimit(options.max_concurrent_requests)
         if options.enable_per_signature_metrics:
-            self.predict = counted_by_signature("Predict", self.predict)  # type: ignore[method-assign]
-            self.classify = counted_by_signature("Classify", self.classify)  # type: ignore[method-assign]
-            self.regress = counted_by_signature("Regress", self.regress)  # type: ignore[method-assign]
+            known = self.known_signature
+            self.predict = counted_by_signature("Predict", self.predict, known)  # type: ignore[method-assign]
+            self.classify = counted_by_signature("Classify", self.classify, known)  # type: ignore[method-assign]
+            self.regress = counted_by_signature("Regress", self.regress, known)  # type: ignore[method-assign]
         self._loader = ModelLoader(options)
         self.manager = Manager(
             self._loader,
@@ -136,6 +137,19 @@ class ServerCore:
     def model_names(self) -> list[str]:
         """Names of the configured models."""
         return [c.name for c in self._config.model_config_list.config] if self._config else []
+
+    def known_model(self, name: str) -> str:
+        """Return `name` if it is a model's, or was; else UNKNOWN."""
+        return name if self.manager.knows(name) or name in self.model_names() else UNKNOWN
+
+    def known_signature(self, model_spec: Any) -> tuple[str, str]:
+        """Return the model and the signature that a ModelSpec names; UNKNOWN what there is not."""
+        model = self.known_model(model_spec.name)
+        signature = model_spec.signature_name or DEFAULT_SIGNATURE
+        with contextlib.suppress(StatusError), self.use(model_spec) as (found, _):
+            if signature in found.signatures:
+                return model, signature
+        return model, UNKNOWN
 
     @contextlib.contextmanager
     def use(self, model_spec: Any) -> Iterator[tuple[Model, int]]:

@@ -17,6 +17,7 @@ from serving.errors import ServingError, StatusError
 from serving.model_server.addresses import bind, host_port
 from serving.model_server.connection_limits import connection_limits
 from serving.model_server.core import ServerCore
+from serving.model_server.models.memory import release_memory
 from serving.model_server.options import ServerOptions
 from serving.model_server.periodic import Periodic
 from serving.model_server.rest.options import RestOptions, read_rest_options
@@ -30,6 +31,7 @@ _logger = logging.getLogger(__name__)
 
 # Kubernetes kills 30 s after SIGTERM.
 _GRACE_SECONDS = 25.0
+_SECONDS_BETWEEN_TRIMS = 10.0
 # How long a stop waits for what nobody wants any more.
 _SECONDS_TO_GIVE_UP = 1.0
 
@@ -198,6 +200,8 @@ class ModelServer:
             self.rest_port = self._rest_server.port
         self._grpc_server = GrpcServer(core, options, self._grpc_credentials, limits.grpc)
         self.grpc_port = self._grpc_server.port
+        # Large requests leave free memory behind in the heap of the thread that had them.
+        self._pollers.append(Periodic(release_memory, _SECONDS_BETWEEN_TRIMS, "memory"))
         if options.model_config_file and options.model_config_file_poll_wait_seconds > 0:
             seconds = options.model_config_file_poll_wait_seconds
             self._pollers.append(Periodic(self._follow_config, seconds, "config-poll"))

@@ -96,8 +96,10 @@ def _serve_embedded(root: str, options: ServerOptions) -> None:
     logging.basicConfig(handlers=[handler])
     for room in ("serving", "tfx_pipeline"):
         logging.getLogger(room).setLevel(logging.INFO)
-    from serving.model_server.process import end_process
-    from serving.model_server.server import ModelServer
+    from serving.model_server.process import end_process, ended_by_signals
+
+    with ended_by_signals():
+        from serving.model_server.server import ModelServer
     from tfx_pipeline.storage.follower import following
     from tfx_pipeline.storage.uris import is_uri
 

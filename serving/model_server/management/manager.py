@@ -67,6 +67,8 @@ class Manager:
         A version that failed stays as it is until it is once not among the aspired ones.
         """
         with self._changed:
+            if not versions and name not in self._models:
+                return
             entries = self._models.setdefault(name, {})
             for version, entry in entries.items():
                 if version not in versions:
@@ -126,6 +128,10 @@ class Manager:
                 (v, entries[v].state, entries[v].error if entries[v].state == State.END else None)
                 for v in sorted(entries, reverse=True)
             ]
+
+    def knows(self, name: str) -> bool:
+        """Whether the model has a version, or had one."""
+        return bool(self._models.get(name))
 
     def is_available(self, name: str, version: int) -> bool:
         """Whether requests for this version succeed now."""

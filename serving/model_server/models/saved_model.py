@@ -26,6 +26,9 @@ from tensorflow.python.saved_model import loader_impl
 
 from serving.errors import Code, StatusError, invalid
 
+# TensorFlow keeps what it made for each set of outputs that was ever asked for, and callers choose.
+MAX_FETCHED_SETS = 64
+
 
 class SavedModel:
     """A session over one SavedModel; safe to run from several threads.
@@ -40,6 +43,8 @@ class SavedModel:
         self._session = session
         self._callables: dict[tuple[tuple[str, ...], tuple[str, ...]], Callable[..., list]] = {}
         self._outputs: dict[str, Any] = {}
+        self._whole_sets = _whole_sets(signatures)
+        self._known_sets: set[tuple[tuple[str, ...], tuple[str, ...]]] = set()
         self.graph_lock = threading.Lock()
 
     @classmethod
@@ -91,15 +96,21 @@ class SavedModel:
         Raises:
             StatusError: with the code and text of the operator that failed.
         """
+        names = tuple(sorted(feeds))
+        wanted = self._fetched_set(names, fetches)
         try:
             if deadline is not None:
-                return self._run_until(deadline, feeds, fetches)
-            names = tuple(feeds)
-            return self.compiled(names, tuple(fetches))(*feeds.values())
+                values = self._run_until(deadline, feeds, wanted)
+            else:
+                values = self.compiled(names, wanted)(*(feeds[name] for name in names))
         except tf.errors.OpError as error:
             raise status_of(error) from error
         except (KeyError, TypeError, ValueError) as error:
             raise invalid(str(error)) from error
+        if wanted == tuple(fetches):
+            return values
+        by_name = dict(zip(wanted, values))
+        return [by_name[name] for name in fetches]
 
     @property
     def graph(self) -> tf.Graph:
@@ -130,6 +141,18 @@ class SavedModel:
         # a run of the garbage collector, which holds up all requests for a while.
         ops.dismantle_graph(graph)
 
+    def _fetched_set(self, feeds: tuple[str, ...], fetches: Sequence[str]) -> tuple[str, ...]:
+        """Return what to fetch for `fetches`: in one order, and more than that after many sets."""
+        wanted = tuple(sorted(set(fetches)))
+        if (feeds, wanted) in self._known_sets:
+            return wanted
+        if len(self._known_sets) >= MAX_FETCHED_SETS:
+            for whole in self._whole_sets.get(feeds, ()):
+                if set(wanted) <= set(whole):
+                    return whole
+        self._known_sets.add((feeds, wanted))
+        return wanted
+
     def _run_until(
         self, deadline: float, feeds: Mapping[str, np.ndarray], fetches: Sequence[str]
     ) -> list[np.ndarray]:
@@ -159,6 +182,21 @@ class SavedModel:
             output = self._session.graph.get_tensor_by_name(name)._as_tf_output()
             self._outputs[name] = output
         return output
+
+
+def _whole_sets(
+    signatures: Mapping[str, Any],
+) -> dict[tuple[str, ...], list[tuple[str, ...]]]:
+    """By inputs: the outputs of each signature that has them, few first, and those of all."""
+    sets: dict[tuple[str, ...], set[tuple[str, ...]]] = {}
+    for signature in signatures.values():
+        feeds = tuple(sorted(info.name for info in signature.inputs.values()))
+        fetches = tuple(sorted({info.name for info in signature.outputs.values()}))
+        sets.setdefault(feeds, set()).add(fetches)
+    return {
+        feeds: [*sorted(some, key=len), tuple(sorted(set().union(*some)))]
+        for feeds, some in sets.items()
+    }
 
 
 def _not_loaded(error: OSError | RuntimeError, folder: str | Path) -> StatusError:

@@ -26,6 +26,8 @@ from serving.model_server.models.model import DEFAULT_SIGNATURE
 MAX_CELLS = 10_000
 MAX_LABEL_CHARACTERS = 1024
 OVERFLOW = "_overflow"
+# Models and signatures that there are not count together: one cell each would be a leak.
+UNKNOWN = "_unknown"
 
 # The model server's own: not the one that every library in the process adds to.
 REGISTRY = prometheus_client.CollectorRegistry()
@@ -160,7 +162,7 @@ def record_request(model_name: str, api: str, entrypoint: str, status: str, star
     TensorFlow Serving counts Predict, Classify and Regress of gRPC, and every request of REST.
 
     Args:
-        model_name: that the request names.
+        model_name: that the request names, or UNKNOWN.
         api: "Predict", "Classify", "Regress" over gRPC; the verb of the path over REST.
         entrypoint: "GRPC" or "REST".
         status: name of the status code, "OK" for success.
@@ -171,19 +173,27 @@ def record_request(model_name: str, api: str, entrypoint: str, status: str, star
         cell(REQUEST_LATENCY, model_name, api, entrypoint).observe(_microseconds(start))
 
 
-def counted_by_signature(api: str, method: Callable[..., Any]) -> Callable[..., Any]:
-    """`method`, which answers requests that have a `model_spec`, counting by their signature."""
+def counted_by_signature(
+    api: str, method: Callable[..., Any], known: Callable[[Any], tuple[str, str]]
+) -> Callable[..., Any]:
+    """Return `method` counting by signature.
+
+    Args:
+        api: "Predict", "Classify" or "Regress".
+        method: answers requests that have a `model_spec`.
+        known: the model and signature of a ModelSpec, or UNKNOWN.
+    """
 
     @functools.wraps(method)
     def counted(request: Any, **keywords: Any) -> Any:
         start = time.perf_counter()
         spec = request.model_spec
-        labels = spec.name, spec.signature_name or DEFAULT_SIGNATURE, api
         try:
             response = method(request, **keywords)
         except StatusError as error:
-            cell(SIGNATURE_REQUEST_COUNT, *labels, error.code.name).inc()
+            cell(SIGNATURE_REQUEST_COUNT, *known(spec), api, error.code.name).inc()
             raise
+        labels = spec.name, spec.signature_name or DEFAULT_SIGNATURE, api
         cell(SIGNATURE_REQUEST_COUNT, *labels, "OK").inc()
         cell(SIGNATURE_REQUEST_LATENCY, *labels).observe(_microseconds(start))
         return response

@@ -59,6 +59,7 @@ class RestProtocol(HttpToolsProtocol, Connection):
         self._heard = 0.0
         self._unsent = 0
         self._watch: asyncio.TimerHandle | None = None
+        self._linger: asyncio.TimerHandle | None = None
         # What is said after the last answer, before the connection ends; None while it goes on.
         self._farewell: bytes | None = None
 
@@ -72,8 +73,10 @@ class RestProtocol(HttpToolsProtocol, Connection):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the clocks."""
-        if self._watch is not None:
-            self._watch.cancel()
+        for timer in (self._watch, self._linger):
+            # One that is left keeps the connection, and what was read of it.
+            if timer is not None:
+                timer.cancel()
         self._unset_keepalive_if_required()
         super().connection_lost(exc)
         self._all.busy(self)
@@ -99,10 +102,14 @@ class RestProtocol(HttpToolsProtocol, Connection):
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """Keep the connection for answers that are due, if the client has closed its side alone."""
-        if self._farewell is None and self._is_answer_due() and self.scheme != "https":
+        if self.scheme == "https":
+            # TLS has no such thing.
+            return False
+        if self._farewell is None:
+            if not self._is_answer_due():
+                return False
             self._farewell = b""
-            return True
-        return False
+        return self._linger is None
 
     def on_message_begin(self) -> None:
         """A request begins."""
@@ -222,4 +229,4 @@ class RestProtocol(HttpToolsProtocol, Connection):
         # Closing with something unread would reset the connection, and take the answer away from a
         # client that is still sending.
         self.transport.write_eof()
-        self.loop.call_later(_LINGER_SECONDS, self.transport.close)
+        self._linger = self.loop.call_later(_LINGER_SECONDS, self.transport.close)

@@ -5,7 +5,6 @@ Routes and bodies are in `api`; this is what TensorFlow Serving's http_server.cc
 
 from __future__ import annotations
 
-import contextlib
 import re
 import socket
 import threading
@@ -18,13 +17,14 @@ from serving.errors import Code, ServingError, StatusError
 from serving.model_server.addresses import bind, host_port
 from serving.model_server.authentication import HEADER
 from serving.model_server.core import ServerCore
-from serving.model_server.limits import body_too_large, unzip
+from serving.model_server.limits import unzip
 from serving.model_server.monitoring.metrics import record_request
 from serving.model_server.monitoring.prometheus import CONTENT_TYPE, metrics_page
 from serving.model_server.rest.acceptor import Acceptor, Connections
 from serving.model_server.rest.api import Answer, RestApi
 from serving.model_server.rest.http_protocol import RestProtocol
 from serving.model_server.rest.options import RestOptions
+from serving.model_server.rest.request_body import Disconnected, RequestBody
 from serving.model_server.rest.workers import Workers
 from serving.model_server.threads import ends, seconds_until
 
@@ -57,7 +57,7 @@ class RestServer:
 
     def __init__(self, core: ServerCore, options: RestOptions, most_connections: int):
         self._options, self._flags = options, options.flags
-        self._concurrency = core.concurrency
+        self._core, self._concurrency = core, core.concurrency
         self._api = RestApi(core, self._flags.rest_api_list_models)
         self._timeout = self._flags.rest_api_timeout_in_ms / 1000 or None
         listeners = _listen(self._flags.host, self._flags.rest_api_port or 0)
@@ -109,11 +109,11 @@ class RestServer:
         return self._workers.stop(seconds_until(end)) and has_ended
 
     async def _app(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
-        body = _Body(receive)
+        body = RequestBody(receive)
         headers = dict(scope["headers"])
         try:
             response = await self._respond(scope, headers, body)
-        except _Disconnected:
+        except Disconnected:
             return
         fields = [*response.headers, (b"content-length", b"%d" % len(response.content))]
         is_refused = not body.was_asked_for and b"expect" in headers
@@ -129,7 +129,7 @@ class RestServer:
         await send({"type": "http.response.body", "body": response.content})
 
     async def _respond(
-        self, scope: dict[str, Any], headers: dict[bytes, bytes], body: _Body
+        self, scope: dict[str, Any], headers: dict[bytes, bytes], body: RequestBody
     ) -> _Response:
         start = time.perf_counter()
         flags, monitoring = self._flags, self._options.monitoring
@@ -149,11 +149,14 @@ class RestServer:
             answer = await self._answer(method, path, headers, body)
         except StatusError as error:
             answer = self._api.refuse(method, path, error)
-        record_request(answer.model_name, answer.api, "REST", answer.code.name, start)
+        name = answer.model_name
+        if name and answer.code != Code.OK:
+            name = self._core.known_model(name)
+        record_request(name, answer.api, "REST", answer.code.name, start)
         return _Response(answer.http_status, answer.text.encode("utf-8", "surrogateescape"), fields)
 
     async def _answer(
-        self, method: str, path: str, headers: dict[bytes, bytes], body: _Body
+        self, method: str, path: str, headers: dict[bytes, bytes], body: RequestBody
     ) -> Answer:
         if self._options.secret is not None:
             self._options.secret.check(headers.get(_SECRET_HEADER))
@@ -207,56 +210,6 @@ class _Response(NamedTuple):
     status: int
     content: bytes
     headers: list[tuple[bytes, bytes]]
-
-
-class _Disconnected(Exception):
-    """The client is gone before its request was there."""
-
-
-class _Body:
-    """The body of one request.
-
-    Attributes:
-        was_asked_for: whether any of it was read: `100 Continue` is sent then.
-        is_complete: whether all of it was.
-    """
-
-    def __init__(self, receive: Any):
-        self._receive = receive
-        self.was_asked_for = False
-        self.is_complete = False
-
-    async def read(self, headers: dict[bytes, bytes], limit: int) -> bytes:
-        """Return all of it.
-
-        Raises:
-            BodyTooLarge: there are more than `limit` bytes, if that is not 0.
-            _Disconnected: the client has left.
-        """
-        if limit and int(headers.get(b"content-length", 0)) > limit:
-            raise body_too_large(limit)
-        parts = []
-        size = 0
-        while not self.is_complete:
-            parts.append(await self._next())
-            size += len(parts[-1])
-            if limit and size > limit:
-                raise body_too_large(limit)
-        return b"".join(parts)
-
-    async def skip(self) -> None:
-        """Return when the rest has come, or the client has left."""
-        with contextlib.suppress(_Disconnected):
-            while not self.is_complete:
-                await self._next()
-
-    async def _next(self) -> bytes:
-        self.was_asked_for = True
-        message = await self._receive()
-        if message["type"] != "http.request":
-            raise _Disconnected
-        self.is_complete = not message["more_body"]
-        return message["body"]
 
 
 class _HttpServer(uvicorn.Server):

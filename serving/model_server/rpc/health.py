@@ -14,7 +14,7 @@ from typing import Any
 
 import grpc
 
-from serving.model_server.rpc.pools import in_pool
+from serving.model_server.rpc.handlers import handler, parser
 from serving.model_server.threads import HandlerPool
 from serving.wire import HealthCheckRequest, HealthCheckResponse
 
@@ -46,18 +46,15 @@ class HealthService:
     def handler(self) -> grpc.GenericRpcHandler:
         """For `add_generic_rpc_handlers` of a server."""
 
-        def watch(request: Any, context: Any, send_response_callback: Any) -> None:
-            self.watch(request, context, send_response_callback)
-
-        watch = in_pool(self._pool, watch)
+        watch = handler(self.watch, self._pool)
         # So that a stream does not hold one of the threads that answer requests.
         watch.experimental_non_blocking = True  # type: ignore[attr-defined]
-        formats = (HealthCheckRequest.FromString, HealthCheckResponse.SerializeToString)
+        formats = (parser(HealthCheckRequest), HealthCheckResponse.SerializeToString)
         return grpc.method_handlers_generic_handler(
             "grpc.health.v1.Health",
             {
                 "Check": grpc.unary_unary_rpc_method_handler(
-                    in_pool(self._pool, self.check), *formats
+                    handler(self.check, self._pool), *formats
                 ),
                 "Watch": grpc.unary_stream_rpc_method_handler(watch, *formats),
             },

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 import time
-from collections.abc import Callable
-from typing import Any
 
 from serving.model_server.threads import HandlerPool, seconds_until
 
@@ -42,11 +39,3 @@ class Pools:
         end = time.monotonic() + timeout
         pools = (self.predictions, self.quick, self.reloads, self.profiler)
         return all(pool.wait(seconds_until(end)) for pool in pools)
-
-
-def in_pool(pool: HandlerPool, method: Callable[..., Any]) -> Callable[..., Any]:
-    """Return `method` as a handler that gRPC runs in `pool`."""
-    handler = functools.partial(method)
-    # Read by grpc._server._select_thread_pool_for_behavior.
-    handler.experimental_thread_pool = pool  # type: ignore[attr-defined]
-    return handler

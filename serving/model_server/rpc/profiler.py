@@ -21,7 +21,7 @@ import grpc
 import tensorflow as tf
 
 from serving.descriptors import build_messages
-from serving.model_server.rpc.pools import in_pool
+from serving.model_server.rpc.handlers import unary_handlers
 from serving.model_server.threads import HandlerPool
 
 _logger = logging.getLogger(__name__)
@@ -76,22 +76,19 @@ class ProfilerService:
 
     def handler(self) -> grpc.GenericRpcHandler:
         """For `add_generic_rpc_handlers` of a server."""
-        methods = {
-            "Profile": (in_pool(self._pool, self.profile), ProfileRequest, ProfileResponse),
-            "Terminate": (
-                in_pool(self._quick, self.terminate),
-                TerminateRequest,
-                TerminateResponse,
-            ),
-        }
         return grpc.method_handlers_generic_handler(
             _NAME,
-            {
-                name: grpc.unary_unary_rpc_method_handler(
-                    method, request.FromString, response.SerializeToString
-                )
-                for name, (method, request, response) in methods.items()
-            },
+            unary_handlers(
+                {
+                    "Profile": (self.profile, ProfileRequest, ProfileResponse, self._pool),
+                    "Terminate": (
+                        self.terminate,
+                        TerminateRequest,
+                        TerminateResponse,
+                        self._quick,
+                    ),
+                }
+            ),
         )
 
     def profile(self, request: Any, context: grpc.ServicerContext) -> Any:

@@ -9,8 +9,13 @@ from typing import Any
 
 import grpc
 from tensorflow_serving.apis import (
-    model_service_pb2_grpc,
-    prediction_service_pb2_grpc,
+    classification_pb2,
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    inference_pb2,
+    model_management_pb2,
+    predict_pb2,
+    regression_pb2,
 )
 
 from serving.errors import Code, StatusError
@@ -21,8 +26,9 @@ from serving.model_server.management.reload import handle_reload_config
 from serving.model_server.monitoring.metrics import record_request
 from serving.model_server.options import ServerOptions
 from serving.model_server.rpc.channel_arguments import parse_channel_arguments
+from serving.model_server.rpc.handlers import Methods, add_service
 from serving.model_server.rpc.health import HealthService
-from serving.model_server.rpc.pools import MAX_RELOADS, Pools, in_pool
+from serving.model_server.rpc.pools import MAX_RELOADS, Pools
 from serving.model_server.rpc.ports import add_ports
 from serving.model_server.rpc.profiler import ProfilerService
 from serving.model_server.threads import seconds_until
@@ -41,12 +47,47 @@ _ARGUMENTS: dict[str, int | str] = {
 }
 
 
-class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
+class PredictionService:
     """Inference on models, and their metadata."""
 
-    def __init__(self, core: ServerCore, pools: Pools):
+    def __init__(self, core: ServerCore):
         self._core = core
-        self.GetModelMetadata = in_pool(pools.quick, self.GetModelMetadata)  # type: ignore[method-assign]
+
+    def methods(self, pools: Pools) -> Methods:
+        """For `add_service`."""
+        run = pools.predictions
+        return {
+            "Predict": (
+                self.Predict,
+                predict_pb2.PredictRequest,
+                predict_pb2.PredictResponse,
+                run,
+            ),
+            "Classify": (
+                self.Classify,
+                classification_pb2.ClassificationRequest,
+                classification_pb2.ClassificationResponse,
+                run,
+            ),
+            "Regress": (
+                self.Regress,
+                regression_pb2.RegressionRequest,
+                regression_pb2.RegressionResponse,
+                run,
+            ),
+            "MultiInference": (
+                self.MultiInference,
+                inference_pb2.MultiInferenceRequest,
+                inference_pb2.MultiInferenceResponse,
+                run,
+            ),
+            "GetModelMetadata": (
+                self.GetModelMetadata,
+                get_model_metadata_pb2.GetModelMetadataRequest,
+                get_model_metadata_pb2.GetModelMetadataResponse,
+                pools.quick,
+            ),
+        }
 
     def Predict(self, request: Any, context: grpc.ServicerContext) -> Any:
         """Run one signature."""
@@ -87,23 +128,37 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
             status = StatusError(failure.code, failure.message)
             del failure
             if api:
-                record_request(request.model_spec.name, api, "GRPC", status.code.name, start)
+                name = self._core.known_model(request.model_spec.name)
+                record_request(name, api, "GRPC", status.code.name, start)
             _abort(context, status)
         if api:
             record_request(request.model_spec.name, api, "GRPC", "OK", start)
         return response
 
 
-class ModelService(model_service_pb2_grpc.ModelServiceServicer):
+class ModelService:
     """States of models, and exchanging the list of them."""
 
-    def __init__(self, core: ServerCore, pools: Pools):
+    def __init__(self, core: ServerCore):
         self._core = core
         self._reloads = ConcurrencyLimit(MAX_RELOADS)
-        self.GetModelStatus = in_pool(pools.quick, self.GetModelStatus)  # type: ignore[method-assign]
-        self.HandleReloadConfigRequest = in_pool(  # type: ignore[method-assign]
-            pools.reloads, self.HandleReloadConfigRequest
-        )
+
+    def methods(self, pools: Pools) -> Methods:
+        """For `add_service`."""
+        return {
+            "GetModelStatus": (
+                self.GetModelStatus,
+                get_model_status_pb2.GetModelStatusRequest,
+                get_model_status_pb2.GetModelStatusResponse,
+                pools.quick,
+            ),
+            "HandleReloadConfigRequest": (
+                self.HandleReloadConfigRequest,
+                model_management_pb2.ReloadConfigRequest,
+                model_management_pb2.ReloadConfigResponse,
+                pools.reloads,
+            ),
+        }
 
     def GetModelStatus(self, request: Any, context: grpc.ServicerContext) -> Any:
         """States of the versions of a model."""
@@ -161,12 +216,9 @@ class GrpcServer:
         )
         self._health = HealthService(self._pools.quick)
         self._profiler = ProfilerService(self._pools.profiler, self._pools.quick)
-        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
-            PredictionService(core, self._pools), self._server
-        )
-        model_service_pb2_grpc.add_ModelServiceServicer_to_server(
-            ModelService(core, self._pools), self._server
-        )
+        for service in (PredictionService(core), ModelService(core)):
+            name = f"tensorflow.serving.{type(service).__name__}"
+            add_service(self._server, name, service.methods(self._pools))
         if options.enable_grpc_healthcheck_service:
             self._server.add_generic_rpc_handlers((self._health.handler(),))
         if options.enable_profiler:

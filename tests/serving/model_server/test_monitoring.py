@@ -104,7 +104,7 @@ def test_rest(monitored, page):
     for path, body in (
         (f"/v1/models/{MODEL}:predict", b'{"signature_name": "serving_default", "instances": [1]}'),
         (f"/v1/models/{MODEL}:predict", b"{"),
-        ("/v1/models/nobody%22:predict", BODY),
+        ("/v1/models/nobody:predict", BODY),
         ("/v1/models/x:y:z", BODY),
     ):
         exchange(server.rest_port, post(path, body), "POST")
@@ -114,7 +114,7 @@ def test_rest(monitored, page):
     assert _grown(before, page()) == _expected({
         f'{serving}request_count{{model_name="{MODEL}",status="OK"}}': 2,
         f'{serving}request_count{{model_name="{MODEL}",status="INVALID_ARGUMENT"}}': 1,
-        f'{serving}request_count{{model_name="nobody\\"",status="NOT_FOUND"}}': 1,
+        f'{serving}request_count{{model_name="_unknown",status="NOT_FOUND"}}': 1,
         f'{serving}request_count{{model_name="",status="INVALID_ARGUMENT"}}': 1,
         f'{serving}request_latency_count{{model_name="{MODEL}",API="predict",'
         'entrypoint="REST"}': 1,
@@ -152,7 +152,7 @@ def test_grpc(monitored, page):
     expected = {
         f'{serving}request_count{{model_name="{MODEL}",status="OK"}}': 3,
         f'{serving}request_count{{model_name="{MODEL}",status="FAILED_PRECONDITION"}}': 1,
-        f'{signatures}count{{model_name="{MODEL}",signature_name="nope",API="Predict",'
+        f'{signatures}count{{model_name="{MODEL}",signature_name="_unknown",API="Predict",'
         'status="FAILED_PRECONDITION"}': 1,
     }  # fmt: skip
     for api, signature in (
@@ -167,6 +167,34 @@ def test_grpc(monitored, page):
         expected[f'{signatures}count{{{labels},status="OK"}}'] = 1
         expected[f"{signatures}latency_count{{{labels}}}"] = 1
     assert _grown(before, page()) == _expected(expected)
+
+
+def test_names_that_there_are_not_count_together(monitored, page):
+    """Callers choose them: a line for each would make the page, and the memory, grow for ever."""
+    server, _ = monitored
+    before = page()
+    with PredictClient(f"127.0.0.1:{server.grpc_port}") as client:
+        for name in ("a", "b", "c"):
+            with pytest.raises(StatusError):
+                client.predict(name, {"x": [1.0]}, name)
+            with pytest.raises(StatusError):
+                client.predict(MODEL, {"x": [1.0]}, name)
+            for request in (
+                post(f"/v1/models/{name}:predict", BODY),
+                f"GET /v1/models/{name} HTTP/1.1\r\nHost: x\r\n\r\n".encode(),
+            ):
+                assert exchange(server.rest_port, request)[0] == 404
+    count, by_signature = (
+        ":tensorflow:serving:request_count",
+        ":vlsearch:serving:signature_request_count",
+    )
+    bad = 'signature_name="_unknown",API="Predict"'
+    assert _grown(before, page()) == _expected({
+        f'{count}{{model_name="_unknown",status="NOT_FOUND"}}': 9,
+        f'{count}{{model_name="{MODEL}",status="FAILED_PRECONDITION"}}': 3,
+        f'{by_signature}{{model_name="_unknown",{bad},status="NOT_FOUND"}}': 3,
+        f'{by_signature}{{model_name="{MODEL}",{bad},status="FAILED_PRECONDITION"}}': 3,
+    })  # fmt: skip
 
 
 def test_buckets(monitored, page):

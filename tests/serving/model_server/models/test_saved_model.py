@@ -1,4 +1,6 @@
 import gc
+import itertools
+import time
 import weakref
 
 import numpy as np
@@ -6,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from serving.errors import Code, StatusError
-from serving.model_server.models.saved_model import SavedModel
+from serving.model_server.models.saved_model import MAX_FETCHED_SETS, SavedModel
 
 
 @pytest.fixture(scope="module")
@@ -86,3 +88,39 @@ def test_broken_file(tmp_path):
         SavedModel.load(tmp_path)
     expected = f"DATA_LOSS: Can't parse {tmp_path}/saved_model.pb as binary proto"
     assert caught.value.text == expected
+
+
+@pytest.mark.parametrize("deadline", [None, float("inf")])
+def test_callers_cannot_fill_the_memory_with_sets_of_outputs(tmp_path, deadline):
+    class Many(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, "x")])
+        def call(self, x):
+            return {f"y{i}": x + float(i) for i in range(8)}
+
+    module = Many()
+    tf.saved_model.save(module, str(tmp_path), {"serving_default": module.call})
+    model = SavedModel.load(tmp_path)
+    signature = model.signatures["serving_default"]
+    feeds = {signature.inputs["x"].name: np.float32([1])}
+    made = []
+    for method in ("compiled", "_run_until"):
+        original = getattr(model, method)
+
+        def noted(first, second, *fetches, original=original):
+            made.append(frozenset(fetches[0] if fetches else second))
+            return original(first, second, *fetches)
+
+        setattr(model, method, noted)
+    deadline = deadline and time.monotonic() + 60
+    for order in itertools.permutations(range(8), 3):
+        fetches = [signature.outputs[f"y{i}"].name for i in order]
+        values = model.run(feeds, fetches, deadline)
+        assert [float(value[0]) for value in values] == [1.0 + i for i in order]
+    # Of 56 sets in 336 orders, and then of all sets.
+    assert len(set(made)) == 56
+    for size in range(1, 9):
+        for chosen in itertools.combinations(range(8), size):
+            fetches = [signature.outputs[f"y{i}"].name for i in chosen]
+            assert len(model.run(feeds, fetches, deadline)) == size
+    assert len(set(made)) <= MAX_FETCHED_SETS + 1
+    model.close()

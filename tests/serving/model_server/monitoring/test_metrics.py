@@ -125,7 +125,9 @@ def test_counting_by_signature():
             raise StatusError(Code.NOT_FOUND, "no")
         return deadline
 
-    counted = metrics.counted_by_signature("Predict", predict)
+    counted = metrics.counted_by_signature(
+        "Predict", predict, lambda spec: (spec.name, metrics.UNKNOWN)
+    )
     request = predict_pb2.PredictRequest()
     request.model_spec.name = "metrics-test"
     assert counted(request, deadline=1.0) == 1.0
@@ -134,7 +136,7 @@ def test_counting_by_signature():
         counted(request)
     values = _samples(metrics.SIGNATURE_REQUEST_COUNT)
     assert values["", "metrics-test", "serving_default", "Predict", "OK"] == 1
-    assert values["", "metrics-test", "s", "Predict", "NOT_FOUND"] == 1
+    assert values["", "metrics-test", "_unknown", "Predict", "NOT_FOUND"] == 1
     latencies = _samples(metrics.SIGNATURE_REQUEST_LATENCY)
     assert ("_count", "metrics-test", "serving_default", "Predict") in latencies
     assert ("_count", "metrics-test", "s", "Predict") not in latencies

@@ -150,9 +150,12 @@ def test_half_a_request_and_the_end_closes_at_once(server, data):
         assert connection.recv(1) == b""
 
 
-def test_what_is_no_http_after_a_request_does_not_cost_its_answer(server):
+@pytest.mark.parametrize("closes", [False, True])
+def test_what_is_no_http_after_a_request_does_not_cost_its_answer(server, closes):
     with connect(server.rest_port) as connection:
         connection.sendall(post(PREDICT, SLOW) + post(PREDICT, BODY) + b"\x16\x03 nonsense\r\n\r\n")
+        if closes:
+            connection.shutdown(socket.SHUT_WR)
         responses = Responses(connection)
         assert read_response(responses, "POST")[0] == 200
         assert _is_answer(responses)
