@@ -34,6 +34,13 @@ def test_help_names_every_command_and_imports_nothing_heavy():
     assert "loaded: []" in result.stdout
 
 
+@pytest.mark.parametrize("columns", ["0", "1", "7"])
+def test_help_has_place(monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", columns)
+    done = subprocess.run([VLSEARCH, "--help"], capture_output=True, text=True, check=True)
+    assert " rollback " in done.stdout
+
+
 @pytest.mark.parametrize(
     ("file", "message"),
     [
