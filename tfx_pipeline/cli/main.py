@@ -33,7 +33,8 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,  # what is in brackets is text
+    context_settings={"max_content_width": 100},
 )
 app.add_typer(data.app, name="data")
 app.add_typer(weights.app, name="weights")
