@@ -17,6 +17,10 @@ sys.path[:] = [folder for folder in sys.path if Path(folder or ".").resolve() !=
 # Some run what the tests make, which is not installed.
 sys.path.append(str(_REPOSITORY))
 
+from serving.loopback import bypass_proxies  # noqa: E402
+
+bypass_proxies()  # servers that are measured are on loopback
+
 
 def argument_parser(description: str) -> argparse.ArgumentParser:
     """A parser with what every benchmark takes."""

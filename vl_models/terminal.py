@@ -7,6 +7,7 @@ Everything that commands and trainings print goes through here. Texts are never 
 from __future__ import annotations
 
 import logging
+import os
 import re
 import sys
 from typing import TYPE_CHECKING, Any
@@ -94,8 +95,15 @@ def echo(text: str | Text, *, stderr: bool = False, end: str = "\n") -> None:
     print(visible(text), end=end, file=sys.stderr if stderr else sys.stdout, flush=True)
 
 
-def escape_unprintable() -> None:
-    r"""Let standard output and error show as escapes what their encoding cannot show (`\u4e2d`)."""
+def prepare_output() -> None:
+    r"""Make the best of what the environment says of the output, before anything is printed.
+
+    What the encoding cannot show is shown as an escape (`\u4e2d`), and a width at which no word
+    has place does not count.
+    """
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdecimal() and int(columns) < _MIN_WIDTH:
+        os.environ["COLUMNS"] = str(_MIN_WIDTH)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")

@@ -122,9 +122,9 @@ def test_narrow_and_dumb_terminals_show_tables_whole():
 
 PRINT = r"""
 from rich.table import Table
-from vl_models.terminal import cell, console, echo, escape_unprintable, styled
+from vl_models.terminal import cell, console, echo, prepare_output, styled
 
-escape_unprintable()
+prepare_output()
 echo("\u751f\u65e5 \udcff")
 echo(styled("\u751f\u65e5", "bold"))
 table = Table("\u7ea2")

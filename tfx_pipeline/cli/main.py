@@ -25,7 +25,7 @@ from tfx_pipeline.cli import (
 )
 from tfx_pipeline.cli.logs import debugging, hide_native_messages, log_folder
 from tfx_pipeline.cli.places import named_to_write
-from vl_models.terminal import echo, escape_unprintable, styled, without_passwords
+from vl_models.terminal import echo, prepare_output, styled, without_passwords
 
 app = typer.Typer(
     name="vlsearch",
@@ -33,7 +33,8 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,  # what is in brackets is text
+    context_settings={"max_content_width": 100},
 )
 app.add_typer(data.app, name="data")
 app.add_typer(weights.app, name="weights")
@@ -87,7 +88,7 @@ def main() -> None:
     from vl_models.errors import Interrupted, Unavailable, UserError
 
     bypass_proxies()  # before anything connects, or starts a process that does
-    escape_unprintable()
+    prepare_output()
     try:
         sys.exit(app(standalone_mode=False))
     except Interrupted as stop:
@@ -104,9 +105,14 @@ def main() -> None:
         text = str(error) if known else explain_disk_error(error, named_to_write() or log_folder())
         _show_error(text or f"{type(error).__name__}: {error}")
         if text is None:
-            echo(
-                "This was not expected; `vlsearch --debug …` shows where it happened.", stderr=True
-            )
+            where = "This was not expected; `vlsearch --debug …` shows where it happened."
+            echo(where, stderr=True)
+            if sys.flags.optimize > 1:
+                echo(
+                    "Python was told to leave docstrings out, which Apache Beam needs: unset "
+                    "PYTHONOPTIMIZE, or set it to 1.",
+                    stderr=True,
+                )
         sys.exit(2 if wrong_input and not isinstance(error, DiskError) else 1)
 
 

@@ -96,6 +96,7 @@ def _serve_embedded(root: str, options: ServerOptions) -> None:
     logging.basicConfig(handlers=[handler])
     for room in ("serving", "tfx_pipeline"):
         logging.getLogger(room).setLevel(logging.INFO)
+    from serving.model_server.addresses import host_port
     from serving.model_server.process import end_process, ended_by_signals
 
     with ended_by_signals():
@@ -107,9 +108,9 @@ def _serve_embedded(root: str, options: ServerOptions) -> None:
         addresses = [
             f"{kind} {address}"
             for kind, address in (
-                ("gRPC", server.grpc_port and f"{options.host}:{server.grpc_port}"),
+                ("gRPC", server.grpc_port and host_port(options.host, server.grpc_port)),
                 ("gRPC", options.grpc_socket_path and f"unix:{options.grpc_socket_path}"),
-                ("REST", server.rest_port and f"{options.host}:{server.rest_port}"),
+                ("REST", server.rest_port and host_port(options.host, server.rest_port)),
             )
             if address
         ]

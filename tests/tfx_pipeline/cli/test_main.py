@@ -34,6 +34,36 @@ def test_help_names_every_command_and_imports_nothing_heavy():
     assert "loaded: []" in result.stdout
 
 
+def commands(command, path=()):
+    """All commands below one, with the words that call them."""
+    yield path, command
+    for name, one in getattr(command, "commands", {}).items():
+        yield from commands(one, (*path, name))
+
+
+def test_help_shows_every_text_as_it_is():
+    from typer.main import get_command
+    from typer.testing import CliRunner
+
+    from tfx_pipeline.cli.main import app
+
+    def words(text):
+        return "".join(text.split())
+
+    for path, command in commands(get_command(app)):
+        result = CliRunner().invoke(app, [*path, "--help"])
+        assert result.exit_code == 0, path
+        for parameter in command.params:
+            assert words(parameter.help or "") in words(result.stdout), path
+
+
+@pytest.mark.parametrize("columns", ["0", "1", "7"])
+def test_help_has_place(monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", columns)
+    done = subprocess.run([VLSEARCH, "--help"], capture_output=True, text=True, check=True)
+    assert " rollback " in done.stdout
+
+
 @pytest.mark.parametrize(
     ("file", "message"),
     [

@@ -115,7 +115,7 @@ def ask(root, address, **variables):
         {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
         {"PYTHONIOENCODING": "ascii", "TMPDIR": "/nowhere", "HOME": None},
         {"HOME": "/nowhere", "COLUMNS": "1", "TERM": "dumb", "NO_COLOR": "1"},
-        {"PYTHONWARNINGS": "error", "PYTHONOPTIMIZE": "2"},
+        {"PYTHONWARNINGS": "error", "PYTHONUNBUFFERED": "1"},
         {"GRPC_VERBOSITY": "debug", "TF_CPP_MIN_LOG_LEVEL": "0", "CUDA_VISIBLE_DEVICES": "x"},
     ],
     ids=lambda variables: ",".join(variables),

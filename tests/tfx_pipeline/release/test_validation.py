@@ -9,6 +9,7 @@ import pytest
 
 from serving.index import build_index
 from serving.release import Release
+from tests.proxies import CountingProxy
 from tfx_pipeline.release import validation
 from tfx_pipeline.release.validation import validate_serving
 
@@ -57,8 +58,12 @@ def candidate(tiny_run, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_good_candidate_passes_and_leaves_nothing_behind(candidate):
-    assert validate_serving(**candidate) is None
+def test_a_good_candidate_passes_and_leaves_nothing_behind(candidate, monkeypatch):
+    with CountingProxy() as proxy:
+        for name, value in {**proxy.environment, "no_proxy": "", "NO_PROXY": ""}.items():
+            monkeypatch.setenv(name, value)  # of a company, say: not for loopback
+        assert validate_serving(**candidate) is None
+    assert proxy.requests == []
     assert not candidate["staging_dir"].exists()
 
 
