@@ -152,6 +152,13 @@ def _merged(
     text: str, old_text: str, old: ModelServerConfig, root: Path, released: set[str]
 ) -> str:
     place = _old_place(old, root, released)
+    if place is not None:
+        _logger.warning(
+            "%s named models in %s and names %s now, for servers that find the root there.",
+            root / CONFIG_FILE,
+            place,
+            root.resolve(),
+        )
     new = text_format.Parse(text, type(old)())
     fresh = {entry.name: entry for entry in _entries(new)}
     for entry in _entries(old):
