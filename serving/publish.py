@@ -136,7 +136,9 @@ def stage_release(
     Raises:
         ServingError: as in `publish_release`, or `staging_root` holds something already.
     """
-    if Path(staging_root).exists() and any(Path(staging_root).iterdir()):
+    with files.naming_errors("read", staging_root):
+        is_empty = not Path(staging_root).exists() or not any(Path(staging_root).iterdir())
+    if not is_empty:
         raise ServingError(f"A release is staged in an empty folder; {staging_root} is not empty.")
     return publish_release(staging_root, version, models, index, **details)
 
