@@ -11,26 +11,19 @@ import stat
 from pathlib import Path
 
 from serving.errors import ServingError
-from serving.files import naming_errors, remove_tree
+from serving.files import naming_errors
 
 
 def copy_tree(source: Path, target: Path) -> None:
     """Copy a folder to `target`, which must not exist; links are followed.
-
-    Half a copy is taken away again.
 
     Raises:
         ServingError: something in the source is neither file nor folder, a link that leads nowhere
             or back to a folder above it, or a name that cannot be written down.
         DiskError: the source cannot be read, or the target not written.
     """
-    try:
-        with naming_errors(f"copied to {target.parent}", source):
-            _copy_folder(source, target, ())
-    except BaseException:
-        if target.exists():
-            remove_tree(target)
-        raise
+    with naming_errors(f"copied to {target.parent}", source):
+        _copy_folder(source, target, ())
 
 
 def _copy_folder(source: Path, target: Path, above: tuple[tuple[int, int], ...]) -> None:

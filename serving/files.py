@@ -10,6 +10,7 @@ import fcntl
 import hashlib
 import logging
 import os
+import re
 import shutil
 import stat
 import time
@@ -21,6 +22,8 @@ from serving.errors import DISK_REMEDIES, DiskError, MissingFileError, ServingEr
 
 # A leading dot keeps it out of listings; TensorFlow Serving ignores names that are not numbers.
 TEMPORARY_PREFIX = ".tmp-"
+# A temporary name, which becomes its first group; that one is told people.
+_TEMPORARY = re.compile(rf"{re.escape(TEMPORARY_PREFIX)}([^/]+)-[0-9a-f]{{12}}(?=/|$)")
 
 _OTHER_REMEDY = "Look at the disk and the folders on the way to it."
 
@@ -121,6 +124,26 @@ def write_atomically(path: Path, text: str) -> None:
     _sync(path.parent)
 
 
+@contextlib.contextmanager
+def new_tree(target: Path) -> Iterator[Path]:
+    """Yield the name of a folder to write, which becomes `target` when the block ends well.
+
+    A folder that is there already is replaced. If the block does not end well nothing stays.
+
+    Raises:
+        DiskError: the system refuses a write.
+    """
+    temporary = temporary_name(target)
+    try:
+        with naming_errors("written", target):
+            yield temporary
+            move_tree_into_place(temporary, target)
+    except BaseException:
+        if temporary.exists():
+            remove_tree(temporary)
+        raise
+
+
 def move_tree_into_place(temporary: Path, target: Path) -> None:
     """Rename the complete folder `temporary` to `target`, replacing a folder of that name."""
     for path in temporary.rglob("*"):
@@ -192,7 +215,7 @@ def _make_writable(folder: Path) -> None:
 def _refusal(action: str, place: str | Path, error: OSError) -> str:
     """Say what was refused, of which file, and what to do."""
     named = [n for n in (error.filename, error.filename2) if isinstance(n, str | bytes | Path)]
-    where = " and ".join(os.fsdecode(name) for name in named) or str(place)
+    where = " and ".join(_TEMPORARY.sub(r"\1", os.fsdecode(name)) for name in named) or str(place)
     reason = (error.strerror or str(error)).lower()
     remedy = DISK_REMEDIES.get(error.errno or 0, _OTHER_REMEDY)
     return f"{where} cannot be {action}: {reason}. {remedy}"

@@ -17,7 +17,7 @@ import numpy as np
 
 from serving import arguments, files
 from serving.checksums import Listing, check_folder
-from serving.errors import ServingError
+from serving.errors import DiskError, ServingError
 from serving.index_description import (
     DESCRIPTION_FILE,
     REBUILD,
@@ -97,6 +97,7 @@ def build_index(
     Raises:
         ServingError: sizes that differ, rows that are not unit-norm, repeated ids, dimensions
             that do not fill bytes.
+        DiskError: `out_dir` cannot be written.
     """
     import faiss
     import pyarrow as pa
@@ -122,16 +123,6 @@ def build_index(
         index.hnsw.efConstruction = _HNSW_BUILD_BREADTH
     index.add(sign_bits(vectors) if binary else vectors)
 
-    target = Path(out_dir)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = files.temporary_name(target)
-    temporary.mkdir()
-    write = faiss.write_index_binary if binary else faiss.write_index
-    write(index, str(temporary / "index.faiss"))
-    pq.write_table(
-        pa.table({"id": pa.array(ids, pa.string()), "uri": pa.array(uris, pa.string())}),
-        temporary / "items.parquet",
-    )
     description = {
         "tower_version": tower_version,
         "metric": "hamming" if binary else "inner_product",
@@ -141,8 +132,19 @@ def build_index(
         "bits": dimension if binary else None,
         "source_prefix": source_prefix,
     }
-    write_description(temporary, description)
-    files.move_tree_into_place(temporary, target)
+    target = Path(out_dir)
+    with files.new_tree(target) as temporary:
+        temporary.mkdir(parents=True)
+        write = faiss.write_index_binary if binary else faiss.write_index
+        try:
+            write(index, str(temporary / "index.faiss"))
+        except RuntimeError as error:
+            raise DiskError(f"{target} cannot be written: {error}") from error
+        pq.write_table(
+            pa.table({"id": pa.array(ids, pa.string()), "uri": pa.array(uris, pa.string())}),
+            temporary / "items.parquet",
+        )
+        write_description(temporary, description)
 
 
 class SearchIndex:

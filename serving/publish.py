@@ -31,6 +31,7 @@ from serving.release import (
     previous_release,
     root_path,
 )
+from serving.release_manifest import is_model_name, is_version
 from serving.served_config import renewed_config
 
 _LOCK = ".publish.lock"
@@ -71,7 +72,8 @@ def publish_release(
         ServingError: a source that is no SavedModel or index, or a version that is taken.
     """
     root = root_path(root)
-    sources = _check_sources(version, models, index)
+    with files.naming_errors("read", root):
+        sources = _check_sources(version, models, index)
     if weights is not None:
         sources[WEIGHTS] = Path(weights)
     with files.naming_errors("written", root), contextlib.ExitStack() as held:
@@ -134,7 +136,9 @@ def stage_release(
     Raises:
         ServingError: as in `publish_release`, or `staging_root` holds something already.
     """
-    if Path(staging_root).exists() and any(Path(staging_root).iterdir()):
+    with files.naming_errors("read", staging_root):
+        is_empty = not Path(staging_root).exists() or not any(Path(staging_root).iterdir())
+    if not is_empty:
         raise ServingError(f"A release is staged in an empty folder; {staging_root} is not empty.")
     return publish_release(staging_root, version, models, index, **details)
 
@@ -226,13 +230,15 @@ def _is_complete(root: Path, version: int) -> bool:
 def _check_sources(
     version: int, models: Mapping[str, str | Path], index: str | Path | None
 ) -> dict[str, Path]:
-    if version < 1:
-        raise ServingError(f"A release version is a positive integer. Received: version={version}.")
+    if not is_version(version):
+        raise ServingError(
+            f"A release version is a positive integer. Received: version={version!r}."
+        )
     if not models:
         raise ServingError("A release needs at least one model. Received: models={}.")
     sources = {name: Path(folder) for name, folder in models.items()}
     for name, folder in sources.items():
-        if name in (INDEX, HISTORY, WEIGHTS) or not name.replace("_", "").isalnum():
+        if not is_model_name(name):
             raise ServingError(f"{name!r} cannot be the name of a model in a release.")
         if not (folder / "saved_model.pb").is_file():
             raise ServingError(
@@ -296,9 +302,8 @@ def _copy_version(
     source: Path, target: Path, name: str, release: Release, card: str | None
 ) -> dict[str, str]:
     """Put a copy with its card into place and return its checksums."""
-    temporary = files.temporary_name(target)
-    copy_tree(source, temporary)
-    try:
+    with files.new_tree(target) as temporary:
+        copy_tree(source, temporary)
         if name == INDEX:
             described = read_description(temporary) | {"tower_version": release.version}
             write_description(temporary, described)
@@ -313,11 +318,6 @@ def _copy_version(
             listed,
         )
         (temporary / MODEL_CARD).write_text(text, encoding="utf-8")
-        files.move_tree_into_place(temporary, target)
-    except BaseException:
-        if temporary.exists():
-            files.remove_tree(temporary)
-        raise
     return listed
 
 

@@ -123,8 +123,8 @@ def embedded_server(release_root: str | Path) -> Iterator[PredictClient]:
         ServingError: no complete release, or models that cannot be loaded.
     """
     # Imports TensorFlow, which whoever brings a client of a running server does without.
+    from serving.model_server.options import release_options
     from serving.model_server.server import ModelServer
-    from serving.release_options import release_options
 
     options = release_options(release_root, port=None, rest_api_port=0, max_num_load_retries=0)
     with ModelServer(options) as server, PredictClient(f"127.0.0.1:{server.grpc_port}") as client:

@@ -152,6 +152,13 @@ def _merged(
     text: str, old_text: str, old: ModelServerConfig, root: Path, released: set[str]
 ) -> str:
     place = _old_place(old, root, released)
+    if place is not None:
+        _logger.warning(
+            "%s named models in %s and names %s now, for servers that find the root there.",
+            root / CONFIG_FILE,
+            place,
+            root.resolve(),
+        )
     new = text_format.Parse(text, type(old)())
     fresh = {entry.name: entry for entry in _entries(new)}
     for entry in _entries(old):
@@ -214,11 +221,11 @@ def _old_place(config: ModelServerConfig, root: Path, names: Iterable[str]) -> P
     places = set()
     for entry in own:
         path = PurePosixPath(_local(entry.base_path))
-        if not _is_same_folder(path, root / entry.name):
+        if not is_same_folder(path, root / entry.name):
             places.add(path.parent if path.name == entry.name else path)
     if not places:
         return None
-    at_home = any(_is_same_folder(_local(e.base_path), root / e.name) for e in own)
+    at_home = any(is_same_folder(_local(e.base_path), root / e.name) for e in own)
     if (
         len(places) > 1
         or at_home
@@ -227,7 +234,7 @@ def _old_place(config: ModelServerConfig, root: Path, names: Iterable[str]) -> P
         elsewhere = [
             f"{e.name} in {e.base_path}"
             for e in own
-            if not _is_same_folder(_local(e.base_path), root / e.name)
+            if not is_same_folder(_local(e.base_path), root / e.name)
         ]
         raise ServingError(
             f"{root / CONFIG_FILE} names models of this release outside {root}: "
@@ -246,7 +253,7 @@ def _local(base_path: str) -> str:
     return base_path.removeprefix("file://")
 
 
-def _is_same_folder(path: str | PurePosixPath, folder: Path) -> bool:
+def is_same_folder(path: str | PurePosixPath, folder: Path) -> bool:
     """Whether a base path is this folder, under whatever name."""
     if _URI.match(str(path)):
         return False

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from serving import tensors
-from serving.errors import ServingError
+from serving import files, tensors
+from serving.errors import DiskError, ServingError
 
 WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 MAX_RECORDS = 1000
@@ -26,6 +26,7 @@ def write_warmup(
         model_name: name under which the model is served.
 
     Raises:
+        DiskError: the file cannot be written.
         ServingError: no SavedModel there, or more than the 1000 records that a server replays.
     """
     folder = Path(saved_model_dir)
@@ -37,18 +38,29 @@ def write_warmup(
             f"Received: {len(requests)}."
         )
     import tensorflow as tf
-    from tensorflow_serving.apis import prediction_log_pb2
 
     path = folder / WARMUP_FILE
-    path.parent.mkdir(exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
-    with tf.io.TFRecordWriter(str(temporary)) as writer:
-        for signature_name, inputs in requests:
-            log = prediction_log_pb2.PredictionLog()
-            request = log.predict_log.request
-            request.model_spec.name = model_name
-            request.model_spec.signature_name = signature_name
-            for name, values in inputs.items():
-                tensors.encode(tensors.as_array(values), request.inputs[name], typed_fields=False)
-            writer.write(log.SerializeToString())
-    temporary.replace(path)
+    try:
+        with files.naming_errors("written", path):
+            path.parent.mkdir(exist_ok=True)
+            with tf.io.TFRecordWriter(str(temporary)) as writer:
+                for signature_name, inputs in requests:
+                    writer.write(_record(model_name, signature_name, inputs))
+            temporary.replace(path)
+    except tf.errors.OpError as error:
+        raise DiskError(f"{path} cannot be written: {error.message}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _record(model_name: str, signature_name: str, inputs: Mapping[str, Any]) -> bytes:
+    from tensorflow_serving.apis import prediction_log_pb2
+
+    log = prediction_log_pb2.PredictionLog()
+    request = log.predict_log.request
+    request.model_spec.name = model_name
+    request.model_spec.signature_name = signature_name
+    for name, values in inputs.items():
+        tensors.encode(tensors.as_array(values), request.inputs[name], typed_fields=False)
+    return log.SerializeToString()

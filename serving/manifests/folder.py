@@ -29,18 +29,19 @@ def write_folder(
         force: replace a folder that this command did not write.
 
     Raises:
+        DiskError: `folder` cannot be written.
         ServingError: `folder` is a file, or holds something else and `force` is not set.
     """
     folder = Path(folder)
-    _check_replaceable(folder, force)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = files.temporary_name(folder)
+    with files.naming_errors("written", folder):
+        _check_replaceable(folder, force)
+        folder.parent.mkdir(parents=True, exist_ok=True)
     marker = json.dumps({"generator": _GENERATOR, **source}, indent=2) + "\n"
-    for path, text in {**texts, _MARKER: marker}.items():
-        target = temporary / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text, encoding="utf-8")
-    files.move_tree_into_place(temporary, folder)
+    with files.new_tree(folder) as temporary:
+        for path, text in {**texts, _MARKER: marker}.items():
+            target = temporary / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(text, encoding="utf-8")
 
 
 def _check_replaceable(folder: Path, force: bool) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from serving.errors import invalid
 
 if TYPE_CHECKING:
+    from serving.followed_config import FollowedConfig
     from serving.model_server.batching.config import BatchingParameters
     from serving.model_server.management.config import ModelServerConfig
     from serving.model_server.monitoring.config import MonitoringConfig
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 _CPUS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 _THREADS = 4 * _CPUS
 _LAST_PORT = 65_535
+_POLL_SECONDS = 1
 _KINDS = {bool: "bool", int: "int32", float: "float", str: "string"}
 
 
@@ -308,8 +310,50 @@ class ServerOptions:
         ]
 
 
-def release_options(root: str | Path, **options: Any) -> ServerOptions:
-    """Options that serve `root` and follow it: `serving.release_options`."""
-    from serving.release_options import release_options
+class ReleaseOptions(ServerOptions):
+    """Options whose models.config is that of a release root: read for where the root is now."""
 
-    return release_options(root, **options)
+    # Not a field: another root's options are made from the fields of these.
+    __slots__ = ("_followed",)
+    _followed: FollowedConfig
+
+    def __init__(self, **options: Any):
+        from serving.followed_config import FollowedConfig
+
+        super().__init__(**options)
+        root = Path(self.model_config_file).parent
+        object.__setattr__(self, "_followed", FollowedConfig(root))
+
+    def read_config(self) -> ModelServerConfig:
+        """Return the configuration; while what is on the disk is damaged, the one before.
+
+        Raises:
+            StatusError: it cannot be read, and never could.
+        """
+        return self._followed.read()
+
+
+def release_options(root: str | Path, **options: Any) -> ServerOptions:
+    """Options that serve `root` and follow it.
+
+    Args:
+        root: a release root.
+        options: further fields of ServerOptions.
+
+    Raises:
+        ServingError: `root` holds no complete release, or one that is damaged.
+    """
+    from serving.checksums import check_release
+    from serving.model_config import CONFIG_FILE
+    from serving.release import Release, root_path
+    from serving.served_config import located_config, read_models_config
+
+    root = root_path(root)
+    release = Release.load(root)
+    located_config(read_models_config(root), root, release)
+    check_release(root, release, release.models)
+    return ReleaseOptions(
+        model_config_file=str(root / CONFIG_FILE),
+        model_config_file_poll_wait_seconds=_POLL_SECONDS,
+        **options,
+    )

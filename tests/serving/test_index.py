@@ -175,3 +175,62 @@ def test_wrong_items(gallery, tmp_path, change, text):
 def test_unknown_kind(gallery, tmp_path):
     with pytest.raises(ServingError, match=r"one of flat, hnsw, binary\. Received: kind='ivf'"):
         _build(gallery, tmp_path / "index", kind="ivf")
+
+
+def test_a_folder_that_cannot_be_written_is_told(gallery, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(
+        ServingError, match=f"{tmp_path}/file/index cannot be written: not a directory"
+    ):
+        _build(gallery, tmp_path / "file" / "index")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"id": ["a"]}, "columns id and uri"),
+        ({"id": [1], "uri": ["b"]}, "an id or uri that is no text"),
+        ({"id": ["a"], "uri": [None]}, "an id or uri that is no text"),
+        (
+            {"id": pa.array(["a"]), "uri": pa.Array.from_buffers(
+                pa.string(), 1, [None, pa.py_buffer(b"\0\0\0\0\1\0\0\0"), pa.py_buffer(b"\xff")]
+            )},
+            "not a readable Parquet file",
+        ),
+    ],
+)  # fmt: skip
+def test_items_of_other_types(gallery, tmp_path, columns, message):
+    folder = _build(gallery[:1], tmp_path / "index")
+    pq.write_table(pa.table(columns), folder / "items.parquet")
+    with pytest.raises(ServingError, match=message):
+        SearchIndex.load(folder)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"count": True},
+        {"count": "500"},
+        {"dimension": 16.0},
+        {"dimension": None},
+        {"kind": "hnsw"},
+        {"kind": "binary"},
+        {"kind": "ivf"},
+        {"kind": ["flat"]},
+        {"tower_version": "3"},
+        {"tower_version": True},
+    ],
+)
+def test_a_description_of_other_types(folder, change):
+    path = folder / "index.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(ServingError, match=r"index\.(json|faiss) is "):
+        SearchIndex.load(folder)
+
+
+@pytest.mark.parametrize("content", ["[]", "null", "3", "[" * 100_000, '{"count": 1}'])
+def test_a_description_that_is_none(folder, content):
+    (folder / "index.json").write_text(content)
+    with pytest.raises(ServingError, match=r"index\.json"):
+        SearchIndex.load(folder)

@@ -10,10 +10,10 @@ from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
 from serving.client import PredictClient
 from serving.errors import ServingError
+from serving.model_server.options import release_options
 from serving.model_server.server import ModelServer
 from serving.publish import adopt_release, publish_release, repair_config, roll_back
 from serving.release import Release
-from serving.release_options import release_options
 from serving.search import SearchService, embedded_server
 from tests.serving.waiting import wait_until
 

@@ -3,9 +3,9 @@ import pytest
 
 from serving.client import PredictClient
 from serving.errors import ServingError, StatusError
+from serving.model_server.options import release_options
 from serving.model_server.server import ModelServer, ServerOptions
 from serving.publish import publish_release, roll_back
-from serving.release_options import release_options
 from serving.search import SearchService, embedded_server
 from tests.ports import free_ports
 

@@ -60,7 +60,7 @@ def serve(
     The releases of a bucket are copied to a cache folder ($VLSEARCH_CACHE, ~/.cache/vlsearch), and
     the embedded server looks for new ones every five seconds.
     """
-    from serving.release_options import release_options
+    from serving.model_server.options import release_options
 
     folder = release_root(root)
     # Complains at once; what follows takes seconds to import.

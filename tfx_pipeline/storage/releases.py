@@ -15,7 +15,9 @@ import os
 from pathlib import Path
 
 from serving import files
+from serving.checksums import check_release
 from serving.commands import command
+from serving.errors import ServingError
 from serving.model_config import CONFIG_FILE, model_config_text
 from serving.publish import adopt_release
 from serving.release import RELEASE_FILE, WEIGHTS, Release, manifest_text
@@ -38,7 +40,7 @@ def publish(root: Path, uri: str) -> Release:
 
     Raises:
         UserError: the bucket cannot be written, or holds other releases of the same numbers.
-        ServingError: there is no complete release.
+        ServingError: there is no complete release, or it is damaged.
     """
     uri = check_place(uri)
     release = Release.load(root)
@@ -83,12 +85,15 @@ def stage(uri: str, root: Path, replace: bool = False, weights: bool = True) -> 
                 f"{release.version}.json, which says that it is complete. Publish it again."
             )
         noted = root / _CHECKSUMS / f"{release.version}.json"
-        complete = noted.is_file() and json.loads(noted.read_text("utf-8")) == expected
+        text = json.dumps(expected)
+        complete = noted.is_file() and noted.read_bytes() == text.encode()
+        if complete and replace:  # what is damaged here is copied again
+            complete = _is_good(root, release)
         for folder in _folders(release, weights):
             if not (complete and (root / folder).is_dir()):
                 _download_folder(uri, root, folder, expected, replace)
         noted.parent.mkdir(exist_ok=True)
-        files.write_atomically(noted, json.dumps(expected))
+        files.write_atomically(noted, text)
         return adopt_release(root, release)
 
 
@@ -199,17 +204,22 @@ def read_release(uri: str, version: int | None = None) -> Release | None:
         return Release.parse(objects.read_bytes(place).decode("utf-8"), place)
     except FileNotFoundError:
         return None
+    except UnicodeDecodeError as error:
+        raise ServingError(f"{place} is not UTF-8 text: {error}. Publish it again.") from error
 
 
 def _read_checksums(uri: str, version: int) -> dict[str, str] | None:
     """SHA-256 by path below the root; None where the version is not complete."""
     place = join(uri, _CHECKSUMS, f"{version}.json")
     try:
-        return json.loads(objects.read_bytes(place))
+        content = json.loads(objects.read_bytes(place))
     except FileNotFoundError:
         return None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{place} is not valid JSON: {error}. Publish it again.") from error
+    if not isinstance(content, dict) or not all(isinstance(d, str) for d in content.values()):
+        raise UserError(f"{place} must hold an object of checksums. Publish it again.")
+    return content
 
 
 def _folders(release: Release, weights: bool = True) -> list[str]:
@@ -218,8 +228,21 @@ def _folders(release: Release, weights: bool = True) -> list[str]:
     return [f"{name}/{version}" for name, version in names if weights or name != WEIGHTS]
 
 
+def _is_good(root: Path, release: Release) -> bool:
+    try:
+        check_release(root, release)
+    except ServingError:
+        return False
+    return True
+
+
 def _upload_version(root: Path, uri: str, release: Release) -> None:
-    """Copy the folders of one release, its checksums and its manifest, in this order."""
+    """Copy the folders of one release, its checksums and its manifest, in this order.
+
+    Raises:
+        ServingError: the files in the root are not those of the release.
+    """
+    check_release(root, release, release.folders)
     local = {
         f"{folder}/{name}": digest
         for folder in _folders(release)

@@ -6,9 +6,9 @@ import pytest
 
 from serving.client import PredictClient
 from serving.errors import ServingError
+from serving.model_server.options import release_options
 from serving.model_server.server import ModelServer
 from serving.publish import roll_back
-from serving.release_options import release_options
 from serving.search import SearchService
 from tests.serving.waiting import wait_until
 

@@ -147,6 +147,37 @@ def test_wrong_options(root, arguments, text):
     assert text in " ".join(done.stderr.split())
 
 
+def test_tf_serving_is_refused_a_root_that_was_moved_until_it_is_repaired(
+    root, tf_serving, monkeypatch
+):
+    moved = root.rename(root.with_name("moved"))
+    done = _serve(moved, "--engine", "tf-serving")
+    assert done.returncode == 2
+    assert f"{moved}/models.config does not name release 1 of {moved}, but models in {root}:" in (
+        " ".join(done.stderr.split())
+    )
+    assert "`vlsearch serving repair ROOT` writes it anew." in done.stderr
+    monkeypatch.setenv("HOME", str(moved.parent))
+    repaired = subprocess.run(
+        [VLSEARCH, "serving", "repair", "~/moved"],
+        capture_output=True, text=True, cwd=REPOSITORY, check=True,
+    )  # fmt: skip
+    assert repaired.stdout == "~/moved: models.config names release 1 here.\n"
+    _, code, given = tf_serving("~/moved")
+    assert code == 7
+    assert f"--model_config_file={moved}/models.config" in given["argv"]
+    assert f'base_path: "{moved}/text_tower"' in (moved / "models.config").read_text()
+
+
+def test_a_damaged_tower_is_told_at_once(root):
+    path = root / "image_tower" / "1" / "saved_model.pb"
+    path.write_text("image_t0wer")
+    for engine in ("embedded", "tf-serving"):
+        done = _serve(root, "--engine", engine)
+        assert done.returncode == 2
+        assert f"{path} is damaged: release 1 lists the SHA-256" in done.stderr
+
+
 @pytest.mark.parametrize("engine", ["embedded", "tf-serving"])
 def test_a_root_without_a_release(tmp_path, engine):
     done = _serve(tmp_path, "--engine", engine)

@@ -13,6 +13,7 @@ import pytest
 from google.protobuf import text_format
 from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
+from serving.errors import ServingError
 from serving.files import checksums
 from serving.publish import publish_release, roll_back
 from serving.release import Release
@@ -204,6 +205,26 @@ def test_a_damaged_release_is_not_staged(release, root, uri, bucket, s3, tmp_pat
         f"back with `vlsearch rollback {uri}`."
     )
     assert not (tmp_path / "copy" / "release.json").exists()
+
+
+def test_a_copy_that_was_damaged_later_is_made_anew(release, root, uri, tmp_path):
+    release(1)
+    releases.publish(root, uri)
+    cache = tmp_path / "cache"
+    releases.stage(uri, cache, replace=True)
+    path = cache / "text_tower" / "1" / "variables" / "part-000"
+    good = path.read_bytes()
+    path.write_bytes(good[::-1])
+    releases.stage(uri, cache, replace=True)
+    assert path.read_bytes() == good
+
+
+def test_a_damaged_root_is_not_copied_to_the_bucket(release, root, uri, keys):
+    release(1)
+    (root / "index" / "1" / "index.faiss").write_text("other")
+    with pytest.raises(ServingError, match=r"index\.faiss is damaged: release 1 lists"):
+        releases.publish(root, uri)
+    assert keys() == set()
 
 
 def test_versions_of_the_same_number_are_told_apart(release, root, uri, tmp_path):

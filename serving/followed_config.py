@@ -1,4 +1,4 @@
-"""Options of a model server that serves a release root and follows it, wherever the root is."""
+"""What a model server that follows a release root is told to serve, wherever the root is."""
 
 from __future__ import annotations
 
@@ -6,72 +6,29 @@ import logging
 import re
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from serving.checksums import check_folder, check_release, release_listing
+from serving.checksums import check_folder, release_listing
 from serving.errors import ServingError, StatusError, invalid
 from serving.model_config import CONFIG_FILE
-from serving.model_server.options import ServerOptions
-from serving.release import Release, root_path
-from serving.served_config import located_config, read_models_config
+from serving.release import Release
+from serving.served_config import is_same_folder, located_config, read_models_config
 
 if TYPE_CHECKING:
     from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
-_POLL_SECONDS = 1
 # TensorFlow takes the path of a model's variables for a pattern.
 _PATTERN = re.compile(r"[\[\]\\*?]")
 
 _logger = logging.getLogger(__name__)
 
 
-class ReleaseOptions(ServerOptions):
-    """Options whose models.config is that of a release root: read for where the root is now.
+class FollowedConfig:
+    """models.config of a release root, read again and again for where the root is.
 
-    Versions whose files are not those of their release are left out; the log says so.
+    Versions whose files are not those of their release are left out; the log says so. For one
+    thread at a time.
     """
-
-    # Not a field: another root's options are made from the fields of these.
-    __slots__ = ("_followed",)
-    _followed: _FollowedConfig
-
-    def __init__(self, **options: Any):
-        super().__init__(**options)
-        root = Path(self.model_config_file).parent
-        object.__setattr__(self, "_followed", _FollowedConfig(root))
-
-    def read_config(self) -> ModelServerConfig:
-        """Return the configuration; while what is on the disk is damaged, the one before.
-
-        Raises:
-            StatusError: it cannot be read, and never could.
-        """
-        return self._followed.read()
-
-
-def release_options(root: str | Path, **options: Any) -> ServerOptions:
-    """Options that serve `root` and follow it.
-
-    Args:
-        root: a release root.
-        options: further fields of ServerOptions.
-
-    Raises:
-        ServingError: `root` holds no complete release, or one that is damaged.
-    """
-    root = root_path(root)
-    release = Release.load(root)
-    located_config(read_models_config(root), root, release)
-    check_release(root, release, release.models)
-    return ReleaseOptions(
-        model_config_file=str(root / CONFIG_FILE),
-        model_config_file_poll_wait_seconds=_POLL_SECONDS,
-        **options,
-    )
-
-
-class _FollowedConfig:
-    """models.config of a root, read again and again. For one thread at a time."""
 
     def __init__(self, root: Path):
         self._root = root
@@ -83,6 +40,11 @@ class _FollowedConfig:
         self._alias: tempfile.TemporaryDirectory[str] | None = None
 
     def read(self) -> ModelServerConfig:
+        """Return the configuration; while what is on the disk is damaged, the one before.
+
+        Raises:
+            StatusError: it cannot be read, and never could.
+        """
         said: set[str] = set()
         try:
             self._last = self._read(said)
@@ -111,7 +73,7 @@ class _FollowedConfig:
         pinned = set()
         for entry in config.model_config_list.config:
             folder = self._root / entry.name
-            if entry.base_path != str(folder.resolve()):
+            if not is_same_folder(entry.base_path, folder):
                 continue
             specific = entry.model_version_policy.specific
             for version in list(specific.versions):
