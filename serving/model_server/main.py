@@ -13,6 +13,7 @@ from importlib import metadata
 from serving.errors import ServingError, StatusError, invalid
 from serving.model_server.flags import VERSION, Flags
 from serving.model_server.management.config import check_config
+from serving.model_server.models.memory import limit_arenas
 from serving.model_server.options import ServerOptions
 from serving.model_server.process import end_process, ended_by_signals
 
@@ -61,6 +62,7 @@ def _serve(options: ServerOptions) -> None:
     options.validate()
     check_config(options.read_config())
     options.batching_parameters()
+    limit_arenas()
     with ended_by_signals():
         from serving.model_server.server import ModelServer
 

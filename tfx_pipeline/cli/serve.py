@@ -97,8 +97,10 @@ def _serve_embedded(root: str, options: ServerOptions) -> None:
     for room in ("serving", "tfx_pipeline"):
         logging.getLogger(room).setLevel(logging.INFO)
     from serving.model_server.addresses import host_port
+    from serving.model_server.models.memory import limit_arenas
     from serving.model_server.process import end_process, ended_by_signals
 
+    limit_arenas()
     with ended_by_signals():
         from serving.model_server.server import ModelServer
     from tfx_pipeline.storage.follower import following

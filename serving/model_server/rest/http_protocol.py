@@ -57,7 +57,8 @@ class RestProtocol(HttpToolsProtocol, Connection):
         # Bytes since a request began, or its last piece of a body.
         self._overhead = 0
         self._heard = 0.0
-        self._unsent = 0
+        # Of which answer how many bytes wait, when the clock was last looked at.
+        self._unsent: tuple[Any, int] | None = None
         self._watch: asyncio.TimerHandle | None = None
         self._linger: asyncio.TimerHandle | None = None
         # What is said after the last answer, before the connection ends; None while it goes on.
@@ -196,8 +197,9 @@ class RestProtocol(HttpToolsProtocol, Connection):
 
     def _check_clock(self) -> None:
         left = self._heard + self._read_timeout - self.loop.time()
-        unsent = self.transport.get_write_buffer_size()
-        if unsent and unsent == self._unsent:
+        size = self.transport.get_write_buffer_size()
+        unsent = (self.cycle, size) if size else None
+        if unsent is not None and unsent == self._unsent:
             # The client takes nothing: closing would wait for it.
             self.transport.abort()
             return

@@ -252,10 +252,10 @@ def _timed_out() -> StatusError:
 def _listen(host: str, port: int) -> list[socket.socket]:
     try:
         listeners = bind(host, port)
+        for listener in listeners:
+            # From here on connections queue up: the port is open when the server is made.
+            listener.listen(_BACKLOG)
+            listener.setblocking(False)
     except OSError as error:
         raise ServingError(f"REST cannot listen on {host_port(host, port)}: {error}.") from error
-    for listener in listeners:
-        # From here on connections queue up: the port is open when the server is made.
-        listener.listen(_BACKLOG)
-        listener.setblocking(False)
     return listeners

@@ -76,6 +76,45 @@ def test_resident_memory_stays_where_it_was_after_the_fifth_load(tmp_path):
     assert loaded[-1] - resident[-1] > 0.8 * size
 
 
+ARENAS = """
+import ctypes, threading
+from serving.model_server.models.memory import limit_arenas
+
+limit_arenas()
+libc = ctypes.CDLL(None)
+libc.malloc.restype = ctypes.c_void_p
+ready = threading.Barrier(65)
+
+def work():
+    libc.malloc(2000)
+    ready.wait()
+
+for _ in range(64):
+    threading.Thread(target=work).start()
+ready.wait()
+libc.fopen.restype = ctypes.c_void_p
+file = ctypes.c_void_p(libc.fopen(b"/dev/stdout", b"w"))
+libc.malloc_info(0, file)
+libc.fflush(file)
+"""
+
+
+def test_threads_share_heaps():
+    cores = min(65, max(2, len(os.sched_getaffinity(0))))
+    for variables, expected in (({}, cores), ({"MALLOC_ARENA_MAX": "5"}, 5)):
+        environment = {**os.environ, **variables}
+        if not variables:
+            environment.pop("MALLOC_ARENA_MAX", None)
+        information = subprocess.run(
+            [sys.executable, "-c", ARENAS],
+            env=environment,
+            check=True,
+            stdout=subprocess.PIPE,
+            text=True,
+        ).stdout
+        assert information.count("<heap nr=") == expected
+
+
 def test_releasing_memory_again_is_harmless():
     release_memory()
     release_memory()
