@@ -149,7 +149,8 @@ def test_last_attempt_is_told_from_others():
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"attempts": 0}, "at least once. Received: attempts=0"),
+        ({"attempts": 0}, "attempts is a whole number, at least 1"),
+        ({"attempts": 2.5}, "attempts is a whole number, at least 1"),
         ({"initial_backoff": -1.0}, "Pauses are not negative"),
         ({"multiplier": 0.5}, "do not shrink"),
     ],
@@ -159,7 +160,7 @@ def test_policies_that_are_none(options, text):
         RetryPolicy(**options)
 
 
-@pytest.mark.parametrize("timeout", [0, -1.0, float("nan")])
+@pytest.mark.parametrize("timeout", [0, -1.0, float("nan"), "3", True])
 def test_timeouts_that_are_none(make_client, timeout):
     with pytest.raises(ServingError, match="positive number of seconds"):
         make_client("127.0.0.1:8500", timeout)
