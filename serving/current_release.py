@@ -19,8 +19,9 @@ from serving.index import Index
 from serving.release import RELEASE_FILE, Release, previous_release
 
 # What was bad is looked at again after so many seconds, even if release.json did not change: a
-# folder that it names may have been restored.
+# folder that it names may have been restored. The pause doubles up to the second number.
 _RETRY_SECONDS = 1.0
+_LONGEST_RETRY_SECONDS = 4.0
 # So long do queries wait for the index of a new release; a larger one is loaded beside them.
 _PATIENCE_SECONDS = 0.5
 
@@ -78,6 +79,7 @@ class CurrentRelease:
         self._loading: _Loading | None = None
         self._failure: tuple[_Stamp, str] | None = None
         self._retry_at = 0.0
+        self._pause = _RETRY_SECONDS
         # Of the release.json whose release is active; None where a newer one is waited for.
         self._seen: _Stamp = None
         stamp = self._stamp()
@@ -130,8 +132,11 @@ class CurrentRelease:
         stamp = self._stamp()
         if stamp is not None and stamp == self._seen:
             return
-        if self._failure and self._failure[0] == stamp and time.monotonic() < self._retry_at:
-            return
+        if self._failure is not None and self._failure[0] == stamp:
+            if time.monotonic() < self._retry_at:
+                return
+            if patience is not None:
+                patience = 0.0  # queries waited the first time
         try:
             release = Release.load(self._root)
             if release == self._active.release:
@@ -187,7 +192,9 @@ class CurrentRelease:
     def _keep(self, stamp: _Stamp, error: Exception) -> None:
         """Stay with what is in memory, and say why: once per change."""
         text = str(error) if isinstance(error, ServingError) else repr(error)
+        self._pause = min(2 * self._pause, _LONGEST_RETRY_SECONDS)
         if self._failure != (stamp, text):
+            self._pause = _RETRY_SECONDS
             _logger.warning(
                 "Release %d of %s goes on answering: %s",
                 self._active.release.version,
@@ -195,7 +202,7 @@ class CurrentRelease:
                 text,
             )
         self._failure = (stamp, text)
-        self._retry_at = time.monotonic() + _RETRY_SECONDS
+        self._retry_at = time.monotonic() + self._pause
 
     def _previous_served(self, release: Release) -> ActiveRelease:
         previous = previous_release(self._root, release)

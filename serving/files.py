@@ -1,7 +1,4 @@
-"""Files that appear complete or not at all: written under a temporary name, synced, renamed.
-
-What goes wrong with a file is a ServingError that names it.
-"""
+"""Files that appear complete or not at all: written under a temporary name, synced, renamed."""
 
 from __future__ import annotations
 

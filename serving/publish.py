@@ -32,7 +32,7 @@ from serving.release import (
     root_path,
 )
 from serving.release_manifest import is_model_name, is_version
-from serving.served_config import renewed_config
+from serving.served_config import check_places, renewed_config
 
 _LOCK = ".publish.lock"
 
@@ -69,7 +69,9 @@ def publish_release(
         lock_timeout: seconds to wait for another publisher.
 
     Raises:
-        ServingError: a source that is no SavedModel or index, or a version that is taken.
+        ServingError: a source that is no SavedModel or index, a version that is taken, or a
+            models.config that says that a model of the release is elsewhere.
+        DiskError: a source cannot be read, or `root` not written.
     """
     root = root_path(root)
     with files.naming_errors("read", root):
@@ -82,6 +84,7 @@ def publish_release(
         for folder in (root, root / HISTORY, *(root / name for name in sources)):
             folder.mkdir(exist_ok=True)
             files.remove_leftovers(folder)
+        check_places(root, models)
         current = Release.read(root) if (root / RELEASE_FILE).exists() else None
         # A damaged release can be replaced, but not rolled back to.
         previous = current.version if current and _is_complete(root, current.version) else None
@@ -101,6 +104,7 @@ def publish_release(
             data_span=data_span,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
         )
+        manifest_text(release)  # complains of what JSON cannot hold before anything is copied
         checksums = {}
         for name, source in sources.items():
             target = root / name / str(version)
@@ -165,6 +169,7 @@ def roll_back(root: str | Path, lock_timeout: float = 600.0) -> Release:
             )
         release = Release.load(root, current.previous)
         check_release(root, release)
+        check_places(root)
         if release.previous is not None and not _is_complete(root, release.previous):
             release = replace(release, previous=None)
         _write_manifest(root / RELEASE_FILE, release)
@@ -185,6 +190,7 @@ def adopt_release(root: str | Path, release: Release, lock_timeout: float = 600.
         (root / HISTORY).mkdir(parents=True, exist_ok=True)
         held.enter_context(files.exclusive_lock(root / _LOCK, lock_timeout))
         release.check_folders(root)
+        check_places(root, release.models)
         current = Release.read(root) if (root / RELEASE_FILE).exists() else None
         if release.previous is not None and not _is_complete(root, release.previous):
             release = replace(release, previous=None)
@@ -215,6 +221,7 @@ def repair_config(root: str | Path, lock_timeout: float = 600.0) -> Release:
         files.exclusive_lock(root / _LOCK, lock_timeout),
     ):
         release = Release.load(root)
+        check_places(root)
         _write_config(root, release)
         return release
 
@@ -326,18 +333,7 @@ def _write_manifest(path: Path, release: Release) -> None:
 
 
 def _write_config(root: Path, release: Release) -> None:
-    _check_utf8(root)
     text = renewed_config(root, release, previous_release(root, release))
     path = root / CONFIG_FILE
     if not path.is_file() or path.read_bytes() != text.encode():
         files.write_atomically(path, text)
-
-
-def _check_utf8(root: Path) -> None:
-    try:
-        str(root.resolve()).encode("utf-8")
-    except UnicodeEncodeError:
-        raise ServingError(
-            f"{str(root)!r} cannot be a release root: its path is not UTF-8, and {CONFIG_FILE} "
-            "could not name it. Rename the folder."
-        ) from None

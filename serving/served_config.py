@@ -110,6 +110,26 @@ def check_fits(root: Path, release: Release) -> None:
         )
 
 
+def check_places(root: Path, names: Iterable[str] = ()) -> None:
+    """Refuse a root whose models.config says that a model of a release is elsewhere.
+
+    So is one whose path the file cannot hold. A file that cannot be read says nothing.
+
+    Args:
+        root: the release root.
+        names: of models that are to be released, beside those of the releases that there are.
+
+    Raises:
+        ServingError: it does.
+    """
+    _check_utf8(str(root.resolve()))
+    try:
+        config = read_models_config(root)
+    except ServingError:
+        return
+    _old_place(config, root, _released_names(root).union(names))
+
+
 def renewed_config(root: Path, release: Release, previous: Release | None) -> str:
     """Return models.config for a root and its release, with what people added to the old one.
 
@@ -272,7 +292,19 @@ def _below(place: PurePosixPath, base_path: str) -> PurePosixPath | None:
 
 
 def _set_base_path(entry: Any, folder: Path) -> None:
-    entry.base_path = str(folder.resolve())
+    path = str(folder.resolve())
+    _check_utf8(path)
+    entry.base_path = path
+
+
+def _check_utf8(path: str) -> None:
+    """Raise ServingError if models.config cannot name a path."""
+    try:
+        path.encode("utf-8")
+    except UnicodeEncodeError:
+        raise ServingError(
+            f"{path!r} is not UTF-8, and {CONFIG_FILE} cannot name it. Rename the folder."
+        ) from None
 
 
 def _put_aside(path: Path, error: Exception) -> None:

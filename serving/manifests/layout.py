@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -57,7 +58,7 @@ def plan_layout(root: str | Path, settings: Settings) -> Layout:
     root = root_path(root)
     release = Release.load(root)
     pinned = pinned_versions(release, previous_release(root, release))
-    published = _published_root(root)
+    published = _published_root(root, pinned)
     if isinstance(settings.storage, Claim) and settings.mount_path in (None, published):
         check_mount_path(
             published,
@@ -70,12 +71,13 @@ def plan_layout(root: str | Path, settings: Settings) -> Layout:
     return Layout(release, pinned, mounted, config_text(pinned, paths))
 
 
-def _published_root(root: Path) -> str:
-    """Return the folder that models.config names, which a copy elsewhere keeps."""
+def _published_root(root: Path, names: Container[str]) -> str:
+    """Return the folder that models.config names for these models; a copy elsewhere keeps it."""
     from serving.served_config import read_models_config
 
     config = read_models_config(root)
-    paths = [PurePosixPath(model.base_path) for model in config.model_config_list.config]
+    entries = [entry for entry in config.model_config_list.config if entry.name in names]
+    paths = [PurePosixPath(entry.base_path) for entry in entries]
     folders = {str(path.parent) for path in paths}
     if len(folders) != 1:
         raise ServingError(

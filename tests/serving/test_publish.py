@@ -192,6 +192,16 @@ def test_undefined_metric_is_a_dash_in_the_card(root, parts):
     assert "| auc | – |\n| mrr | 0.5 |" in (root / "index/1/MODEL_CARD.md").read_text()
 
 
+@pytest.mark.parametrize(
+    "details",
+    [{"metrics": {"mrr": float("nan")}}, {"lineage": {"run": object()}}, {"data_span": [1e999]}],
+)
+def test_what_a_manifest_cannot_hold_is_refused_before_anything_is_copied(root, parts, details):
+    with pytest.raises(ServingError, match="are what JSON can hold"):
+        publish_release(root, 1, *parts(1), **details)
+    assert not [path for path in root.rglob("*") if path.is_file() and path.name[0] != "."]
+
+
 def test_stage(root, parts):
     towers, _ = parts(1)
     assert stage_release(root, 4, towers).index is None

@@ -1,6 +1,7 @@
 """Release roots that were copied, moved, linked or damaged: what is served is what was named."""
 
 import contextlib
+import os
 import shutil
 from pathlib import Path
 
@@ -88,6 +89,16 @@ def test_odd_names(release_root, tmp_path, name):
     repair_config(odd)
     assert _config(odd)["text_tower"][0] == str(odd / "text_tower")
     assert _first(odd) == "version-1/猫"
+
+
+def test_a_name_that_models_config_cannot_hold_is_told(release_root, tmp_path, publish):
+    odd = tmp_path / os.fsdecode(b"caf\xe9")
+    with pytest.raises(ServingError, match=r"caf\\udce9' is not UTF-8, and models\.config cannot"):
+        publish(odd, 1)
+    assert not [path for path in odd.rglob("*") if path.is_file() and path.name[0] != "."]
+    odd = release_root.rename(odd / "root")
+    with pytest.raises(ServingError, match=r"is not UTF-8, and models\.config cannot name it"):
+        release_options(odd)
 
 
 def test_other_ways_to_name_a_root(copied, tmp_path, monkeypatch):
@@ -213,7 +224,8 @@ def test_a_tower_that_is_meant_to_be_elsewhere_is_refused(release_root, publish,
             action()
         assert f"outside {release_root}: text_tower in {elsewhere}." in str(caught.value)
         assert path.read_text() == before
-    assert Release.load(release_root).version == 1
+    assert [p.name for p in (release_root / "releases").iterdir()] == ["1.json"]
+    assert [p.name for p in (release_root / "text_tower").iterdir()] == ["1"]
 
 
 def test_a_model_of_the_old_place_that_did_not_come_along_is_told(copied, release_root):
