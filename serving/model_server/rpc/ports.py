@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import socket
 import stat
 from pathlib import Path
@@ -13,6 +14,8 @@ import grpc
 from serving.errors import ServingError
 from serving.model_server.addresses import host_port
 from serving.model_server.options import ServerOptions
+
+_logger = logging.getLogger(__name__)
 
 
 def add_ports(
@@ -33,12 +36,13 @@ def add_ports(
 
 
 def check_socket_path(path: str) -> None:
-    """Make sure that a UNIX socket can be bound there.
+    """Make sure that a UNIX socket can be bound there; log it if a server listens there.
 
-    gRPC replaces the file whatever it is, so that two servers would take it from each other.
+    gRPC replaces the file whatever it is: as with TensorFlow Serving, the newest server has the
+    path, until one that had it before ends and removes the file.
 
     Raises:
-        ServingError: another process listens there, the file is no socket, or there is no folder.
+        ServingError: the file is no socket, or there is no folder.
     """
     if not Path(path).parent.is_dir():
         raise ServingError(
@@ -57,9 +61,10 @@ def check_socket_path(path: str) -> None:
     with socket.socket(socket.AF_UNIX) as probe:
         error = probe.connect_ex(path)
     if error not in (errno.ECONNREFUSED, errno.ENOENT):
-        raise ServingError(
-            f"The UNIX socket {path} cannot be opened: another process listens there. Stop it, or "
-            "choose another grpc_socket_path."
+        _logger.warning(
+            "Another process listens at the UNIX socket %s. New connections come to this server "
+            "from now on; the file is gone when the other one ends.",
+            path,
         )
 
 

@@ -10,9 +10,9 @@ from serving.model_server.rpc.ports import check_socket_path
 from serving.model_server.server import ModelServer
 
 
-def _options(arithmetic, path, **options):
+def _options(arithmetic, path, model_name="m", **options):
     return ServerOptions(
-        model_name="m",
+        model_name=model_name,
         model_base_path=str(arithmetic),
         max_num_load_retries=0,
         grpc_socket_path=str(path),
@@ -20,9 +20,9 @@ def _options(arithmetic, path, **options):
     )
 
 
-def _version(address):
+def _version(address, model_name="m"):
     request = get_model_status_pb2.GetModelStatusRequest()
-    request.model_spec.name = "m"
+    request.model_spec.name = model_name
     with grpc.insecure_channel(address) as channel:
         stub = model_service_pb2_grpc.ModelServiceStub(channel)
         return stub.GetModelStatus(request, timeout=10).model_version_status[0].version
@@ -40,11 +40,18 @@ def test_socket_beside_the_port(arithmetic, tmp_path):
     with ModelServer(_options(arithmetic, path, port=None)) as server:
         assert _version(f"127.0.0.1:{server.grpc_port}") == 2
         assert _version(f"unix:{path}") == 2
-        with pytest.raises(ServingError, match="another process listens there"):
-            ModelServer(_options(arithmetic, path, port=None)).start()
-        # The attempt took nothing from the server that was there.
-        assert _version(f"unix:{path}") == 2
     assert not path.exists()
+
+
+def test_the_newest_server_has_the_path(arithmetic, tmp_path, caplog):
+    path = tmp_path / "s"
+    with (
+        ModelServer(_options(arithmetic, path, port=None)) as old,
+        ModelServer(_options(arithmetic, path, port=None, model_name="new")),
+    ):
+        assert f"Another process listens at the UNIX socket {path}." in caplog.text
+        assert _version(f"unix:{path}", "new") == 2
+        assert _version(f"127.0.0.1:{old.grpc_port}") == 2
 
 
 def test_socket_instead_of_the_port(arithmetic, tmp_path, monkeypatch):
