@@ -108,8 +108,9 @@ def check_folder(folder: Path, needed: Iterable[str], listing: Listing | None = 
 
 def _card_listing(folder: Path) -> Listing | None:
     path = folder / MODEL_CARD
-    if not path.exists():
-        return None
+    with files.naming_errors("read", path):
+        if not path.exists():
+            return None
     digests = listed_checksums(path)
     if digests is None:
         _warn_once(path, f"{path} lists no checksums, so the files beside it are not checked.")
