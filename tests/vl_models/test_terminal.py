@@ -199,6 +199,7 @@ def test_nothing_else_prints():
     [
         ("at http://me:hidden@proxy:3128/x: refused", "at http://…@proxy:3128/x: refused"),
         ("(s3://key:hidden@bucket)", "(s3://…@bucket)"),
+        ("http://me:hid@den/hidden@proxy", "http://…@proxy"),
         ("postgresql://me@h:5432/d", "postgresql://me@h:5432/d"),
         ("http://h:80/a@b", "http://h:80/a@b"),
         ("a@b.org: c", "a@b.org: c"),
