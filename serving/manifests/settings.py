@@ -20,8 +20,8 @@ _NAME = re.compile(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?")
 _IMAGE = re.compile(
     r"(?P<repository>[^\s@]+?)(?::(?P<tag>[\w][\w.-]{0,127}))?(?P<digest>@sha256:[0-9a-f]{64})?"
 )
-_CPU = re.compile(r"(?P<cores>\d+(\.\d+)?)|(?P<milli>\d+)m")
-_MEMORY = re.compile(r"\d+(\.\d+)?([kMGT]|[KMGT]i)?")
+_CPU = re.compile(r"(?P<cores>[0-9]+(\.[0-9]+)?)|(?P<milli>[0-9]+)m")
+_MEMORY = re.compile(r"[0-9]+(\.[0-9]+)?([kMGT]|[KMGT]i)?")
 # A volume in one of these would hide the container's own system; the others only as a whole.
 _SYSTEM = {"bin", "boot", "dev", "etc", "lib", "lib32", "lib64", "proc", "sbin", "sys", "usr"}
 _SHALLOW = {"home", "media", "mnt", "opt", "root", "run", "srv", "tmp", "var"}
