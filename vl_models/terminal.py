@@ -108,6 +108,8 @@ def prepare_output() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+    if logging.lastResort is not None:  # prints warnings where no log was set up
+        logging.lastResort.setFormatter(VisibleFormatter())
 
 
 class LogFormatter(logging.Formatter):
