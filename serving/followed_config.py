@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from serving.checksums import check_folder, release_listing
+from serving.checksums import MODEL_FILES, check_folder, release_listing
 from serving.errors import ServingError, StatusError, invalid
 from serving.files import naming_errors
 from serving.model_config import CONFIG_FILE
@@ -117,7 +117,7 @@ class FollowedConfig:
             else:
                 known = release.models.get(name) == version
                 listing = release_listing(release, name) if known else None
-            check_folder(folder, (), listing)
+            check_folder(folder, MODEL_FILES, listing)
         except ServingError as error:
             return str(error)
         self._good.add((name, version))
