@@ -58,10 +58,9 @@ def parse_storage(text: str) -> Storage:
     too_long = match is not None and match.re is _CLAIM and len(match["claim"]) > SUBDOMAIN_LENGTH
     if match is None or too_long or not {"", ".", ".."}.isdisjoint(path.split("/") if path else ()):
         # What stands before an @ may be a password.
-        login = "@" in text.partition("://")[2].partition("/")[0] or "@" in text.partition("/")[0]
         received = (
             "one with a user or a password (not shown here); take it out, and give --secret NAME"
-            if login
+            if "@" in text
             else repr(text)
         )
         raise ServingError(
