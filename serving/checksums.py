@@ -18,12 +18,14 @@ from pathlib import Path
 from serving import files
 from serving.errors import MissingFileError, ServingError
 from serving.model_card import MODEL_CARD, listed_checksums
-from serving.release import INDEX, Release
+from serving.release import INDEX, WEIGHTS, Release
 
 REMEDY = (
     "Restore it from a copy, or go back to the release before with `vlsearch rollback`, or publish "
     "again."
 )
+# A list without these is none of a model.
+MODEL_FILES = ("saved_model.pb",)
 # A file that changed so shortly before it was read may change again within the same tick of the
 # file system's clock: its digest is not kept.
 _SETTLED_SECONDS = 2.0
@@ -58,7 +60,8 @@ def check_release(root: Path, release: Release, names: Iterable[str] | None = No
     """
     for name, version in release.folders.items():
         if name in (names if names is not None else (*release.models, INDEX)):
-            check_folder(root / name / str(version), (), release_listing(release, name))
+            needed = () if name in (INDEX, WEIGHTS) else MODEL_FILES
+            check_folder(root / name / str(version), needed, release_listing(release, name))
 
 
 def release_listing(release: Release, name: str) -> Listing | None:
@@ -108,8 +111,9 @@ def check_folder(folder: Path, needed: Iterable[str], listing: Listing | None = 
 
 def _card_listing(folder: Path) -> Listing | None:
     path = folder / MODEL_CARD
-    if not path.exists():
-        return None
+    with files.naming_errors("read", path):
+        if not path.exists():
+            return None
     digests = listed_checksums(path)
     if digests is None:
         _warn_once(path, f"{path} lists no checksums, so the files beside it are not checked.")

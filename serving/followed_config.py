@@ -8,8 +8,9 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from serving.checksums import check_folder, release_listing
+from serving.checksums import MODEL_FILES, check_folder, release_listing
 from serving.errors import ServingError, StatusError, invalid
+from serving.files import naming_errors
 from serving.model_config import CONFIG_FILE
 from serving.release import Release
 from serving.served_config import is_same_folder, located_config, read_models_config
@@ -47,7 +48,8 @@ class FollowedConfig:
         """
         said: set[str] = set()
         try:
-            self._last = self._read(said)
+            with naming_errors("read", self._root):
+                self._last = self._read(said)
         except ServingError as error:
             if self._last is None:
                 raise error if isinstance(error, StatusError) else invalid(str(error)) from error
@@ -102,9 +104,12 @@ class FollowedConfig:
     def _problem(self, name: str, version: int) -> str | None:
         """Say what is wrong with the files of a version, if anything."""
         folder = self._root / name / str(version)
-        if (name, version) in self._good or not folder.is_dir():
+        if (name, version) in self._good:
             return None
         try:
+            with naming_errors("read", folder):
+                if not folder.is_dir():
+                    return None
             try:
                 release = Release.read(self._root, version)
             except ServingError:
@@ -112,7 +117,7 @@ class FollowedConfig:
             else:
                 known = release.models.get(name) == version
                 listing = release_listing(release, name) if known else None
-            check_folder(folder, (), listing)
+            check_folder(folder, MODEL_FILES, listing)
         except ServingError as error:
             return str(error)
         self._good.add((name, version))

@@ -17,7 +17,7 @@ import numpy as np
 
 from serving import arguments, files
 from serving.checksums import Listing, check_folder
-from serving.errors import DiskError, ServingError
+from serving.errors import DiskError, MissingFileError, ServingError
 from serving.index_description import (
     DESCRIPTION_FILE,
     REBUILD,
@@ -186,11 +186,14 @@ class SearchIndex:
         """
         folder = Path(folder)
         for name in INDEX_FILES:
-            if not os.path.lexists(folder / name):
+            try:
+                with files.naming_errors("read", folder / name):
+                    (folder / name).lstat()
+            except MissingFileError:
                 raise ServingError(
                     f"{folder} is not an index: it has no {name}. An index folder holds "
                     f"index.faiss, items.parquet and index.json. {REBUILD}"
-                )
+                ) from None
         check_folder(folder, INDEX_FILES, listing)
         description = _checked_description(folder)
         index = _read_faiss(folder / "index.faiss", description["kind"])

@@ -8,7 +8,8 @@ import socket
 
 _PROXIES = ("grpc_proxy", "https_proxy", "http_proxy", "all_proxy")
 _INSTEAD = "no_grpc_proxy"  # of `no_proxy`, in gRPC
-_NAMES = "localhost,127.0.0.1,127.0.0.0/8,::1"
+# urllib wants the brackets, others do not.
+_NAMES = "localhost,127.0.0.1,127.0.0.0/8,::1,[::1]"
 
 
 def is_loopback(host: str) -> bool:
@@ -62,6 +63,6 @@ def bypass_proxies() -> None:
 
 def _with_loopback(value: str) -> str:
     parts = [part.strip() for part in value.split(",") if part.strip()]
-    if "*" in parts:
+    if parts == ["*"]:  # among others, it is the name of no host for urllib
         return value
     return ",".join([*parts, *(name for name in _NAMES.split(",") if name not in parts)])

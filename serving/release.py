@@ -138,6 +138,11 @@ class Release:
         """
         if not self.models:
             raise ServingError(f"Release {self.version} in {root} names no model. {_REMEDY}")
+        # What cannot be looked at, for want of rights or by its name, is an OSError.
+        with files.naming_errors("read", root):
+            self._check_folders(root)
+
+    def _check_folders(self, root: Path) -> None:
         for name, version in self.models.items():
             folder = root / name / str(version)
             if not (folder / "saved_model.pb").is_file():

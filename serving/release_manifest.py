@@ -6,6 +6,7 @@ This module needs the standard library alone.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
@@ -112,7 +113,9 @@ def _refuse_constant(name: str) -> Any:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    # 1e999 is read as infinity, which cannot be written again.
+    is_finite = isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
+    return is_finite and not isinstance(value, bool)
 
 
 def _is_inside(path: str) -> bool:

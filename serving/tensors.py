@@ -66,14 +66,17 @@ def to_bytes_array(values: Any) -> np.ndarray:
     """Array of `bytes` objects, same shape as `values` (str as UTF-8, bytes as they are).
 
     Raises:
-        ServingError: a value that is neither.
+        ServingError: a value that is neither, or a str that is not valid Unicode.
     """
     array = np.asarray(values)
     flat = array.ravel() if array.dtype == object else array.astype(object).ravel()
     result = np.empty(flat.shape, dtype=object)
     for i, value in enumerate(flat):
         if isinstance(value, str):
-            result[i] = value.encode("utf-8")
+            try:
+                result[i] = value.encode("utf-8")
+            except UnicodeEncodeError:
+                raise ServingError(f"A str is not valid UTF-8: item {i}.") from None
         elif isinstance(value, bytes):
             result[i] = value
         else:

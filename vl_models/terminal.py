@@ -25,7 +25,8 @@ _ACTIVE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 _BREAKING = re.compile(f"[\t\n]|{_ACTIVE.pattern}")
-_LOGIN = re.compile(r"(\b[A-Za-z][A-Za-z0-9+.-]*://)[^\s/@]*:[^\s/@]*@")
+# A password may have any character, at signs too; a number and a slash are a port and a path.
+_LOGIN = re.compile(r"(\b[A-Za-z][A-Za-z0-9+.-]*://)[^\s/@]*:(?!\d+[/?#])\S*@")
 _MIN_WIDTH = 40  # columns; narrower tables show nothing
 
 
@@ -107,6 +108,8 @@ def prepare_output() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+    if logging.lastResort is not None:  # prints warnings where no log was set up
+        logging.lastResort.setFormatter(VisibleFormatter())
 
 
 class LogFormatter(logging.Formatter):

@@ -8,7 +8,10 @@ from typing import Any
 
 from google.protobuf import text_format
 
+from serving import arguments
 from serving.errors import ServingError
+
+_INT64_MAX = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -58,19 +61,29 @@ def fill_model_server_config(message: Any, models: str | Sequence[ServedModelCon
 
 
 def _fill_model_config(message: Any, model: ServedModelConfig) -> None:
-    message.name = model.name
-    message.base_path = str(model.base_path)
-    message.model_platform = model.model_platform
-    message.version_labels.update(model.version_labels)
+    if not isinstance(model, ServedModelConfig):
+        raise ServingError(
+            f"models is a list of ServedModelConfig. Received one {type(model).__name__}."
+        )
+    message.name = arguments.name_of("The name of a model", model.name)
+    message.base_path = arguments.name_of("base_path", str(model.base_path))
+    message.model_platform = arguments.name_of("model_platform", model.model_platform)
+    for label, version in model.version_labels.items():
+        arguments.name_of("A label of versions", label)
+        message.version_labels[label] = _version(version)
     if model.versions is None:
         return
     policy = message.model_version_policy
     if model.versions == "all":
         policy.all.SetInParent()
-    elif isinstance(model.versions, str) or not model.versions:
+    elif isinstance(model.versions, str | int) or len(model.versions) == 0:
         raise ServingError(
             f"versions of model {model.name} are numbers, 'all', or None for the latest. "
             f"Received: {model.versions!r}."
         )
     else:
-        policy.specific.versions.extend(model.versions)
+        policy.specific.versions.extend(map(_version, model.versions))
+
+
+def _version(value: Any) -> int:
+    return arguments.whole_number("version", value, least=0, most=_INT64_MAX)

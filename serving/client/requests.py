@@ -96,6 +96,7 @@ def input_arrays(inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
         )
     arrays = {}
     for name, values in inputs.items():
+        arguments.name_of("The name of an input", name)
         try:
             arrays[name] = tensors.as_array(values)
         except ServingError as error:

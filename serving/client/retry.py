@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 import time
 from dataclasses import dataclass
@@ -10,6 +9,8 @@ from numbers import Real
 
 from serving import arguments
 from serving.errors import Code, ServingError
+
+_FOR_EVER = 1e9  # seconds
 
 
 @dataclass(frozen=True)
@@ -72,9 +73,9 @@ class Deadline:
         return max(0.0, self._end - time.monotonic())
 
     def grpc_timeout(self) -> float | None:
-        """`remaining` as gRPC takes it, where None means for ever."""
+        """`remaining` as gRPC takes it, where None means for ever; it cannot count very far."""
         remaining = self.remaining()
-        return remaining if math.isfinite(remaining) else None
+        return remaining if remaining < _FOR_EVER else None
 
 
 class Attempts:

@@ -17,11 +17,15 @@ IMAGE = "tensorflow/serving:2.19.1"
 MODELS = "/models"
 # A Service's name is a DNS label that begins with a letter; suffixes are added to it.
 _NAME = re.compile(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?")
+# As container runtimes read it: a registry, which may have capitals and a port, and small letters.
+_PATH = r"[a-z0-9]+(?:(?:[.]|__?|-+)[a-z0-9]+)*"
 _IMAGE = re.compile(
-    r"(?P<repository>[^\s@]+?)(?::(?P<tag>[\w][\w.-]{0,127}))?(?P<digest>@sha256:[0-9a-f]{64})?"
+    rf"(?P<repository>(?:[a-zA-Z0-9.-]+(?::[0-9]+)?/)?{_PATH}(?:/{_PATH})*)"
+    r"(?::(?P<tag>\w[\w.-]{0,127}))?(?P<digest>@sha256:[0-9a-f]{64})?",
+    re.ASCII,
 )
-_CPU = re.compile(r"(?P<cores>\d+(\.\d+)?)|(?P<milli>\d+)m")
-_MEMORY = re.compile(r"\d+(\.\d+)?([kMGT]|[KMGT]i)?")
+_CPU = re.compile(r"(?P<cores>[0-9]+(\.[0-9]+)?)|(?P<milli>[0-9]+)m")
+_MEMORY = re.compile(r"[0-9]+(\.[0-9]+)?([kMGT]|[KMGT]i)?")
 # A volume in one of these would hide the container's own system; the others only as a whole.
 _SYSTEM = {"bin", "boot", "dev", "etc", "lib", "lib32", "lib64", "proc", "sbin", "sys", "usr"}
 _SHALLOW = {"home", "media", "mnt", "opt", "root", "run", "srv", "tmp", "var"}

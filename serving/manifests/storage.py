@@ -9,7 +9,7 @@ from serving.errors import ServingError
 from serving.kubernetes_names import SUBDOMAIN, SUBDOMAIN_LENGTH
 
 _CLAIM = re.compile(rf"pvc:(?://)?(?P<claim>{SUBDOMAIN})(?:/(?P<path>.*))?")
-_URI = re.compile(r"(?P<scheme>s3|gs)://(?P<bucket>[^/]+)(?:/(?P<path>.*))?")
+_URI = re.compile(r"(?P<scheme>s3|gs)://(?P<bucket>[A-Za-z0-9._-]+)(?:/(?P<path>.*))?")
 # The object stores as rclone, which copies from them, names its backends.
 _BACKENDS = {"s3": "s3", "gs": "gcs"}
 
@@ -57,9 +57,15 @@ def parse_storage(text: str) -> Storage:
     path = (match["path"] or "").strip("/") if match else ""
     too_long = match is not None and match.re is _CLAIM and len(match["claim"]) > SUBDOMAIN_LENGTH
     if match is None or too_long or not {"", ".", ".."}.isdisjoint(path.split("/") if path else ()):
+        # What stands before an @ may be a password.
+        received = (
+            "one with a user or a password (not shown here); take it out, and give --secret NAME"
+            if "@" in text
+            else repr(text)
+        )
         raise ServingError(
             "--storage is pvc:CLAIM[/subpath], s3://bucket[/path] or gs://bucket[/path], the place "
-            f"of the release root as pods reach it. Received: {text!r}."
+            f"of the release root as pods reach it. Received: {received}."
         )
     if match.re is _CLAIM:
         return Claim(match["claim"], path)

@@ -251,10 +251,10 @@ class ServerOptions:
                 "all."
             )
         for name in ("port", "rest_api_port"):
-            if not 0 <= (getattr(self, name) or 0) <= _LAST_PORT:
+            port = getattr(self, name)
+            if port is not None and not (type(port) is int and 0 <= port <= _LAST_PORT):
                 raise invalid(
-                    f"server_options.{name} must be a TCP port, 0 to {_LAST_PORT}; was "
-                    f"{getattr(self, name)}"
+                    f"server_options.{name} must be a TCP port, 0 to {_LAST_PORT}; was {port}"
                 )
         for name in ("rest_api_num_threads", "grpc_max_threads"):
             if getattr(self, name) < 1:

@@ -26,6 +26,8 @@ CONTENTS: dict[str, bytes] = {
     "version NaN": _with(version=float("nan")),
     "metric NaN": _with(metrics={"mrr": float("nan")}),
     "metric infinite": _with(metrics={"mrr": float("inf")}),
+    "metric that is read as infinite": _with(metrics={"mrr": 7}).replace(b"7", b"1e999"),
+    "folder with a name that is too long": _with(models={"a" * 300: 1}),
     "many digits": _with(version=7).replace(b"7", b"7" * 5000),
     **{
         f"{key} {value!r}": _with(**{key: value})

@@ -206,6 +206,14 @@ def test_a_damaged_release_is_not_rolled_back_to(tmp_path, model):
     assert Release.load(root).version == 2
 
 
+def test_a_list_without_the_model_is_none(tmp_path, model):
+    root = tmp_path / "root"
+    release = publish_release(root, 1, {"text_tower": model}, None)
+    release.checksums["text_tower"].clear()
+    with pytest.raises(ServingError, match=r"saved_model\.pb cannot be checked: release 1 lists"):
+        check_release(root, release)
+
+
 def test_files_that_are_not_listed_are_in_nobodys_way(tmp_path, model):
     root = tmp_path / "root"
     release = publish_release(root, 1, {"text_tower": model}, None)

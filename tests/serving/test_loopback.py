@@ -42,7 +42,7 @@ names = ("no_proxy", "NO_PROXY", "no_grpc_proxy")
 print(json.dumps({name: os.environ[name] for name in names if name in os.environ}))
 """
 
-LOOPBACK = "localhost,127.0.0.1,127.0.0.0/8,::1"
+LOOPBACK = "localhost,127.0.0.1,127.0.0.0/8,::1,[::1]"
 
 
 def run(program, *arguments, **variables):
@@ -79,8 +79,12 @@ def test_the_client_reaches_loopback_without_a_proxy_and_others_with_it(server, 
     [
         ({}, {"no_proxy": LOOPBACK, "NO_PROXY": LOOPBACK}),
         (
-            {"no_proxy": "a.org, localhost"},
-            dict.fromkeys(("no_proxy", "NO_PROXY"), "a.org,localhost,127.0.0.1,127.0.0.0/8,::1"),
+            {"no_proxy": "localhost, a.org"},
+            dict.fromkeys(("no_proxy", "NO_PROXY"), f"localhost,a.org{LOOPBACK[9:]}"),
+        ),
+        (
+            {"no_proxy": "a.org,*"},
+            dict.fromkeys(("no_proxy", "NO_PROXY"), f"a.org,*,{LOOPBACK}"),
         ),
         (
             {"NO_PROXY": "a.org"},
@@ -109,6 +113,18 @@ def test_loopback_joins_what_the_proxies_are_not_for(monkeypatch, proxy, given, 
     after = {name: value for name, value in os.environ.items() if name.lower().startswith("no_")}
     assert {name: after[name] for name in then} == then
     assert "no_grpc_proxy" not in after or "no_grpc_proxy" in then
+
+
+def test_urllib_goes_to_loopback_without_a_proxy():
+    script = (
+        "import json, urllib.request\n"
+        "from serving.loopback import bypass_proxies\n"
+        "bypass_proxies()\n"
+        "hosts = ('localhost:1', '127.0.0.1:1', '[::1]:1')\n"
+        "print(json.dumps([bool(urllib.request.proxy_bypass(host)) for host in hosts]))"
+    )
+    for no_proxy in ("", "a.org", "a.org,*"):
+        assert run(script, http_proxy="http://proxy.invalid:3128", no_proxy=no_proxy) == [True] * 3
 
 
 def test_without_a_proxy_the_environment_stays_as_it_is():

@@ -75,9 +75,17 @@ def test_a_pipe_in_the_place_of_the_manifest_is_not_waited_for(release_root):
         Release.load(release_root)
 
 
-def test_a_manifest_of_another_user(release_root):
+@pytest.mark.parametrize(
+    ("locked", "named"),
+    [
+        ("release.json", "release.json"),
+        ("text_tower/1", "text_tower/1/saved_model.pb"),
+        ("index", "index/1"),
+    ],
+)
+def test_what_another_user_owns_in_a_release(release_root, locked, named):
     """In a process without the rights of root, who may read everything."""
-    (release_root / "release.json").chmod(0)
+    (release_root / locked).chmod(0)
     for folder in (release_root, *release_root.parents):
         folder.chmod(folder.stat().st_mode | 0o055)
     script = (
@@ -91,9 +99,10 @@ def test_a_manifest_of_another_user(release_root):
         [sys.executable, "-c", script, release_root], capture_output=True, text=True, check=True
     )
     assert done.stdout == (
-        f"{release_root}/release.json cannot be read: permission denied. Give this user the right "
+        f"{release_root}/{named} cannot be read: permission denied. Give this user the right "
         "to it, or name another folder.\n"
     )
+    (release_root / locked).chmod(0o755)
 
 
 def test_the_good_manifest_of_the_broken_ones_is_good(release_root):

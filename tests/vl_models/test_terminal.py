@@ -112,6 +112,18 @@ def test_log_messages_of_a_terminal():
     assert VisibleFormatter("%(name)s: %(message)s").format(record) == f"a: got {visible(HOSTILE)}"
 
 
+def test_warnings_where_no_log_was_set_up():
+    script = (
+        "import logging, sys\nfrom vl_models.terminal import prepare_output\nprepare_output()\n"
+        "logging.getLogger('a').warning('got %s at http://me:hidden@b', sys.argv[1])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, HOSTILE],
+        capture_output=True, text=True, cwd=ROOT, check=True,
+    )  # fmt: skip
+    assert done.stderr == f"got {visible(HOSTILE)} at http://…@b\n"
+
+
 def test_narrow_and_dumb_terminals_show_tables_whole():
     table = Table("image", box=None)
     table.add_row(cell("[a] :cake:"))
@@ -199,6 +211,7 @@ def test_nothing_else_prints():
     [
         ("at http://me:hidden@proxy:3128/x: refused", "at http://…@proxy:3128/x: refused"),
         ("(s3://key:hidden@bucket)", "(s3://…@bucket)"),
+        ("http://me:hid@den/hidden@proxy", "http://…@proxy"),
         ("postgresql://me@h:5432/d", "postgresql://me@h:5432/d"),
         ("http://h:80/a@b", "http://h:80/a@b"),
         ("a@b.org: c", "a@b.org: c"),

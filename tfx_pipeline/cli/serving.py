@@ -27,10 +27,11 @@ def repair(
     from serving.model_config import CONFIG_FILE
     from serving.publish import repair_config
     from tfx_pipeline.storage.uris import check_local
+    from vl_models.terminal import echo
 
     check_local(root, "Its servers read it from a folder on the disk.")
     release = repair_config(root)
-    typer.echo(f"{root}: {CONFIG_FILE} names release {release.version} here.")
+    echo(f"{root}: {CONFIG_FILE} names release {release.version} here.")
 
 
 @app.command()

@@ -109,11 +109,17 @@ class Endpoint:
                 proxies={"no_proxy": "*"} if self._is_local() else None,
             )
         except (requests.RequestException, ValueError) as error:
+            by_proxy = isinstance(error, requests.exceptions.ProxyError)
             raise UserError(
                 f"{self.host}: Kubeflow Pipelines does not answer ({_reason(error)}). Is the "
                 "address right, and reachable from here? From outside the cluster: kubectl "
                 "port-forward -n kubeflow svc/ml-pipeline-ui 8080:80, and --host "
                 "http://localhost:8080."
+                + (
+                    " The environment names a proxy; hosts in no_proxy are reached without it."
+                    if by_proxy
+                    else ""
+                )
             ) from None
         if answer.is_redirect:
             raise self._redirected(answer)
@@ -121,7 +127,7 @@ class Endpoint:
             raise refusal
         try:
             is_api = answer.status_code == 200 and isinstance(answer.json(), dict)
-        except requests.RequestException:
+        except (requests.RequestException, RecursionError):
             is_api = False
         if not is_api:
             kind = answer.headers.get("Content-Type", "").partition(";")[0]
@@ -195,10 +201,11 @@ class Endpoint:
     def _redirected(self, answer: requests.Response) -> UserError:
         """Return the error for a redirect: to another place of the API, or to a login."""
         target = urlsplit(answer.headers["Location"])
-        if not target.path.endswith(_HEALTH):
+        place = target.path.rstrip("/")
+        if not place.endswith(_HEALTH):
             return self._login_refused(answer.status_code)
         host = target.netloc.rpartition("@")[2]
-        path = target.path.removesuffix(_HEALTH)
+        path = place.removesuffix(_HEALTH)
         moved = f"{target.scheme}://{host}{path}" if host else path
         return UserError(
             f"{self.host}: the API is at another place (HTTP {answer.status_code}). Give --host "
@@ -223,9 +230,10 @@ def message(body: Any) -> str:
     if isinstance(body, bytes):
         body = body.decode("utf-8", errors="replace")
     try:
-        return str(json.loads(body)["message"])
-    except (TypeError, ValueError, KeyError):
-        text = str(body or "").strip()
+        said = json.loads(body)["message"]
+    except (TypeError, ValueError, KeyError, RecursionError):
+        said = body
+    text = str(said or "").strip()
     if text.startswith("<"):
         return "a web page"
     return text[:500] or "no message"

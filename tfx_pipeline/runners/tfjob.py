@@ -25,8 +25,8 @@ _FILES_TIMEOUT_SECONDS = 300
 
 # Names of pods, <job>-worker-<n>, are host names of 63 characters.
 _NAME = re.compile(r"[a-z]([-a-z0-9]{0,48}[a-z0-9])?")
-_CPU = re.compile(r"\d+(\.\d+)?|\d+m")
-_MEMORY = re.compile(r"\d+(\.\d+)?([kMGT]|[KMGT]i)?")
+_CPU = re.compile(r"[0-9]+(\.[0-9]+)?|[0-9]+m")
+_MEMORY = re.compile(r"[0-9]+(\.[0-9]+)?([kMGT]|[KMGT]i)?")
 
 
 def tfjob(

@@ -5,6 +5,7 @@ Routes and bodies are in `api`; this is what TensorFlow Serving's http_server.cc
 
 from __future__ import annotations
 
+import asyncio
 import re
 import socket
 import threading
@@ -149,6 +150,10 @@ class RestServer:
             answer = await self._answer(method, path, headers, body)
         except StatusError as error:
             answer = self._api.refuse(method, path, error)
+        except asyncio.CancelledError:
+            # By uvicorn, when the grace of a stop is over.
+            stopped = StatusError(Code.UNAVAILABLE, "The model server was stopped")
+            answer = self._api.refuse(method, path, stopped)
         name = answer.model_name
         if name and answer.code != Code.OK:
             name = self._core.known_model(name)

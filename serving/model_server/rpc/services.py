@@ -44,6 +44,8 @@ _ARGUMENTS: dict[str, int | str] = {
     "grpc.max_receive_message_length": -1,
     # Otherwise a second server would silently share the port.
     "grpc.so_reuseport": 0,
+    # By default 120 s, in which connections that say nothing keep others out.
+    "grpc.server_handshake_timeout_ms": 10_000,
 }
 
 

@@ -66,7 +66,7 @@ def test_text_that_is_none():
         _real('model_config_list { config { nane: "m" } }')
 
 
-@pytest.mark.parametrize("versions", ["latest", []])
+@pytest.mark.parametrize("versions", ["latest", [], 3])
 def test_versions_that_are_none(versions):
     with pytest.raises(ServingError, match="versions of model m are numbers, 'all', or None"):
         _real([ServedModelConfig("m", "/m", versions)])

@@ -166,3 +166,8 @@ def test_timeouts_that_are_none(make_client, timeout):
         make_client("127.0.0.1:8500", timeout)
     with pytest.raises(ServingError, match="positive number of seconds"):
         _predict(make_client("127.0.0.1:8500"), timeout=timeout)
+
+
+@pytest.mark.parametrize("timeout", [1e300, float("inf"), 10**30])
+def test_what_grpc_cannot_count_is_for_ever(timeout):
+    assert Deadline(timeout).grpc_timeout() is None

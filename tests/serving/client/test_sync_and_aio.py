@@ -354,6 +354,15 @@ def test_a_cancelled_call_is_cancelled_on_the_server(scripted):
         (lambda c: c.classify("m", ["x"]), r"A row is a mapping .* Received: row 0 is str"),
         (lambda c: c.reload_config(b"config"), r"models is a list .* Received: bytes"),
         (lambda c: c.reload_config(ServedModelConfig("m", "/m")), "models is a list of"),
+        (lambda c: c.reload_config(["m"]), r"models is a list of .* Received one str\."),
+        (lambda c: c.reload_config([ServedModelConfig(7, "/m")]), "name of a model is a str"),
+        (lambda c: c.reload_config([ServedModelConfig("m", "/m", [1.5])]), "version is a whole"),
+        (
+            lambda c: c.reload_config([ServedModelConfig("m", "/m", None, {"stable": "1"})]),
+            "version is a whole number",
+        ),
+        (lambda c: c.predict("m", {1: [1.0]}), "name of an input is a str"),
+        (lambda c: c.predict("m", {"x": ["a", "\ud800"]}), "Input x: .* not valid UTF-8: item 1"),
     ],
 )
 def test_arguments_of_another_kind(make_client, call, message):

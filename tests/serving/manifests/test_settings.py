@@ -23,6 +23,15 @@ def test_places_of_a_release(text, storage):
 
 
 @pytest.mark.parametrize(
+    "text", ["s3://key:hidden@bucket/path", "gs://k:hid/hidden@b", "key:hidden@b/p"]
+)
+def test_a_password_in_a_place_is_refused_and_not_shown(text):
+    with pytest.raises(ServingError, match="with a user or a password") as caught:
+        parse_storage(text)
+    assert "hidden" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "",
@@ -64,6 +73,10 @@ def test_addresses_of_a_model():
         ({"image": "a b"}, "--image must be an image's name, such as tensorflow/serving:2"),
         ({"cpu": "two"}, "--cpu must be cores or thousandths of one.* Received: 'two'"),
         ({"cpu": "0"}, "--cpu and --memory must be more than nothing. Received: --cpu 0 --mem"),
+        ({"image": "serving:"}, "--image must be an image's name.* Received: 'serving:'"),
+        ({"image": "图/serving"}, "--image must be an image's name"),
+        ({"image": "tensorflow/Serving"}, "--image must be an image's name"),
+        ({"cpu": "٣"}, "--cpu must be cores or thousandths of one.* Received: '٣'"),
         ({"memory": "4GB"}, "--memory must be bytes with a suffix, such as 4Gi. Received: '4GB'"),
         ({"memory": "0Gi"}, "--cpu and --memory must be more than nothing"),
         ({"replicas": 0}, "--replicas must be at least 1 .* Received: --replicas 0 --max"),

@@ -1,6 +1,7 @@
 """SIGTERM while models are being loaded: real server processes, real loads that hang."""
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -18,6 +19,7 @@ from serving.client import PredictClient
 from serving.errors import StatusError
 from serving.model_server.server import ModelServer, ServerOptions
 from tests.ports import free_ports
+from tests.serving.sockets import exchange, post
 from tests.serving.waiting import wait_until
 
 pytestmark = [pytest.mark.timing, pytest.mark.slow]
@@ -119,13 +121,14 @@ def test_in_a_process_of_others_the_load_is_left_behind(base):
     assert time.monotonic() - start < SECONDS
 
 
-def test_a_request_that_outlasts_the_grace_is_left_behind(base):
+def test_a_request_that_outlasts_the_grace_is_left_behind(base, caplog):
     server = ModelServer(_options(base, rest_api_port=None))
     server.start()
     server.wait_until_ready()
     with PredictClient(f"127.0.0.1:{server.grpc_port}") as client:
         client.predict("m", {"x": [1.0]})  # connects
         errors = []
+        answers = []
 
         def ask():
             try:
@@ -133,11 +136,20 @@ def test_a_request_that_outlasts_the_grace_is_left_behind(base):
             except StatusError as error:
                 errors.append(error.code.name)
 
-        asking = threading.Thread(target=ask)
+        def ask_rest():
+            body = b'{"signature_name": "slow", "inputs": 12}'
+            answers.append(exchange(server.rest_port, post("/v1/models/m:predict", body), "POST"))
+
+        asking, asking_rest = threading.Thread(target=ask), threading.Thread(target=ask_rest)
         asking.start()
+        asking_rest.start()
         time.sleep(0.5)
         start = time.monotonic()
         assert not server.stop(grace=0.5)
         assert time.monotonic() - start < SECONDS
         asking.join()
+        asking_rest.join()
         assert errors
+    [(status, _, body)] = answers
+    assert (status, json.loads(body)) == (503, {"error": "The model server was stopped"})
+    assert [record for record in caplog.records if record.exc_info] == []

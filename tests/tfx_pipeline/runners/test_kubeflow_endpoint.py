@@ -54,6 +54,7 @@ def test_without_a_host_it_is_the_pods_own_cluster(monkeypatch):
 
 
 LOGIN = "wants a token, and none was given"
+NESTED = "[" * 100_000
 
 
 @pytest.mark.parametrize(
@@ -101,6 +102,20 @@ LOGIN = "wants a token, and none was given"
             "(HTTP 200 from /apis/v2beta1/healthz, a web page, perhaps that of a login). Check",
         ),
         ((200, "application/json", "[]"), None, UserError, "is not the API of Kubeflow Pipelines"),
+        (
+            (200, "application/json", NESTED),
+            None,
+            UserError,
+            "is not the API of Kubeflow Pipelines",
+        ),
+        ((500, "application/json", NESTED), None, Unavailable, "available now (HTTP 500: [[[["),
+        ((500, "application/json", '{"message": null}'), None, Unavailable, "500: no message)."),
+        (
+            (301, "text/html", "", [("Location", "https://kf.org/apis/v2beta1/healthz/")]),
+            None,
+            UserError,
+            ": the API is at another place (HTTP 301). Give --host https://kf.org.",
+        ),
     ],
 )
 def test_what_answers_mean(answer, token, kind, message):
@@ -111,6 +126,17 @@ def test_what_answers_mean(answer, token, kind, message):
     assert str(caught.value).startswith(url)
     assert message in str(caught.value)
     assert "pw" not in str(caught.value)
+
+
+def test_a_proxy_that_is_not_there_is_named(monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    with pytest.raises(UserError) as caught:
+        Endpoint("http://kubeflow.invalid").check()
+    assert str(caught.value).endswith(
+        " The environment names a proxy; hosts in no_proxy are reached without it."
+    )
 
 
 def test_an_address_line_of_a_browser():

@@ -145,7 +145,9 @@ def test_grpc_has_a_bound_too(server):
             stack.enter_context(connect(server.grpc_port))
         assert exchange(server.rest_port, REQUEST, "POST")[0] == 200
         assert server.descriptors() < DESCRIPTORS
-    with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
+        # Those that say nothing are closed, and others have their turn.
+        address, options = f"127.0.0.1:{server.grpc_port}", [("grpc.max_reconnect_backoff_ms", 500)]
+        channel = stack.enter_context(grpc.insecure_channel(address, options))
         status = model_service_pb2_grpc.ModelServiceStub(channel).GetModelStatus
-        assert status(request, timeout=30, wait_for_ready=True).model_version_status
+        assert status(request, timeout=60, wait_for_ready=True).model_version_status
     assert len(server.warnings()) == before
