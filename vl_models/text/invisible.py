@@ -82,7 +82,7 @@ def drop_needless(texts: tf.Tensor) -> tf.Tensor:
     return tf.strings.regex_replace(texts, _NEEDLESS, r"\1")
 
 
-def drop_unneeded(texts: tf.Tensor) -> tf.Tensor:
+def drop_never_needed(texts: tf.Tensor) -> tf.Tensor:
     """Drop the characters that are needed nowhere; joiners, selectors and tags stay.
 
     Args:

@@ -10,7 +10,7 @@ import tensorflow_text as tf_text
 from vl_models.errors import UserError
 from vl_models.text import vocabulary as vocabularies
 from vl_models.text.tokenizer import TokenBatch, Tokenizer
-from vl_models.text.words import spell
+from vl_models.text.words import bert_normalize
 
 
 class WordPieceTokenizer(Tokenizer):
@@ -60,7 +60,7 @@ class WordPieceTokenizer(Tokenizer):
         Returns:
             ``token_ids`` int32 [B, L] and ``text_mask`` bool [B, L].
         """
-        return self.frame(self._pieces.tokenize(spell(texts, self.strip_accents)))
+        return self.frame(self._pieces.tokenize(bert_normalize(texts, self.strip_accents)))
 
     def continuation_mask(self, token_ids: tf.Tensor) -> tf.Tensor:
         """Return True for pieces that start with ``##``; bool, shape of ``token_ids``."""

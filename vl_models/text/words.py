@@ -13,7 +13,7 @@ import functools
 import tensorflow as tf
 import tensorflow_text as tf_text
 
-from vl_models.text.invisible import drop_unneeded
+from vl_models.text.invisible import drop_never_needed
 from vl_models.text.normalize import normalize_queries
 
 _MARKS = r"\p{Mn}+"
@@ -23,7 +23,7 @@ _UNKNOWN = "[UNK]"
 _NO_CHARACTER = "\U0010ffff"
 
 
-def spell(texts: tf.Tensor, strip_accents: bool = True) -> tf.Tensor:
+def bert_normalize(texts: tf.Tensor, strip_accents: bool = True) -> tf.Tensor:
     """Normalise texts so far that nothing but splitting is left.
 
     Args:
@@ -39,7 +39,7 @@ def spell(texts: tf.Tensor, strip_accents: bool = True) -> tf.Tensor:
     if strip_accents:
         # Case folding is NFKC_Casefold: it drops the invisible characters that `normalize_queries`
         # would look at one by one, all but what ends a text for it.
-        texts = tf_text.case_fold_utf8(drop_unneeded(texts))
+        texts = tf_text.case_fold_utf8(drop_never_needed(texts))
         texts = tf.strings.regex_replace(tf_text.normalize_utf8(texts, "NFD"), _MARKS, "")
     else:
         texts = normalize_queries(texts)
@@ -51,14 +51,14 @@ def split_words(texts: tf.Tensor, strip_accents: bool = True) -> tf.RaggedTensor
 
     Args:
         texts: string [B], raw or normalised.
-        strip_accents: see `spell`.
+        strip_accents: see `bert_normalize`.
 
     Returns:
         ragged string [B, (words)].
     """
-    spelled = spell(texts, strip_accents)
-    _, starts, ends = _splitter().tokenize_with_offsets(spelled)
-    whole = tf.gather(spelled, starts.value_rowids())
+    normalized = bert_normalize(texts, strip_accents)
+    _, starts, ends = _splitter().tokenize_with_offsets(normalized)
+    whole = tf.gather(normalized, starts.value_rowids())
     words = tf.strings.substr(whole, starts.flat_values, ends.flat_values - starts.flat_values)
     return starts.with_values(words)
 
