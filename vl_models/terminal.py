@@ -93,7 +93,10 @@ def echo(text: str | Text, *, stderr: bool = False, end: str = "\n") -> None:
     if isinstance(text, Text):
         console(stderr=stderr).print(text, end=end, soft_wrap=True)
         return
-    print(visible(text), end=end, file=sys.stderr if stderr else sys.stdout, flush=True)
+    stream = sys.stderr if stderr else sys.stdout
+    # Not by print(), which Kubeflow's local orchestrator replaces by one that indents.
+    stream.write(visible(text) + end)
+    stream.flush()
 
 
 def prepare_output() -> None:

@@ -227,4 +227,7 @@ def test_query_the_server(execute, pipeline):
     assert value["returncode"] == 0
     shown = [page.count("data:image/jpeg") for page in executed.outputs("text/html")]
     assert shown == [8] * 5
-    assert executed.streams()[0] == {"stdout"}
+    names, text = executed.streams()
+    # Rolling back warns of what it takes out of models.config, and nothing else warns.
+    assert names == {"stdout", "stderr"}
+    assert "the label 'canary' of text_tower meant version 2, which is no longer served" in text
