@@ -1,7 +1,7 @@
 """What one query costs in a text tower, and how many photographs an image tower encodes.
 
-    python benchmarks/served_towers.py [--against REVISION ...] [--rounds 7] [--photos DIR]
-                                       [--json FILE]
+    python benchmarks/served_towers.py [--against REVISION ...] [--rounds 7] [--threads N]
+                                       [--photos DIR] [--json FILE]
 
 The towers are exported by the code of each revision and of this checkout, in bfloat16, and loaded
 as TensorFlow Serving loads them. They answer in turns, in one process; a ratio is the median over
@@ -61,6 +61,9 @@ def main() -> None:
     add_photos_argument(parser)
     parser.add_argument("--against", nargs="*", default=[], metavar="REVISION", help="of git")
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument(
+        "--threads", type=int, default=0, help="of a session; 0 is TensorFlow's choice, the cores"
+    )
     parser.add_argument("--calls", type=int, default=300, help="queries in a round")
     parser.add_argument("--export", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -152,12 +155,15 @@ def bare_image_batch(image_bytes, sizes, *unused, **also_unused):
     return {"image": tf.map_fn(decode, image_bytes, fn_output_signature=tf.uint8)}
 
 
-def caller(folder: Path, signature: str, stack: ExitStack) -> Callable[[Any], Any]:
+def caller(folder: Path, signature: str, threads: int, stack: ExitStack) -> Callable[[Any], Any]:
     """A call of a signature in a session, as TensorFlow Serving runs it."""
     import tensorflow as tf
     import tensorflow_text  # noqa: F401, its operations
 
-    session = stack.enter_context(tf.compat.v1.Session(graph=tf.Graph()))
+    config = tf.compat.v1.ConfigProto(
+        intra_op_parallelism_threads=threads, inter_op_parallelism_threads=threads
+    )
+    session = stack.enter_context(tf.compat.v1.Session(graph=tf.Graph(), config=config))
     with session.graph.as_default():
         meta = tf.compat.v1.saved_model.loader.load(session, ["serve"], str(folder))
     definition = meta.signature_def[signature]
@@ -168,7 +174,7 @@ def caller(folder: Path, signature: str, stack: ExitStack) -> Callable[[Any], An
 def measure_text(name, exports, arguments, results, stack):
     """Time of one row, by revision."""
     calls = {
-        revision: caller(folder / name / "text_tower", "encode_text", stack)
+        revision: caller(folder / name / "text_tower", "encode_text", arguments.threads, stack)
         for revision, folder in exports.items()
     }
 
@@ -212,7 +218,8 @@ def measure_images(files, folder, arguments, results, stack):
         for start in range(0, min(len(files), 4 * BATCH), BATCH)
     ]
     calls = {
-        name: caller(folder / name / "image_tower", "encode_image", stack) for name in (DEMO, BARE)
+        name: caller(folder / name / "image_tower", "encode_image", arguments.threads, stack)
+        for name in (DEMO, BARE)
     }
 
     def seconds(call: Callable[[Any], Any]) -> float:
