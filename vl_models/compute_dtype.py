@@ -18,7 +18,7 @@ _READ, _GATHER, _CAST = ("ReadVariableOp", "Identity"), ("GatherV2", "ResourceGa
 @contextlib.contextmanager
 def in_compute_dtype(
     variables: Iterable[keras.Variable], functions: Iterable[tf.types.experimental.ConcreteFunction]
-) -> Iterator[None]:
+) -> Iterator[bool]:
     """Store variables, while a block runs, in the dtype that graphs cast them to.
 
     That is done to variables of which every one of the graphs reads nothing but that cast, of the
@@ -27,6 +27,9 @@ def in_compute_dtype(
     Args:
         variables: of the model.
         functions: its graphs, with the variables as they are.
+
+    Yields:
+        Whether there are such variables; otherwise the graphs are good as they are.
     """
     casts: dict[int, set[tf.DType | None]] = {}
     for function in functions:
@@ -44,7 +47,7 @@ def in_compute_dtype(
                 variable._value = tf.Variable(
                     tf.cast(value, dtype), trainable=False, name=variable.path
                 )
-        yield
+        yield bool(replaced)
     finally:
         for variable, value in replaced:
             variable._value = value

@@ -181,9 +181,10 @@ def _save(target: Path, member: Member, source: ExportSource, experiment_yaml: s
         files = {Path(temporary) / asset: text for asset, text in assets.items()}
         for path, text in files.items():
             path.write_bytes(text.encode("utf-8"))
-        traced = _traced(signatures)
-        with in_compute_dtype(source.model.variables, traced.values()):
-            functions = _traced(signatures)
+        functions = _traced(signatures)
+        with in_compute_dtype(source.model.variables, functions.values()) as is_needed:
+            if is_needed:
+                functions = _traced(signatures)
             # Signatures share variables; each is held once, in the order of first use. Held before
             # the block ends, where those of another dtype are lost to the model.
             variables = {
