@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import hashlib
 import shutil
 import unicodedata
 from collections.abc import Callable
@@ -19,16 +18,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tfx_pipeline.data.cldr import Annotation, installed, read_annotations, read_groups
+from tfx_pipeline.data.cldr import Annotation, read_annotations, read_groups
 from tfx_pipeline.data.click_model import PAGE, ClickModel, Simulator
 from tfx_pipeline.data.config import PropensityConfig, SplitConfig
 from tfx_pipeline.data.folder import DataFolder
+from tfx_pipeline.data.glyphs import CANVAS, GlyphPainter, image_id
 from vl_models.errors import UserError
 
-FONT = Path("/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf")
-FONT_PACKAGE = "fonts-noto-color-emoji"
-_GLYPH_SIZE = 109  # the font's one bitmap size
-_CANVAS = (136, 128)
 LANGUAGES = ("en", "zh")
 FIRST_DAY = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 _START = int(FIRST_DAY.timestamp())
@@ -144,11 +140,6 @@ def write_emoji(
     )
 
 
-def image_id(character: str) -> str:
-    """Id of an emoji: its code points, as in `u1f600`."""
-    return "u" + "-".join(f"{ord(c):x}" for c in character)
-
-
 def _write_images(
     names: list[str],
     folder: Path,
@@ -157,25 +148,18 @@ def _write_images(
     progress: Callable[[int, int], None],
 ) -> list[str]:
     """Draw the emoji that the font has; returns them in order."""
-    from PIL import Image, ImageDraw, ImageFont
+    from PIL import Image
 
-    font = ImageFont.truetype(str(installed(FONT, FONT_PACKAGE)), _GLYPH_SIZE)
-    width = font.getlength("\U0001f600")
+    painter = GlyphPainter()
     folder.mkdir(parents=True, exist_ok=True)
-    shape = (round(size * _CANVAS[0] / _CANVAS[1]), size)
+    shape = (round(size * CANVAS[0] / CANVAS[1]), size)
     drawn: list[str] = []
-    seen: set[bytes] = set()
     for done, character in enumerate(names):
         progress(done, len(names))
-        if font.getlength(character) != width:
-            continue  # a sequence that the font draws as several glyphs
-        glyph = Image.new("RGBA", _CANVAS, (255, 255, 255, 0))
-        ImageDraw.Draw(glyph).text((0, 0), character, font=font, embedded_color=True)
-        digest = hashlib.sha256(glyph.tobytes()).digest()
-        if glyph.getchannel("A").getbbox() is None or digest in seen:
-            continue  # the font has no glyph of its own for it
-        seen.add(digest)
-        white = Image.new("RGB", _CANVAS, "white")
+        glyph = painter.draw(character)
+        if glyph is None:
+            continue
+        white = Image.new("RGB", CANVAS, "white")
         white.paste(glyph, mask=glyph.getchannel("A"))
         white.resize(shape, Image.Resampling.LANCZOS).save(folder / f"{image_id(character)}.png")
         drawn.append(character)

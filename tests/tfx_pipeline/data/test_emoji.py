@@ -9,12 +9,12 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from tfx_pipeline.data import cldr, emoji
+from tfx_pipeline.data import cldr, emoji, glyphs
 from tfx_pipeline.data.folder import DataFolder
 from vl_models.errors import UserError
 
 pytestmark = pytest.mark.skipif(
-    not (emoji.FONT.is_file() and cldr.CLDR.is_dir()),
+    not (glyphs.FONT.is_file() and cldr.CLDR.is_dir()),
     reason="needs the Debian packages fonts-noto-color-emoji and unicode-cldr-core",
 )
 
@@ -74,7 +74,7 @@ def test_no_pair_is_in_two_splits(whole):
 def test_noise_is_a_few_per_cent_and_train_pairs_have_clicks(whole):
     out, summary, table = whole
     annotations = {lang: cldr.read_annotations(lang) for lang in emoji.LANGUAGES}
-    characters = {emoji.image_id(c): c for c in annotations["en"]}
+    characters = {glyphs.image_id(c): c for c in annotations["en"]}
     true = {
         (emoji._fold(text), image)
         for image in {path.stem for path in (out / "images").glob("*.png")}
@@ -163,7 +163,7 @@ def test_written_again_over_itself_but_over_nothing_else(tmp_path):
 
 
 def test_missing_packages_are_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(emoji, "FONT", tmp_path / "no.ttf")
+    monkeypatch.setattr(glyphs, "FONT", tmp_path / "no.ttf")
     with pytest.raises(UserError, match=r"apt-get install fonts-noto-color-emoji"):
         emoji.write_emoji(tmp_path / "a", limit=10)
     with pytest.raises(UserError, match=r"apt-get install unicode-cldr-core"):
