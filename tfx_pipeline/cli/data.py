@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -25,6 +25,10 @@ def emoji(
     seed: Annotated[int, typer.Option(help="Seed of splits and clicks.")] = 1,
     size: Annotated[int, typer.Option(help="Shorter side of the images in pixels.")] = 72,
     limit: Annotated[int | None, typer.Option(help="Only the first N emoji.")] = None,
+    split: Annotated[
+        Literal["by_pair", "by_image"],
+        typer.Option(help="Hold out pairs, or images with all their pairs."),
+    ] = "by_pair",
     scenes: Annotated[
         int | None,
         typer.Option(metavar="N", help="N scenes of two or three emoji and what is true of them."),
@@ -44,7 +48,7 @@ def emoji(
     from vl_models.terminal import echo, progress_bar
 
     if scenes is not None:
-        _refuse(context, "--scenes", "days", "impressions", "limit")
+        _refuse(context, "--scenes", "days", "impressions", "limit", "split")
         _write_scenes(out, scenes, pictures=pictures, seed=seed, size=size)
         return
     _refuse(context, "an emoji set without --scenes", "pictures")
@@ -57,6 +61,7 @@ def emoji(
             seed=seed,
             size=size,
             limit=limit,
+            split=split,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     echo(
