@@ -130,11 +130,12 @@ def check_replicas(
 ) -> None:
     """One replica on the whole batch and two on halves of it have equal losses and gradients."""
     single = make_model()
-    losses, gradients = _losses_and_gradients(single, batch)
     strategy = two_replicas()
     with strategy.scope():
         double = make_model()
         _copy_weights(single, double)
+    # Behind the copy: a forward pass may update state, such as a codebook.
+    losses, gradients = _losses_and_gradients(single, batch)
     distributed = {
         key: strategy.experimental_distribute_values_from_function(_half_of(value))
         for key, value in batch.items()
