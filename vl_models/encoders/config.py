@@ -83,11 +83,6 @@ class CNNConfig(_PixelConfig):
             )
         return self
 
-    @property
-    def stride(self) -> int:
-        """Pixels per position of the last feature map, in both directions."""
-        return self.stem_stride * 2 ** (len(self.widths) - 1)
-
 
 class CodebookConfig(StrictConfig):
     """Configuration of `Codebook`; the defaults are VQ-VAE's with random restarts."""
