@@ -71,6 +71,8 @@ def export_members(
     ``classify_zero_shot`` to classes string [B, k] and scores float32 [B, k].
     ``reranker``: ``score``, query string [B] and image_bytes string [B] to score float32 [B].
     ``captioner``: ``caption``, image_bytes string [B] to caption string [B].
+    ``image_tokenizer``: ``tokenize``, image_bytes string [B] to tokens int32 [B, h·w]; and where
+    the model can, ``reconstruct`` to image and reconstruction uint8 [B, H, W, 3].
 
     Tokeniser and decoder are part of the graphs; the vocabulary is beside them in ``assets/``
     (`vl_models.text.factory.load_tokenizer` reads it). A tower of features takes ``features``

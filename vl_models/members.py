@@ -23,16 +23,18 @@ from vl_models.zero_shot import ZeroShotClassifier, with_source
 
 TEXT_TOWER, IMAGE_TOWER = "text_tower", "image_tower"
 RERANKER, CAPTIONER = "reranker", "captioner"
+IMAGE_TOKENIZER = "image_tokenizer"
 ENCODE_TEXT, ENCODE_IMAGE = "encode_text", "encode_image"
 HASH_TEXT, HASH_IMAGE = "hash_text", "hash_image"
 SCORE, CAPTION = "score", "caption"
+TOKENIZE, RECONSTRUCT = "tokenize", "reconstruct"
 IMAGE_FEATURES, TEXT_FEATURES = "image_features", "text_features"
 IMAGE_BYTES, QUERY = "image_bytes", "query"
 CLASSIFY_ZERO_SHOT, TEXT_ATTENTION = "classify_zero_shot", "text_attention"
 DEFAULT_SIGNATURE = "serving_default"
 
 # A twin of another signature, and what only the report calls: nothing to warm up.
-COLD = (DEFAULT_SIGNATURE, TEXT_ATTENTION)
+COLD = (DEFAULT_SIGNATURE, TEXT_ATTENTION, RECONSTRUCT)
 
 Answer = dict[str, tf.Tensor]
 
@@ -265,6 +267,25 @@ def _captioner(source: ExportSource) -> list[Signature]:
     return [Signature(CAPTION, (image.alone,), caption)]
 
 
+def _image_tokenizer(source: ExportSource) -> list[Signature]:
+    """Codes row by row; and, to judge them by, the pixels that were read and those made of them."""
+    image, model = source.image, source.model
+    assert image is not None
+
+    def tokenize(image_bytes: tf.Tensor) -> Answer:
+        codes = model.tokenize_image(image.batch(image_bytes))
+        return {"tokens": tf.reshape(codes, [-1, codes.shape[1] * codes.shape[2]])}
+
+    def reconstruct(image_bytes: tf.Tensor) -> Answer:
+        batch = image.batch(image_bytes)
+        return {"image": batch["image"], "reconstruction": model.reconstruct_image(batch)}
+
+    signatures = [Signature(TOKENIZE, (image.alone,), tokenize)]
+    if isinstance(model, capabilities.ReconstructsImages):
+        signatures.append(Signature(RECONSTRUCT, (image.alone,), reconstruct))
+    return signatures
+
+
 MEMBERS: dict[str, Member] = {
     TEXT_TOWER: Member(
         capabilities.EncodesTexts,
@@ -292,5 +313,11 @@ MEMBERS: dict[str, Member] = {
         _captioner,
         "writes a text about an image",
         IMAGE_FEATURES,
+    ),
+    IMAGE_TOKENIZER: Member(
+        capabilities.TokenizesImages,
+        ("image",),
+        _image_tokenizer,
+        "turns an image into a grid of codes, which masked image modelling has to guess",
     ),
 }

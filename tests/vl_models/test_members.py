@@ -26,6 +26,9 @@ class Captions(CLIP):
     def score_pairs(self, batch):
         return tf.reduce_sum(self.encode_image(batch) * self.encode_text(batch), axis=-1)
 
+    def tokenize_image(self, batch):
+        return tf.cast(batch["image"][:, ::8, ::8, 0], tf.int32)
+
 
 @pytest.fixture(scope="module")
 def captions():

@@ -12,7 +12,7 @@ from vl_models.strict_config import StrictConfig
 
 Direction = Literal["text_to_image", "image_to_text"]
 SliceName = Literal["language", "head_tail", "query_length", "correlation"]
-EvaluatorName = Literal["retrieval", "classes", "zero_shot", "images", "rerank"]
+EvaluatorName = Literal["retrieval", "classes", "zero_shot", "images", "rerank", "image_tokens"]
 
 
 class BootstrapConfig(StrictConfig):

@@ -12,6 +12,7 @@ from tfx_pipeline.evaluation.blessing import bless
 from tfx_pipeline.evaluation.classes import Classes
 from tfx_pipeline.evaluation.config import EvaluationConfig
 from tfx_pipeline.evaluation.data import EvaluationData, Evaluator
+from tfx_pipeline.evaluation.image_tokens import ImageTokens
 from tfx_pipeline.evaluation.images import Images
 from tfx_pipeline.evaluation.metric_keys import check_threshold_keys
 from tfx_pipeline.evaluation.rerank import Rerank
@@ -26,6 +27,7 @@ EVALUATORS: dict[str, Evaluator] = {
     "zero_shot": ZeroShot(),
     "images": Images(),
     "rerank": Rerank(),
+    "image_tokens": ImageTokens(),
 }
 
 

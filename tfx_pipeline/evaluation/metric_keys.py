@@ -17,6 +17,10 @@ TEXT_TO_IMAGE = "text_to_image"
 MEAN = "mean"
 ZERO_SHOT = "zero_shot"
 RERANK = "rerank"
+RECONSTRUCTION_MSE = "reconstruction_mse"
+RECONSTRUCTION_PSNR = "reconstruction_psnr"
+CODE_PERPLEXITY = "code_perplexity"
+USED_CODES = "used_codes"
 KNN_NEIGHBOURS = 20
 _GAPS = (MODALITY_GAP, MODALITY_CLASSIFIER, MODALITY_SILHOUETTE)
 KNN_ACCURACY = f"knn@{KNN_NEIGHBOURS}/accuracy"
@@ -76,8 +80,10 @@ def class_metric_keys(cut_off: int, hashes: bool) -> list[str]:
 
 
 def lower_is_better(key: str) -> bool:
-    """True for ranks and all that tells the modalities apart, whatever slice and direction."""
-    return key in _GAPS or any(part in (MEDIAN_RANK, MODALITY_GAP) for part in key.split("/"))
+    """True for errors, ranks and all that tells the modalities apart, in any slice or direction."""
+    return key in (*_GAPS, RECONSTRUCTION_MSE) or any(
+        part in (MEDIAN_RANK, MODALITY_GAP) for part in key.split("/")
+    )
 
 
 def check_threshold_keys(config: EvaluationConfig, valid: Iterable[str]) -> None:

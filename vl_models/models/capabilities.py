@@ -84,3 +84,21 @@ class Answers(Protocol):
     def answer(self, batch: Batch) -> tf.Tensor:
         """Scores float32 [B, A] of the A answers."""
         ...
+
+
+@runtime_checkable
+class TokenizesImages(Protocol):
+    """Turns images into codes of a codebook: member ``image_tokenizer``."""
+
+    def tokenize_image(self, batch: Batch) -> tf.Tensor:
+        """Codes int32 [B, h, w] of a grid over each image."""
+        ...
+
+
+@runtime_checkable
+class ReconstructsImages(Protocol):
+    """Makes images of what it kept of them."""
+
+    def reconstruct_image(self, batch: Batch) -> tf.Tensor:
+        """Pixels uint8 [B, H, W, 3], of the size of ``image``."""
+        ...

@@ -61,12 +61,12 @@ class MaskedPatches(Task):
         if "image" not in batch:
             return {}
         grid = model.config.grid
-        if self.tokenizer.grid(batch["image"].shape[1]) != grid:
+        if self.tokenizer.grid != grid:
             raise UserError(
                 f"model.tasks: mim: the image tokeniser in {self.config.tokenizer} makes "
-                f"{self.tokenizer.grid(batch['image'].shape[1])} codes on a side of an image of "
-                f"{batch['image'].shape[1]} pixels, the model reads {grid}. Train a tokeniser with "
-                "another stride, or change patch_size."
+                f"{self.tokenizer.grid} × {self.tokenizer.grid} codes of an image, the model reads "
+                f"{grid} × {grid} patches. Train a tokeniser with another stride, or change "
+                "patch_size."
             )
         patches = grid * grid
         masked = block_mask(
