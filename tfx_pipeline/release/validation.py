@@ -22,7 +22,7 @@ from tfx_pipeline.release.signatures import read_signatures
 from vl_models.members import DEFAULT_SIGNATURE, ENCODE_IMAGE, IMAGE_TOWER, TEXT_TOWER
 
 _STAGED_VERSION = 1
-_TOLERANCE = 1e-4  # a server may batch, and so sum, in another order
+_TOLERANCE = 1e-4  # a server may batch, and so sum, in another order; of float16 two steps
 _DIFFERENT_ROWS = 0.1  # so many words or codes may tip over to the other side by that
 _HITS = 10
 
@@ -97,8 +97,9 @@ def _ask(
 ) -> dict[str, _Answer]:
     """Return what the server answers, by signature."""
     answers = {}
+    own = samples.with_image_tokens(model, rows)
     for signature, described in sorted(read_signatures(model).items()):
-        inputs = samples.sample_inputs(name, described.inputs, rows)
+        inputs = samples.sample_inputs(name, described.inputs, own)
         if inputs and signature != DEFAULT_SIGNATURE:
             outputs = client.predict(
                 name, inputs, signature_name=signature, version=_STAGED_VERSION
@@ -133,8 +134,9 @@ def _difference(key: str, served: np.ndarray, expected: np.ndarray) -> str | Non
         return None
     if not np.isfinite(served).all():
         return f"{key}: the server returns values that are not finite"
-    difference = float(np.abs(served - expected).max())
-    if difference > _TOLERANCE * max(1.0, float(np.abs(expected).max())):
+    difference = float(np.abs(served.astype(np.float32) - expected).max())
+    tolerance = max(_TOLERANCE, 2 * float(np.finfo(served.dtype).eps))
+    if difference > tolerance * max(1.0, float(np.abs(expected).max())):
         return f"{key}: served and exported values differ by {difference:.2g}"
     if key == "embedding":
         deviation = float(np.abs(np.linalg.norm(served, axis=1) - 1).max())
