@@ -62,7 +62,7 @@ def write_pictures(folder: Path) -> list[str]:
     """One picture for each of WORDS; returns where they are."""
     from PIL import Image
 
-    folder.mkdir()
+    folder.mkdir(parents=True)
     paths = []
     for number, brightness in enumerate(BRIGHTNESS.values()):
         buffer = io.BytesIO()
