@@ -77,8 +77,8 @@ class Index(Protocol):
     def source_prefix(self) -> str | None:
         """Folder or store that the uris are relative to."""
 
-    def image_tokens(self, hits: Sequence[Hit]) -> np.ndarray | None:
-        """Tokens of the images of some of its hits, float16 [B, T, W]; None if it holds none."""
+    def image_tokens(self, rows: Sequence[int]) -> np.ndarray | None:
+        """Tokens of the images of some rows, float16 [B, T, W]; None if it holds none."""
 
     def search(self, vectors: np.ndarray, k: int) -> list[list[Hit]]:
         """For each row of float32 `vectors` [B, D], up to k hits, best first."""
@@ -264,14 +264,19 @@ class SearchIndex:
         """Version of the reranker whose tokens it holds; None without, or before publication."""
         return (self.description.get(IMAGE_TOKENS) or {}).get("reranker_version")
 
+    @property
+    def ids(self) -> Sequence[str]:
+        """Ids of the images, by row."""
+        return self._ids
+
     def __len__(self) -> int:
         return self._index.ntotal
 
-    def image_tokens(self, hits: Sequence[Hit]) -> np.ndarray | None:
-        """Tokens of the images of some of its hits, float16 [B, T, W]; None if it holds none."""
+    def image_tokens(self, rows: Sequence[int]) -> np.ndarray | None:
+        """Tokens of the images of some rows, float16 [B, T, W]; None if it holds none."""
         if self._image_tokens is None:
             return None
-        return self._image_tokens[[hit.row for hit in hits]]
+        return self._image_tokens[list(rows)]
 
     def search(self, vectors: np.ndarray, k: int) -> list[list[Hit]]:
         """For each row of `vectors` float32 [B, D], the k most similar items, best first.

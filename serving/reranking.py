@@ -116,7 +116,7 @@ class Reranker:
         scores = np.full(len(pairs), np.nan, np.float32)
         if not pairs:
             return scores
-        tokens = self.index.image_tokens([hit for _, hit in pairs])
+        tokens = self.index.image_tokens([hit.row for _, hit in pairs])
         inputs: dict[str, Any]
         if tokens is not None:
             rows = list(range(len(pairs)))

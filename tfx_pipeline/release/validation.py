@@ -15,11 +15,19 @@ from serving.client import PredictClient
 from serving.errors import ServingError
 from serving.index import SearchIndex
 from serving.publish import stage_release
-from serving.release import model_folders
 from serving.search import SearchService, embedded_server
 from tfx_pipeline.release import samples
+from tfx_pipeline.release.reranker import released_members
 from tfx_pipeline.release.signatures import read_signatures
-from vl_models.members import DEFAULT_SIGNATURE, ENCODE_IMAGE, IMAGE_TOWER, TEXT_TOWER
+from vl_models.members import (
+    DEFAULT_SIGNATURE,
+    ENCODE_IMAGE,
+    ENCODE_IMAGE_TOKENS,
+    IMAGE_TOWER,
+    RERANKER,
+    TEXT_TOWER,
+    TOKENS,
+)
 
 _STAGED_VERSION = 1
 _TOLERANCE = 1e-4  # a server may batch, and so sum, in another order; of float16 two steps
@@ -41,13 +49,15 @@ def validate_serving(
     relevance_path: Path,
     staging_dir: Path,
     queries: int,
+    reranker: str = "",
 ) -> str | None:
     """Serve a staged copy of a release on loopback and compare its answers.
 
     Checked are: the server loads every model (warm-up included); what each signature answers
     over gRPC is what the SavedModel answers in this process, finite, embeddings of unit norm; an
     image of the gallery, encoded by the served image tower, is found at its own place in the
-    index; searches return hits.
+    index, and its tokens there are what the served reranker reads of it; searches return hits,
+    in the reranker's order where there is one.
 
     Args:
         models_dir: exported members, one folder each.
@@ -56,6 +66,7 @@ def validate_serving(
         relevance_path: Parquet file whose queries are asked.
         staging_dir: where the staged copy goes while it is served; an empty or no folder.
         queries: number of queries and of images to try.
+        reranker: names one of another run that is released with these members; "" for none.
 
     Returns:
         None if all is well, else what is wrong.
@@ -63,7 +74,7 @@ def validate_serving(
     Raises:
         UserError: a signature has an input that there are no samples for.
     """
-    models = model_folders(models_dir)
+    models = released_members(models_dir, reranker)
     texts = samples.sample_queries(relevance_path, queries)
     images = samples.sample_examples(f"{gallery_dir}/*.gz", queries)
     no_image = samples.SampleExample("", b"", ())
@@ -88,6 +99,10 @@ def validate_serving(
     if index_dir is not None and IMAGE_TOWER in models:
         vectors = answers[IMAGE_TOWER][ENCODE_IMAGE].outputs["embedding"]
         if problem := _find_themselves(vectors, [image.image_id for image in images], index_dir):
+            return problem
+    if index_dir is not None and RERANKER in models:
+        ids = [image.image_id for image in images]
+        if problem := _same_tokens(answers[RERANKER], ids, index_dir):
             return problem
     return "a query came back without any hit" if hits is not None and not all(hits) else None
 
@@ -162,3 +177,20 @@ def _find_themselves(vectors: np.ndarray, ids: Sequence[str], index_dir: Path) -
             "index; the index was not built by this tower"
         )
     return None
+
+
+def _same_tokens(answers: Mapping[str, _Answer], ids: Sequence[str], index_dir: Path) -> str | None:
+    """The index must hold of each image what the served reranker reads of it."""
+    index = SearchIndex.load(index_dir)
+    if not index.has_image_tokens:
+        return None
+    if ENCODE_IMAGE_TOKENS not in answers:
+        return "the index holds image tokens, and the reranker reads none"
+    row_of = {image_id: row for row, image_id in enumerate(index.ids)}
+    if missing := [image_id for image_id in ids if image_id not in row_of]:
+        return f"the index lacks the gallery's image {missing[0]!r}"
+    stored = index.image_tokens([row_of[image_id] for image_id in ids])
+    assert stored is not None
+    served = answers[ENCODE_IMAGE_TOKENS].outputs[TOKENS]
+    problem = _difference(TOKENS, served, stored)
+    return None if problem is None else f"reranker, image tokens of the index: {problem}"
