@@ -45,10 +45,18 @@ class Hits(list[Hit]):
     Attributes:
         ranking: whose order it is, as the click log's column of that name has it.
         note: why it is the towers', wholly or in part, though a reranker was asked; "" else.
+        release: version of the release that answered; likewise a column of the click log.
     """
 
-    def __init__(self, hits: Sequence[Hit] = (), ranking: Ranking = "tower", note: str = ""):
+    def __init__(
+        self,
+        hits: Sequence[Hit],
+        release: int,
+        ranking: Ranking = "tower",
+        note: str = "",
+    ):
         super().__init__(hits)
+        self.release = release
         self.ranking: Ranking = ranking
         self.note = note
 
@@ -60,6 +68,7 @@ class Reranker:
     Attributes:
         client: of the server.
         version: of the reranker, that of the release.
+        release: version of the release.
         index: of the release; its hits are scored.
         settings: which hits, and in what order they come then.
         read_images: for those whose tokens the index lacks.
@@ -67,6 +76,7 @@ class Reranker:
 
     client: PredictClient
     version: int
+    release: int
     index: Index
     settings: RerankSettings
     read_images: ReadImages
@@ -102,7 +112,7 @@ class Reranker:
             reason = f"it took longer than {deadline:g} s" if late else str(error)
             note = f"The towers' order, without the {RERANKER}: {reason}"
             _logger.warning("%s", note)
-            return [Hits(hits, note=note) for hits in found]
+            return [Hits(hits, self.release, note=note) for hits in found]
         answers = []
         for hits in found:
             count = min(len(hits), self.settings.candidates)
@@ -162,7 +172,7 @@ class Reranker:
                 "index holds no tokens of them, and their uris are no files that can be read here."
             )
             _logger.warning("%s", note)
-        return Hits(ordered, "reranker" if places else "tower", note)
+        return Hits(ordered, self.release, "reranker" if places else "tower", note)
 
     def _value(self, hit: Hit) -> float:
         """What a scored hit is ordered by; of equal ones the towers' better comes first."""

@@ -116,10 +116,11 @@ class SearchService:
             embeddings = self._encode(queries, active.release)
         reranker = self._reranker(active, rerank, order, weight)
         if reranker is None:
-            return [Hits(hits) for hits in active.index.search(embeddings, k)]
+            version = active.release.version
+            return [Hits(hits, version) for hits in active.index.search(embeddings, k)]
         found = active.index.search(embeddings, max(k, reranker.settings.candidates))
         answers = reranker.rerank(queries, found, deadline)
-        return [Hits(hits[:k], hits.ranking, hits.note) for hits in answers]
+        return [Hits(hits[:k], hits.release, hits.ranking, hits.note) for hits in answers]
 
     def _reranker(
         self, active: ActiveRelease, rerank: int | None, order: str | None, weight: float | None
@@ -142,7 +143,9 @@ class SearchService:
             weight=released.weight if weight is None else weight,
             candidates=released.candidates if rerank is None else rerank,
         )
-        return Reranker(self._client, version, active.index, settings, self._read_images)
+        return Reranker(
+            self._client, version, release.version, active.index, settings, self._read_images
+        )
 
     def _encode(self, queries: list[str], release: Release) -> np.ndarray:
         outputs = self._client.predict(

@@ -194,4 +194,5 @@ def test_a_release_is_searched_only_where_its_reranker_is_served(root):
 def test_hits_are_lists_that_compare_as_such(service):
     [hits] = service.search(["猫"], 2)
     assert hits == list(hits) and isinstance(hits, list)
+    assert hits.release == service.release.version == 1
     np.testing.assert_array_equal([hit.row >= 0 for hit in hits], True)

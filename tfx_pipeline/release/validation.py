@@ -15,6 +15,7 @@ from serving.client import PredictClient
 from serving.errors import ServingError
 from serving.index import SearchIndex
 from serving.publish import stage_release
+from serving.reranking import Hits
 from serving.search import SearchService, embedded_server
 from tfx_pipeline.release import samples
 from tfx_pipeline.release.reranker import released_members
@@ -82,13 +83,16 @@ def validate_serving(
         dataclasses.replace(image or no_image, queries=(text,) if text else ())
         for image, text in itertools.zip_longest(images, texts)
     ]
-    hits = None
+    hits: list[Hits] = []
     try:
         stage_release(staging_dir, _STAGED_VERSION, models=models, index=index_dir)
         with embedded_server(staging_dir) as client:
             answers = {name: _ask(client, name, path, rows) for name, path in models.items()}
             if index_dir is not None and TEXT_TOWER in models:
-                hits = SearchService(staging_dir, client).search(texts, _HITS)
+                service = SearchService(staging_dir, client)
+                hits = service.search(texts, _HITS, rerank=0)
+                # One is enough: where images are scored with each query, more would take minutes.
+                hits += service.search(texts[:1], _HITS)
     except ServingError as error:
         return f"the staged release cannot be served: {error}"
     finally:
@@ -96,15 +100,32 @@ def validate_serving(
     for name, path in models.items():
         if problem := _compare(name, path, answers[name]):
             return problem
-    if index_dir is not None and IMAGE_TOWER in models:
+    if index_dir is not None:
+        return _search_problem(SearchIndex.load(index_dir), models, answers, images, hits)
+    return None
+
+
+def _search_problem(
+    index: SearchIndex,
+    models: Mapping[str, Path],
+    answers: Mapping[str, Mapping[str, _Answer]],
+    images: Sequence[samples.SampleExample],
+    hits: Sequence[Hits],
+) -> str | None:
+    """Say what is wrong with the index, or with the answers to searches of it, if anything."""
+    ids = [image.image_id for image in images]
+    if IMAGE_TOWER in models:
         vectors = answers[IMAGE_TOWER][ENCODE_IMAGE].outputs["embedding"]
-        if problem := _find_themselves(vectors, [image.image_id for image in images], index_dir):
+        if problem := _find_themselves(vectors, ids, index):
             return problem
-    if index_dir is not None and RERANKER in models:
-        ids = [image.image_id for image in images]
-        if problem := _same_tokens(answers[RERANKER], ids, index_dir):
-            return problem
-    return "a query came back without any hit" if hits is not None and not all(hits) else None
+    if index.has_image_tokens and (problem := _same_tokens(answers[RERANKER], ids, index)):
+        return problem
+    if not all(hits):
+        return "a query came back without any hit"
+    # Without tokens the images are read, which may be where this machine cannot read them.
+    if index.has_image_tokens and hits and hits[-1].ranking != "reranker":
+        return f"reranker: a query was not reranked. {hits[-1].note}"
+    return None
 
 
 def _ask(
@@ -160,14 +181,14 @@ def _difference(key: str, served: np.ndarray, expected: np.ndarray) -> str | Non
     return None
 
 
-def _find_themselves(vectors: np.ndarray, ids: Sequence[str], index_dir: Path) -> str | None:
+def _find_themselves(vectors: np.ndarray, ids: Sequence[str], index: SearchIndex) -> str | None:
     """Every image must score in the index as high as the best hit for its own vector.
 
     Not "be the best hit": two files may hold the same picture, an approximate index may miss
     one now and then, and of hash codes more may be equal than there are hits.
     """
     found = 0
-    for image_id, hits in zip(ids, SearchIndex.load(index_dir).search(vectors, _HITS)):
+    for image_id, hits in zip(ids, index.search(vectors, _HITS)):
         least = hits[0].score - _TOLERANCE
         equal = [hit.id for hit in hits if hit.score >= least]
         found += image_id in equal or len(equal) == _HITS
@@ -179,11 +200,10 @@ def _find_themselves(vectors: np.ndarray, ids: Sequence[str], index_dir: Path) -
     return None
 
 
-def _same_tokens(answers: Mapping[str, _Answer], ids: Sequence[str], index_dir: Path) -> str | None:
+def _same_tokens(
+    answers: Mapping[str, _Answer], ids: Sequence[str], index: SearchIndex
+) -> str | None:
     """The index must hold of each image what the served reranker reads of it."""
-    index = SearchIndex.load(index_dir)
-    if not index.has_image_tokens:
-        return None
     if ENCODE_IMAGE_TOKENS not in answers:
         return "the index holds image tokens, and the reranker reads none"
     row_of = {image_id: row for row, image_id in enumerate(index.ids)}
