@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -18,21 +18,40 @@ app = typer.Typer(help="Write data folders for training and for the pipeline.")
 
 @app.command()
 def emoji(
+    context: typer.Context,
     out: Annotated[Path, typer.Argument(help="Data folder to write.", callback=on_disk)],
     days: Annotated[int, typer.Option(help="Number of days (spans) of the log.")] = 7,
     impressions: Annotated[int, typer.Option(help="Least number of shown results.")] = 240_000,
     seed: Annotated[int, typer.Option(help="Seed of splits and clicks.")] = 1,
     size: Annotated[int, typer.Option(help="Shorter side of the images in pixels.")] = 72,
     limit: Annotated[int | None, typer.Option(help="Only the first N emoji.")] = None,
+    split: Annotated[
+        Literal["by_pair", "by_image"],
+        typer.Option(help="Hold out pairs, or images with all their pairs."),
+    ] = "by_pair",
+    scenes: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="N scenes of two or three emoji and what is true of them."),
+    ] = None,
+    pictures: Annotated[int, typer.Option(help="With --scenes: of how many emoji.")] = 48,
 ) -> None:
     """Emoji, their English and Chinese names and keywords, and a simulated click log.
 
     Needs the Debian packages fonts-noto-color-emoji and unicode-cldr-core. Images and words
     are real, clicks are simulated.
+
+    With --scenes N, data for systems that read image and text together: N scenes such as "a dog
+    left of a cat", with the sentences that are true of them in English and Chinese. Each scene of
+    two emoji has a twin in which they are exchanged; items.parquet names it.
     """
     from tfx_pipeline.data.emoji import write_emoji
     from vl_models.terminal import echo, progress_bar
 
+    if scenes is not None:
+        _refuse(context, "--scenes", "days", "impressions", "limit", "split")
+        _write_scenes(out, scenes, pictures=pictures, seed=seed, size=size)
+        return
+    _refuse(context, "an emoji set without --scenes", "pictures")
     with progress_bar() as bar:
         task = bar.add_task("Drawing emoji")
         summary = write_emoji(
@@ -42,12 +61,43 @@ def emoji(
             seed=seed,
             size=size,
             limit=limit,
+            split=split,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     echo(
         f"{out}: {summary.images:,} emoji, {summary.pairs:,} true pairs of {summary.queries:,} "
         f"queries ({summary.test_pairs:,} held out for test), {summary.impressions:,} "
         f"impressions and {summary.clicks:,} clicks in {summary.days} days (simulated)."
+    )
+
+
+def _refuse(context: typer.Context, where: str, *names: str) -> None:
+    """Raise UserError if options are given that say nothing there."""
+    from vl_models.errors import UserError
+
+    for name in names:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name != "DEFAULT":
+            raise UserError(f"--{name.replace('_', '-')} says nothing to {where}. Leave it out.")
+
+
+def _write_scenes(out: Path, scenes: int, *, pictures: int, seed: int, size: int) -> None:
+    from tfx_pipeline.data.scenes.write import write_scenes
+    from vl_models.terminal import echo, progress_bar
+
+    with progress_bar() as bar:
+        task = bar.add_task("Drawing scenes")
+        summary = write_scenes(
+            out,
+            scenes,
+            pictures=pictures,
+            seed=seed,
+            size=size,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    echo(
+        f"{out}: {summary.scenes:,} scenes of {summary.pictures} emoji ({summary.val:,} of val, "
+        f"{summary.test:,} of test), {summary.rows:,} rows of {summary.sentences:,} sentences."
     )
 
 

@@ -152,5 +152,6 @@ class ExampleGenConfig(StrictConfig):
     images: ImageConfig = ImageConfig()
     correlation: CorrelationConfig = CorrelationConfig()
     checks: ChecksConfig = ChecksConfig()
+    texts: tuple[str, ...] = ()  # files of texts without images, one a line
     shards: int = Field(default=8, ge=1, le=10_000)
     max_rejected_fraction: float = Field(default=0.01, ge=0, le=1)

@@ -1,34 +1,31 @@
 """The demo data: emoji images, their names and keywords in English and Chinese, and clicks.
 
 Images (Noto Color Emoji) and words (Unicode CLDR) are real; the clicks are simulated by
-click_model.py and the data says so. One true pair in ten is held out as a test pair: it is
-shown to nobody in train or val.
+click_model.py and the data says so. One true pair in ten, or all pairs of one image in ten, are
+held out as test pairs: they are shown to nobody in train or val.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import datetime
-import hashlib
 import shutil
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tfx_pipeline.data.cldr import Annotation, installed, read_annotations, read_groups
-from tfx_pipeline.data.click_model import PAGE, ClickModel, Simulator
+from tfx_pipeline.data.cldr import Annotation, read_annotations, read_groups
+from tfx_pipeline.data.click_model import PAGE, ClickModel, Impressions, Simulator
 from tfx_pipeline.data.config import PropensityConfig, SplitConfig
 from tfx_pipeline.data.folder import DataFolder
+from tfx_pipeline.data.glyphs import CANVAS, GlyphPainter, image_id
 from vl_models.errors import UserError
 
-FONT = Path("/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf")
-FONT_PACKAGE = "fonts-noto-color-emoji"
-_GLYPH_SIZE = 109  # the font's one bitmap size
-_CANVAS = (136, 128)
 LANGUAGES = ("en", "zh")
 FIRST_DAY = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 _START = int(FIRST_DAY.timestamp())
@@ -48,10 +45,12 @@ position-based click model (examination 1 / position ** {eta}) over graded relev
 keyword 1), with noise clicks on irrelevant images and queries by Zipf's law; an image that
 has no click yet is ranked first until it has one. Seed {seed}.
 
-Splits (column `split`): {test} of the {pairs} true pairs are test pairs. They are shown in no
-session; they are in the log as one clicked row each, without a position. {val} are val pairs;
-they and the train pairs are shown in the same sessions. Noise never enters test.
+Splits (column `split`, {policy}): {test} of the {pairs} true pairs are test pairs. They are shown
+in no session; they are in the log as one clicked row each, without a position. {val} are val
+pairs; they and the train pairs are shown in the same sessions. Noise never enters test.
 """
+
+SplitPolicy = Literal["by_pair", "by_image"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,6 +76,7 @@ class _Pairs:
     split: np.ndarray  # 0 train, 1 val, 2 test
     texts: list[str]
     languages: list[str]
+    image_split: np.ndarray | None  # by image; None if pairs are divided
 
 
 def write_emoji(
@@ -87,6 +87,7 @@ def write_emoji(
     seed: int = 1,
     size: int = 72,
     limit: int | None = None,
+    split: SplitPolicy = "by_pair",
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> EmojiSummary:
     """Write the emoji data folder.
@@ -98,6 +99,8 @@ def write_emoji(
         seed: of splits and clicks; the same seed gives the same bytes.
         size: shorter side of the images in pixels, at most 128.
         limit: only the first so many emoji, for quick tests.
+        split: draw test and val pairs (by_pair), or images and with each all its pairs (by_image):
+            then no image of test is shown in train or val, and none of val belongs to train.
         progress: called with (images done, images in all).
 
     Raises:
@@ -119,13 +122,18 @@ def write_emoji(
     for part in ("images", "log"):
         shutil.rmtree(out / part, ignore_errors=True)
     emoji = _write_images(names, out / "images", size, limit, progress)
-    pairs = _true_pairs(emoji, annotations, seed)
+    pairs = _true_pairs(emoji, annotations, seed, split)
     model = ClickModel()
     table = _log(emoji, pairs, model, impressions, days, seed)
     _write_log(table, out / "log", days)
     shares = np.bincount(pairs.split, minlength=3)
     about = ABOUT.format(
-        eta=model.eta, seed=seed, test=shares[2], val=shares[1], pairs=len(pairs.query)
+        eta=model.eta,
+        seed=seed,
+        policy=split,
+        test=shares[2],
+        val=shares[1],
+        pairs=len(pairs.query),
     )
     (out / "README.txt").write_text(about, encoding="utf-8")
     DataFolder(
@@ -144,11 +152,6 @@ def write_emoji(
     )
 
 
-def image_id(character: str) -> str:
-    """Id of an emoji: its code points, as in `u1f600`."""
-    return "u" + "-".join(f"{ord(c):x}" for c in character)
-
-
 def _write_images(
     names: list[str],
     folder: Path,
@@ -157,25 +160,18 @@ def _write_images(
     progress: Callable[[int, int], None],
 ) -> list[str]:
     """Draw the emoji that the font has; returns them in order."""
-    from PIL import Image, ImageDraw, ImageFont
+    from PIL import Image
 
-    font = ImageFont.truetype(str(installed(FONT, FONT_PACKAGE)), _GLYPH_SIZE)
-    width = font.getlength("\U0001f600")
+    painter = GlyphPainter()
     folder.mkdir(parents=True, exist_ok=True)
-    shape = (round(size * _CANVAS[0] / _CANVAS[1]), size)
+    shape = (round(size * CANVAS[0] / CANVAS[1]), size)
     drawn: list[str] = []
-    seen: set[bytes] = set()
     for done, character in enumerate(names):
         progress(done, len(names))
-        if font.getlength(character) != width:
-            continue  # a sequence that the font draws as several glyphs
-        glyph = Image.new("RGBA", _CANVAS, (255, 255, 255, 0))
-        ImageDraw.Draw(glyph).text((0, 0), character, font=font, embedded_color=True)
-        digest = hashlib.sha256(glyph.tobytes()).digest()
-        if glyph.getchannel("A").getbbox() is None or digest in seen:
-            continue  # the font has no glyph of its own for it
-        seen.add(digest)
-        white = Image.new("RGB", _CANVAS, "white")
+        glyph = painter.draw(character)
+        if glyph is None:
+            continue
+        white = Image.new("RGB", CANVAS, "white")
         white.paste(glyph, mask=glyph.getchannel("A"))
         white.resize(shape, Image.Resampling.LANCZOS).save(folder / f"{image_id(character)}.png")
         drawn.append(character)
@@ -186,7 +182,10 @@ def _write_images(
 
 
 def _true_pairs(
-    emoji: list[str], annotations: dict[str, dict[str, Annotation]], seed: int
+    emoji: list[str],
+    annotations: dict[str, dict[str, Annotation]],
+    seed: int,
+    policy: SplitPolicy,
 ) -> _Pairs:
     """All (query, emoji) pairs; queries that normalise to the same text are one query."""
     grades: dict[tuple[str, int], int] = {}
@@ -201,11 +200,12 @@ def _true_pairs(
     numbers = {folded: number for number, folded in enumerate(texts)}
     query = np.array([numbers[folded] for folded, _ in grades])
     image = np.array([number for _, number in grades])
-    order = np.random.default_rng([seed, 1]).permutation(len(grades))
-    test, val = round(_TEST_SHARE * len(order)), round(_VAL_SHARE * len(order))
-    split = np.zeros(len(order), np.int64)
-    split[order[:test]] = 2
-    split[order[test : test + val]] = 1
+    image_split = None
+    if policy == "by_image":
+        image_split = split_at_random(len(emoji), seed)
+        split = image_split[image]
+    else:
+        split = split_at_random(len(grades), seed)
     return _Pairs(
         query,
         image,
@@ -213,7 +213,18 @@ def _true_pairs(
         split,
         [text for text, _ in texts.values()],
         [language for _, language in texts.values()],
+        image_split,
     )
+
+
+def split_at_random(number: int, seed: int) -> np.ndarray:
+    """Draw a tenth for test (2) and a twentieth for val (1); the rest is train (0): int64[n]."""
+    order = np.random.default_rng([seed, 1]).permutation(number)
+    test, val = round(_TEST_SHARE * number), round(_VAL_SHARE * number)
+    split = np.zeros(number, np.int64)
+    split[order[:test]] = 2
+    split[order[test : test + val]] = 1
+    return split
 
 
 def _fold(text: str) -> str:
@@ -227,18 +238,8 @@ def _log(
 ) -> pa.Table:
     """Return the click log, ordered by time."""
     held_out = pairs.split == 2
-    keys = pairs.query * len(emoji) + pairs.image
-    simulator = Simulator(
-        pairs.query[~held_out],
-        pairs.image[~held_out],
-        pairs.grade[~held_out],
-        keys[held_out],
-        len(emoji),
-        model,
-        seed,
-    )
-    shown = simulator.run(impressions)
-    split = _split_of_shown(shown.query * len(emoji) + shown.image, keys, pairs.split, seed)
+    shown = _simulate(len(emoji), pairs, model, impressions, seed)
+    split = _split_of_shown(shown, pairs, len(emoji), seed)
     rng = np.random.default_rng([seed, 2])
     moments = np.sort(rng.integers(0, days * 86_400, int(shown.session.max()) + 1))
     count = int(held_out.sum())
@@ -271,18 +272,42 @@ def _log(
     )
 
 
-def _split_of_shown(
-    shown: np.ndarray, keys: np.ndarray, split: np.ndarray, seed: int
-) -> np.ndarray:
-    """Split of each shown result: its pair's; noise pairs go to train or val, by pair."""
+def _simulate(
+    images: int, pairs: _Pairs, model: ClickModel, impressions: int, seed: int
+) -> Impressions:
+    """Show the pairs that are not held out; images of test to nobody, not even as noise."""
+    store = np.arange(images)
+    if pairs.image_split is not None:
+        store = np.flatnonzero(pairs.image_split != 2)
+    held_out = pairs.split == 2
+    place = np.searchsorted(store, pairs.image)
+    forbidden = (pairs.query * len(store) + place)[held_out & np.isin(pairs.image, store)]
+    simulator = Simulator(
+        pairs.query[~held_out],
+        place[~held_out],
+        pairs.grade[~held_out],
+        forbidden,
+        len(store),
+        model,
+        seed,
+    )
+    shown = simulator.run(impressions)
+    return dataclasses.replace(shown, image=store[shown.image])
+
+
+def _split_of_shown(shown: Impressions, pairs: _Pairs, images: int, seed: int) -> np.ndarray:
+    """Split of each shown result: its pair's; of noise, its image's, or train or val by pair."""
+    if pairs.image_split is not None:
+        return pairs.image_split[shown.image]
+    keys, of_shown = (p.query * images + p.image for p in (pairs, shown))
     order = np.argsort(keys)
-    at = np.minimum(np.searchsorted(keys[order], shown), len(keys) - 1)
-    true = keys[order][at] == shown
-    noise, which = np.unique(shown[~true], return_inverse=True)
+    at = np.minimum(np.searchsorted(keys[order], of_shown), len(keys) - 1)
+    true = keys[order][at] == of_shown
+    noise, which = np.unique(of_shown[~true], return_inverse=True)
     share = _VAL_SHARE / (1 - _TEST_SHARE)
     of_noise = (np.random.default_rng([seed, 3]).random(len(noise)) < share).astype(np.int64)
-    result = np.empty(len(shown), np.int64)
-    result[true] = split[order][at[true]]
+    result = np.empty(len(of_shown), np.int64)
+    result[true] = pairs.split[order][at[true]]
     result[~true] = of_noise[which]
     return result
 

@@ -6,6 +6,8 @@
                                │                                    │           ▼
     image folder ── ListFolder ┴─ references by image ─ WriteGallery ── WriteExamples
 
+    queries of the log and files of texts go to WriteTexts, which keeps what nobody clicked for
+
 ClickExampleGen runs the graph inside TFX; `materialize_examples` runs it alone.
 """
 
@@ -29,6 +31,7 @@ from tfx_pipeline.data import (
     propensity,
     splits,
     stats,
+    text_branch,
     writers,
 )
 from tfx_pipeline.data.beam_options import default_beam_args
@@ -90,8 +93,18 @@ def build_examples(
         | "Root" >> beam.Create([None])
         | "ListFolder" >> _tagged(image_branch.ListFolder(config))
     )
+    texts, faulty, texts_read = [read[ReadLog.TEXTS]], [], []
+    if config.texts:
+        given = (
+            pipeline
+            | "TextFiles" >> beam.Create([os.fsencode(file) for file in config.texts])
+            | "ReadTexts" >> _tagged(text_branch.ReadTexts(config))
+        )
+        texts.append(given[text_branch.ReadTexts.TEXTS])
+        faulty.append(given[text_branch.ReadTexts.REJECTED])
+        texts_read.append(given[text_branch.ReadTexts.STATS])
     log_stats = beam.pvalue.AsSingleton(
-        (read[ReadLog.STATS], listed[image_branch.ListFolder.STATS])
+        (read[ReadLog.STATS], listed[image_branch.ListFolder.STATS], *texts_read)
         | "InputStats" >> beam.Flatten()
         | "MergeInputStats" >> beam.CombineGlobally(stats.merge_stats)
     )
@@ -129,7 +142,17 @@ def build_examples(
             "pairs": finished[FinishPairs.EXAMPLES],
         }
         | "PairsWithGallery" >> beam.CoGroupByKey()
-        | "WriteExamples" >> beam.ParDo(image_branch.WriteExamples(config, dirs.examples))
+        | "WriteExamples"
+        >> beam.ParDo(
+            image_branch.WriteExamples(config, dirs.examples),
+            duplicates=beam.pvalue.AsList(duplicates[FindDuplicates.DUPLICATES]),
+        )
+    )
+    text_stats = (
+        texts
+        | "AllTexts" >> beam.Flatten()
+        | "TextsByShard" >> beam.GroupByKey()
+        | "WriteTexts" >> beam.ParDo(text_branch.WriteTexts(config, dirs.examples))
     )
     no_pairs = [(None, (-1, to_bytes(FINAL_SCHEMA.empty_table())))]
     _ = (
@@ -142,6 +165,7 @@ def build_examples(
         (
             read[ReadLog.REJECTED],
             listed[image_branch.ListFolder.REJECTED],
+            *faulty,
             gallery[image_branch.WriteGallery.REJECTED],
         )
         | "Rejected" >> beam.Flatten()
@@ -153,10 +177,12 @@ def build_examples(
         (
             read[ReadLog.STATS],
             listed[image_branch.ListFolder.STATS],
+            *texts_read,
             gallery[image_branch.WriteGallery.STATS],
             duplicates[FindDuplicates.STATS],
             finished[FinishPairs.STATS],
             example_stats,
+            text_stats,
         )
         | "AllStats" >> beam.Flatten()
         | "MergeAllStats" >> beam.CombineGlobally(stats.merge_stats)

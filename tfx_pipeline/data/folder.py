@@ -39,6 +39,7 @@ class DataFolder(BaseModel):
         format: of the log files.
         csv: how CSV logs are written, where it is not recognised.
         images: image folder; null if rows carry absolute `image_uri` or `image_bytes`.
+        texts: a file, a folder, or a pattern of them: texts that go with no image, one a line.
         features: the file of kind `features`, see `tfx_pipeline.data.feature_set`.
         towers: absolute; what the features were made by, see
             `tfx_pipeline.data.feature_extraction.find_towers`.
@@ -58,6 +59,7 @@ class DataFolder(BaseModel):
     format: LogFormat = "auto"
     csv: CsvConfig = CsvConfig()
     images: str | None = "images"
+    texts: str | None = None
     features: str | None = None
     towers: str | None = None
     image_ids: Literal["stem", "name"] = "stem"
@@ -139,7 +141,7 @@ class DataFolder(BaseModel):
         return Path(self._root, self.features)
 
     def resolve(self, window: int | tuple[int, int] | None = None) -> ResolvedInput:
-        """Log files and the fingerprint of the input, the names of the image files included.
+        """Log files and the fingerprint of the input, with the image files and those of texts.
 
         Raises:
             UserError: nothing matches, or a bucket cannot be listed.
@@ -149,13 +151,16 @@ class DataFolder(BaseModel):
         log = resolve_spans(self.log_pattern, window, self._root)
         images = list_files(self.image_root) if self.image_root is not None else []
         key = fingerprint_text(log.fingerprint, *(repr(tuple(stamp)) for stamp in images))
+        if (texts := self._resolve_texts()) is not None:
+            key = fingerprint_text(key, texts.fingerprint)
         return ResolvedInput(log.files, key, log.spans)
 
     def example_config(self, **changes: Any) -> ExampleGenConfig:
         """Return the configuration of Example building for this data, with changes by field name.
 
         Raises:
-            UserError: the kind is `features`, which has no images to build Examples from.
+            UserError: the kind is `features`, which has no images to build Examples from; or no
+                file of texts is there.
         """
         if self.kind == "features":
             raise UserError(
@@ -172,7 +177,16 @@ class DataFolder(BaseModel):
             "correlation": self.correlation,
             "images": ImageConfig(root=self.image_root, ids=self.image_ids),
         }
+        if (texts := self._resolve_texts()) is not None:
+            values["texts"] = texts.files
         return ExampleGenConfig(**(values | changes))
+
+    def _resolve_texts(self) -> ResolvedInput | None:
+        """Return the files of texts; None if data.yaml names none."""
+        if self.texts is None:
+            return None
+        pattern = check_place(self._absolute(self.texts), self._file)
+        return resolve_spans(pattern, None, self._root, what="text")
 
     @property
     def _file(self) -> str:

@@ -18,13 +18,15 @@ from apache_beam.pvalue import TaggedOutput
 from tfx_pipeline.data import checks, contract, image_store, images, writers
 from tfx_pipeline.data.config import ExampleGenConfig
 from tfx_pipeline.data.contract import Rejected
-from tfx_pipeline.data.duplicates import CONTENT_SCHEMA, hash_content
+from tfx_pipeline.data.duplicates import CONTENT_SCHEMA, DUPLICATE_SCHEMA, hash_content
 from tfx_pipeline.data.images import ImageProblem
 from tfx_pipeline.data.log_branch import FINAL_SCHEMA, REF_SCHEMA
 from tfx_pipeline.data.stats import count, new_stats, note, reject
 from tfx_pipeline.data.tables import from_bytes, shard_of, split_by_shard, to_bytes
 from vl_models import features
 from vl_models.errors import UserError
+
+SINGLE_IMAGES = "train-image-only"
 
 
 class ListFolder(beam.DoFn):
@@ -195,19 +197,29 @@ def _rejected(
 
 
 class WriteExamples(beam.DoFn):
-    """Gallery file and pairs of one shard → its Example file in each split."""
+    """Gallery file and pairs of one shard → its Example file in each split, and of images alone.
+
+    Images alone are those that no split has a click for, so none of val or test is among them,
+    nor one whose content several ids share.
+    """
 
     def __init__(self, config: ExampleGenConfig, folder: str):
         self.config = config
         self.folder = folder
 
-    def process(self, element: tuple[int, dict[str, Iterable[Any]]]) -> Iterator[dict[str, Any]]:
+    def process(
+        self, element: tuple[int, dict[str, Iterable[Any]]], duplicates: list[bytes]
+    ) -> Iterator[dict[str, Any]]:
         """Merge the two; yields the stats."""
         shard, groups = element
+        repeated = from_bytes(duplicates, DUPLICATE_SCHEMA)
+        several = set(repeated["image_id"].to_pylist()) | set(repeated["original"].to_pylist())
         for gallery in groups["gallery"]:  # one, or none if the run has failed before
-            yield self._write(shard, gallery, groups["pairs"])
+            yield self._write(shard, gallery, groups["pairs"], several)
 
-    def _write(self, shard: int, gallery: str, pieces: Iterable[bytes]) -> dict[str, Any]:
+    def _write(
+        self, shard: int, gallery: str, pieces: Iterable[bytes], several: set[str]
+    ) -> dict[str, Any]:
         stats = new_stats()
         pairs = from_bytes(pieces, FINAL_SCHEMA).sort_by(
             [("image_id", "ascending"), ("clicks", "descending"), ("query", "ascending")]
@@ -222,7 +234,16 @@ class WriteExamples(beam.DoFn):
                     writer.write(example)
                     written += 1
             count(stats, f"examples_{split}", written)
+        path = f"{self.folder}/Split-{SINGLE_IMAGES}/{name}"
+        others = several | set(pairs["image_id"].to_pylist())
+        written = writers.write_records(path, self._single_images(gallery, others))
+        count(stats, "examples_train_image_only", written)
         return stats
+
+    def _single_images(self, gallery: str, others: set[str]) -> Iterator[bytes]:
+        for record in writers.read_records(gallery):
+            if _image_id(record) not in others:
+                yield self._example(record, "image_only", {})
 
     def _examples(self, gallery: str, pairs: pa.Table) -> Iterator[bytes]:
         if not pairs.num_rows:
@@ -230,32 +251,45 @@ class WriteExamples(beam.DoFn):
         ids = pairs["image_id"].to_pylist()
         start = 0
         for record in writers.read_records(gallery):
-            image_id = record.features.feature[features.IMAGE_ID].bytes_list.value[0].decode()
+            image_id = _image_id(record)
             if start >= len(ids) or ids[start] != image_id:
                 continue
             end = start
             while end < len(ids) and ids[end] == image_id:
                 end += 1
-            yield self._example(record, pairs.slice(start, end - start).to_pydict())
+            own = _query_features(pairs.slice(start, end - start).to_pydict())
+            yield self._example(record, self._source_type, own)
             start = end
 
-    def _example(self, image: Any, pairs: dict[str, list[Any]]) -> bytes:
-        source = "caption" if self.config.kind == "captions" else "click"
-        example = writers.make_example(
-            {
-                features.QUERY_TEXT: [text.encode() for text in pairs["query"]],
-                features.QUERY_CLICKS: pairs["clicks"],
-                features.QUERY_WEIGHT: pairs["weight"],
-                features.QUERY_LANGUAGE: [text.encode() for text in pairs["language"]],
-                features.QUERY_CLICKS_TOTAL: pairs["query_total"],
-                features.QUERY_IMAGES: pairs["query_images"],
-                features.QUERY_CORRELATION: [text.encode() for text in pairs["correlation"]],
-                features.IMAGE_CLICKS_TOTAL: [sum(pairs["clicks"])],
-                features.SOURCE_TYPE: [source.encode()],
-                features.SOURCE_NAME: [self.config.source_name.encode()],
-            }
-        )
+    @property
+    def _source_type(self) -> str:
+        return "caption" if self.config.kind == "captions" else "click"
+
+    def _example(self, image: Any, source_type: str, own: writers.Features) -> bytes:
+        """Return the image of a gallery record with features of its own, serialised."""
+        source: writers.Features = {
+            features.SOURCE_TYPE: [source_type.encode()],
+            features.SOURCE_NAME: [self.config.source_name.encode()],
+        }
+        example = writers.make_example({**own, **source})
         for name, feature in image.features.feature.items():
             if name != features.IMAGE_URI:
                 example.features.feature[name].CopyFrom(feature)
         return example.SerializeToString(deterministic=True)
+
+
+def _image_id(record: Any) -> str:
+    return record.features.feature[features.IMAGE_ID].bytes_list.value[0].decode()
+
+
+def _query_features(pairs: dict[str, list[Any]]) -> writers.Features:
+    return {
+        features.QUERY_TEXT: [text.encode() for text in pairs["query"]],
+        features.QUERY_CLICKS: pairs["clicks"],
+        features.QUERY_WEIGHT: pairs["weight"],
+        features.QUERY_LANGUAGE: [text.encode() for text in pairs["language"]],
+        features.QUERY_CLICKS_TOTAL: pairs["query_total"],
+        features.QUERY_IMAGES: pairs["query_images"],
+        features.QUERY_CORRELATION: [text.encode() for text in pairs["correlation"]],
+        features.IMAGE_CLICKS_TOTAL: [sum(pairs["clicks"])],
+    }

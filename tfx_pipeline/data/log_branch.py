@@ -76,6 +76,14 @@ FINISHED_SCHEMA = pa.schema(
 )
 # Labels have served when the correlation is known.
 FINAL_SCHEMA = pa.schema([*list(FINISHED_SCHEMA)[:-1], *COLUMNS])
+TEXT_AGGREGATES = (("language", "min"), ("clicks", "sum"))
+TEXT_SCHEMA = pa.schema(
+    [
+        ("query", pa.string()),  # normalised
+        ("language", pa.string()),
+        ("clicks", pa.int64()),  # on any image
+    ]
+)
 # Rows of (pair, position) that the propensity estimate looks at: enough for any precision.
 _ESTIMATE_ROWS = 4_000_000
 _CACHED_QUERIES = 1_000_000
@@ -106,9 +114,13 @@ class QueryCache:
 
 
 class ReadLog(beam.DoFn):
-    """Log file → grouped pairs (by query shard), image references, rejected rows, stats."""
+    """Log file → grouped pairs (by query shard), image references, rejected rows, stats.
+
+    All queries, clicked or not, with the sum of their clicks go to TEXTS.
+    """
 
     PAIRS, REFS, REJECTED, STATS = "pairs", "refs", "rejected", "stats"
+    TEXTS = "texts"
 
     def __init__(self, config: ExampleGenConfig, spill_dir: str):
         self.config = config
@@ -124,6 +136,7 @@ class ReadLog(beam.DoFn):
         stats = new_stats()
         pairs = GroupedRows(PAIR_KEYS, PAIR_AGGREGATES)
         refs = GroupedRows(REF_KEYS, REF_AGGREGATES)
+        texts = GroupedRows(("query",), TEXT_AGGREGATES)
         spilled: set[str] = set()
         try:
             for batch in read_batches(path, self.config.format, self.config.csv):
@@ -139,11 +152,14 @@ class ReadLog(beam.DoFn):
                 yield from self._shards(added, self.PAIRS, "query")
                 added = refs.add(self._ref_rows(clean, batch.file, spilled))
                 yield from self._shards(added, self.REFS, "image_id")
+                added = texts.add(clean.select(TEXT_SCHEMA.names).cast(TEXT_SCHEMA))
+                yield from self._shards(added, self.TEXTS, "query")
         except UserError as error:
             # As data, not as an exception: runners do not hand exceptions through unharmed.
             stats["fatal"].append(str(error))
         yield from self._shards(pairs.rest(), self.PAIRS, "query")
         yield from self._shards(refs.rest(), self.REFS, "image_id")
+        yield from self._shards(texts.rest(), self.TEXTS, "query")
         yield TaggedOutput(self.STATS, stats)
 
     def _clean(self, batch: RawBatch) -> tuple[pa.Table, list[Rejected]]:

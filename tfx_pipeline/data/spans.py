@@ -38,7 +38,11 @@ class ResolvedInput:
 
 
 def resolve_spans(
-    pattern: str, window: int | tuple[int, int] | None = None, root: str = ""
+    pattern: str,
+    window: int | tuple[int, int] | None = None,
+    root: str = "",
+    *,
+    what: str = "log",
 ) -> ResolvedInput:
     """List the files of a pattern, of the newest spans or of a range of them.
 
@@ -53,6 +57,7 @@ def resolve_spans(
         window: how many of the newest spans to read, or (first, last) inclusive; None reads
             all.
         root: a folder that the pattern begins with; that part is no pattern, whatever its name.
+        what: kind of the files, for messages.
 
     Raises:
         UserError: nothing matches, or a window is given for a log without spans.
@@ -73,10 +78,10 @@ def resolve_spans(
     files = [path for span in spans for path in by_span[span]] if spanned else list(found)
     if not files:
         raise UserError(
-            f"No log file matches {pattern!r}"
+            f"No {what} file matches {pattern!r}"
             + (f" in the span window {window!r}" if window is not None else "")
             + (f"; skipped, because names begin with _ or a dot: {skipped[0]}" if skipped else "")
-            + ". Check the path and the pattern of the log."
+            + f". Check the path and the pattern of the {what}."
         )
     stamps = (repr(tuple(listed[path])) for path in files)
     return ResolvedInput(tuple(files), fingerprint_text(*stamps), tuple(spans))

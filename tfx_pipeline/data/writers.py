@@ -16,6 +16,8 @@ import pyarrow as pa
 
 from tfx_pipeline.data.contract import Rejected
 
+Features = dict[str, Sequence[bytes] | Sequence[int] | Sequence[float]]
+
 RELEVANCE_SCHEMA = pa.schema(
     [
         ("query", pa.string()),
@@ -89,7 +91,21 @@ def read_records(path: str) -> Iterator[Any]:
         yield from map(tf.train.Example.FromString, batch)
 
 
-def make_example(features: dict[str, Sequence[bytes] | Sequence[int] | Sequence[float]]) -> Any:
+def write_records(path: str, examples: Iterable[bytes]) -> int:
+    """Write serialised Examples to a file, unless there are none; returns how many there are."""
+    remaining = iter(examples)
+    first = next(remaining, None)
+    if first is None:
+        return 0
+    written = 1
+    with record_writer(path) as writer:
+        writer.write(first)
+        for written, example in enumerate(remaining, 2):  # noqa: B007
+            writer.write(example)
+    return written
+
+
+def make_example(features: Features) -> Any:
     """Return a tf.Example; empty lists become features without values."""
     import tensorflow as tf
 

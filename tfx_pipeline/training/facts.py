@@ -34,6 +34,7 @@ def read_data_facts(
     classes, text_classes = class_names(shards) if model.learns_from_labels else ((), ())
     return DataFacts(
         vocabulary_size=None if tokenizer is None else tokenizer.vocabulary_size,
+        mask_id=None if tokenizer is None else tokenizer.mask_id,
         sources=options.source_names,
         mean_crop_share=options.crop_share(model.image_fit),
         features={

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import tensorflow as tf
 
@@ -18,6 +19,7 @@ from vl_models.input.config import InputFacts, Sampling
 from vl_models.input.source import RecordSource, TextFunction, TokenFunction, WeightFunction
 from vl_models.models.base import VisionLanguageModel
 from vl_models.models.registry import create_model
+from vl_models.tasks.fusion_config import CONTINUATION
 from vl_models.text.factory import load_tokenizer
 from vl_models.text.subword_dropout import SubwordDropout
 from vl_models.text.tokenizer import Tokenizer
@@ -26,6 +28,8 @@ from vl_models.training import validation
 from vl_models.training.config import TrainConfig
 from vl_models.training.strategy import make_strategy
 from vl_models.training.trainer import Hook, Trainer
+
+_Tokens = TypeVar("_Tokens", TextFunction, TokenFunction)
 
 
 @dataclass(frozen=True)
@@ -109,6 +113,11 @@ def prepare_training(
         text_fn = tokenizer.tokenize
         if transform_graph is not None:
             text_fn, weight_fn = transform_functions(transform_graph, tokenizer)
+    token_fn = _subword_dropout(experiment, tokenizer)
+    if tokenizer is not None and CONTINUATION in experiment.model.inputs:
+        assert text_fn is not None
+        text_fn = _with_continuation(text_fn, tokenizer)
+        token_fn = None if token_fn is None else _with_continuation(token_fn, tokenizer)
     data = read_data_facts(experiment.model, options, examples, tokenizer)
     global_batch = train.global_batch(strategy.num_replicas_in_sync)
     data = dataclasses.replace(data, global_batch=global_batch)
@@ -116,7 +125,6 @@ def prepare_training(
     facts = InputFacts(
         model.inputs, model.image_sizes, model.image_fit, model.served_crop_share, data
     )
-    token_fn = _subword_dropout(experiment, tokenizer)
     sources = train_sources(options, facts, model, examples, text_fn, weight_fn, token_fn)
     hooks: dict[str, Hook] = {}
     if any(hook.name == validation.NAME for hook in train.hooks):
@@ -136,6 +144,16 @@ def prepare_training(
         facts=facts,
         tokenizer=tokenizer,
     )
+
+
+def _with_continuation(function: _Tokens, tokenizer: Tokenizer) -> _Tokens:
+    """Let a function that makes or changes tokens also tell which ones continue a word."""
+
+    def made(*arguments: Any) -> Mapping[str, tf.Tensor]:
+        tokens = function(*arguments)
+        return {**tokens, CONTINUATION: tokenizer.continuation_mask(tokens["token_ids"])}
+
+    return made  # type: ignore[return-value]
 
 
 def _subword_dropout(

@@ -80,7 +80,7 @@ def _train_pattern(source: SourceConfig, model: ModelConfig, examples: Path) -> 
     """
     if source.rows == "pairs":
         return split_pattern(examples, TRAIN)
-    if not model.LEARNS_UNPAIRED:
+    if not model.learns_unpaired:
         raise UserError(
             f"Source '{source.name}' has rows of {source.rows} alone, of which the system "
             f"'{model.system}' learns nothing. Take it out of input.sources, or take 'tfnh'."

@@ -37,6 +37,7 @@ class BertEncoder(TransformerEncoder):
         drop_path: probability that a row skips a branch of the last block, see
             `TransformerEncoder`.
         epsilon: of the layer normalisations.
+        absolute_positions: whether there are learned positions; else attention must know places.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class BertEncoder(TransformerEncoder):
         dropout: float = 0.0,
         drop_path: float = 0.0,
         epsilon: float = 1e-12,
+        absolute_positions: bool = True,
         **kwargs: Any,
     ) -> None:
         sizes = (width, depth, heads, mlp_ratio, activation, pooling, dropout, drop_path, epsilon)
@@ -58,6 +60,7 @@ class BertEncoder(TransformerEncoder):
         block = {"pre_norm": False, **{name: initializers.normal(0.02) for name in kernels}}
         super().__init__(*sizes, block=block, **kwargs)
         self.vocabulary_size = vocabulary_size
+        self.absolute_positions = absolute_positions
         self.embedding_norm = LayerNorm(epsilon, dtype=self.dtype_policy, name="embedding_norm")
 
     def build(self, input_shape: Any) -> None:
@@ -69,16 +72,19 @@ class BertEncoder(TransformerEncoder):
             initializer=initializers.normal(0.02),
             autocast=False,  # rows are gathered before they are cast, not the whole table
         )
-        self.positions = self.add_weight(
-            name="positions", shape=(length, self.width), initializer=initializers.normal(0.02)
-        )
+        if self.absolute_positions:
+            self.positions = self.add_weight(
+                name="positions", shape=(length, self.width), initializer=initializers.normal(0.02)
+            )
         self.embedding_norm.build((None, length, self.width))
         self.build_blocks(length)
 
     def embed(self, token_ids: Any, seeds: Any = None, training: bool = False) -> Any:
         """Make the sequence [B, L, W] before the first block of token ids int32 [B, L]."""
         rows = ops.take(self.token_embedding, token_ids, axis=0)
-        x = ops.cast(rows, self.compute_dtype) + self.positions
+        x = ops.cast(rows, self.compute_dtype)
+        if self.absolute_positions:
+            x = x + self.positions
         x = self.embedding_norm(x)
         return drop_units(x, self.dropout, seeds, _EMBEDDING) if training else x
 

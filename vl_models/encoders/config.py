@@ -53,6 +53,11 @@ class ViTConfig(_TransformerConfig, _PixelConfig):
     patch_size: PositiveInt = 8
     pooling: Literal["cls", "mean"] = "cls"
 
+    @property
+    def stride(self) -> int:
+        """Pixels from one token to the next."""
+        return self.patch_size
+
 
 class CNNConfig(_PixelConfig):
     """Configuration of `CNNEncoder`."""
@@ -63,6 +68,11 @@ class CNNConfig(_PixelConfig):
     stem_stride: PositiveInt = 4
     norm: Literal["layer", "group"] = "layer"
     activation: Activation = "relu"
+
+    @property
+    def stride(self) -> int:
+        """Pixels from one token to the next: every stage after the first halves the map."""
+        return self.stem_stride * 2 ** (len(self.widths) - 1)
 
     @model_validator(mode="after")
     def _one_number_per_stage(self) -> CNNConfig:
@@ -136,6 +146,8 @@ class FeatureEncoderConfig(StrictConfig):
 AnyImageConfig = ViTConfig | CNNConfig | KerasHubImageConfig | FeatureEncoderConfig
 AnyTextConfig = TextTransformerConfig | BertConfig | KerasHubTextConfig | FeatureEncoderConfig
 ImageEncoderConfig = Annotated[AnyImageConfig, Field(discriminator="kind")]
+# Those whose tokens are a square grid of known size.
+GridEncoderConfig = Annotated[ViTConfig | CNNConfig, Field(discriminator="kind")]
 TextEncoderConfig = Annotated[AnyTextConfig, Field(discriminator="kind")]
 
 

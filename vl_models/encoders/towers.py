@@ -48,7 +48,7 @@ def run_text_encoder(
     inputs = [batch[key]] if key == "text_features" else [batch[key], batch["text_mask"]]
     if prefix is not None:
         inputs.append(prefix)
-    return encoder(*inputs, seeds=_text_seeds(batch, batch[key].shape[0]), training=training)
+    return encoder(*inputs, seeds=text_seeds(batch, batch[key].shape[0]), training=training)
 
 
 def encode_images(
@@ -104,10 +104,13 @@ def _reads_features(encoder: keras.layers.Layer) -> bool:
     return getattr(encoder, "reads_features", False)
 
 
-def _text_seeds(batch: Mapping[str, tf.Tensor], texts: int | None) -> tf.Tensor | None:
-    """Seeds int32 [B·n, 2] of the texts of all rows, image-major."""
+def text_seeds(
+    batch: Mapping[str, tf.Tensor], texts: int | None, stream: int | None = None
+) -> tf.Tensor | None:
+    """Seeds int32 [B·n, 2] of the texts of all rows, image-major; of another stream if asked."""
     if "seed" not in batch or not texts:
         return None
-    per_image = texts // batch["seed"].shape[0]
-    streams = [stream_seed(batch["seed"], _TEXT + place) for place in range(per_image)]
+    seeds = batch["seed"] if stream is None else stream_seed(batch["seed"], stream)
+    per_image = texts // seeds.shape[0]
+    streams = [stream_seed(seeds, _TEXT + place) for place in range(per_image)]
     return tf.reshape(tf.stack(streams, axis=1), [-1, 2])

@@ -34,6 +34,7 @@ class ViTEncoder(TransformerEncoder):
         epsilon: of the layer normalisations.
         mean: channel means of the pixels, as shares of 255.
         standard_deviation: channel standard deviations, as shares of 255.
+        mask_token: whether patches can be masked: there is a learned vector for it.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class ViTEncoder(TransformerEncoder):
         epsilon: float = 1e-5,
         mean: Sequence[float] = (0.5, 0.5, 0.5),
         standard_deviation: Sequence[float] = (0.5, 0.5, 0.5),
+        mask_token: bool = False,
         **kwargs: Any,
     ) -> None:
         sizes = (width, depth, heads, mlp_ratio, activation, pooling, dropout, drop_path, epsilon)
@@ -57,12 +59,13 @@ class ViTEncoder(TransformerEncoder):
         self.patch_size = patch_size
         self.mean = tuple(mean)
         self.standard_deviation = tuple(standard_deviation)
+        self.mask_token = mask_token
         policy = self.dtype_policy
         self.pixel_norm = PixelNormalization(
             self.mean, self.standard_deviation, dtype=policy, name="pixel_norm"
         )
         self.patch_embedding = PatchEmbedding(
-            patch_size, width, pooling == "cls", dtype=policy, name="patch_embedding"
+            patch_size, width, pooling == "cls", mask_token, dtype=policy, name="patch_embedding"
         )
         self.norm_before = LayerNorm(epsilon, dtype=policy, name="norm_before")
 
@@ -72,16 +75,17 @@ class ViTEncoder(TransformerEncoder):
         self.norm_before.build((None, None, self.width))
         self.build_blocks(None)
 
-    def embed(self, images: Any) -> Any:
+    def embed(self, images: Any, masked: Any = None) -> Any:
         """Make the sequence before the first block.
 
         Args:
             images: uint8 or float [B, H, W, 3], values 0…255.
+            masked: bool [B, patches], True = hidden by the mask vector.
 
         Returns:
             [B, L, W]: class token, if there is one, and patches in reading order.
         """
-        return self.norm_before(self.patch_embedding(self.pixel_norm(images)))
+        return self.norm_before(self.patch_embedding(self.pixel_norm(images), masked))
 
     def call(self, images: Any, seeds: Any = None, training: bool = False) -> dict[str, Any]:
         """Encode images.

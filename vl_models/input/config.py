@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Sampling = Literal["debiased", "mixed"]
 
 IMAGE_INPUTS = ("image", "image_2", "image_features")
-TEXT_INPUTS = ("token_ids", "text_features")
+TEXT_INPUTS = ("token_ids", "text_features", "token_continuation")
 # Hashes are not negative, so that this can pad.
 PADDING_HASH = -1
 
@@ -179,6 +179,7 @@ class DataFacts:
         classes: names of the columns of `label`; without any there is none.
         text_classes: those of `text_label`, where the texts have a label set of their own.
         answers: those of `answer`.
+        mask_id: the token that hides a word; None if the vocabulary has none.
         mean_crop_share: share of an image's shorter side that training shows on average.
         images: number of Examples of the train split, for the inverse frequencies of its queries
             in `clicked_query_weight`; None leaves that out.
@@ -193,6 +194,7 @@ class DataFacts:
     classes: tuple[str, ...] = ()
     text_classes: tuple[str, ...] = ()
     answers: tuple[str, ...] = ()
+    mask_id: int | None = None
     mean_crop_share: float = 1.0
     images: int | None = None
     total_clicks: float | None = None

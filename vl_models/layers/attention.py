@@ -60,6 +60,8 @@ class SelfAttention(ConfiguredLayer):
         causal: position i attends to positions ≤ i only.
         qkv_initializer: of the fused kernel [width, 3·width]; U(±1/√width) by default.
         output_initializer: of the output kernel [width, width]; same default.
+        key_bias: whether keys have a bias, as queries and values do. It shifts all logits of a
+            query alike, so that BEiT leaves it out.
     """
 
     def __init__(
@@ -68,11 +70,13 @@ class SelfAttention(ConfiguredLayer):
         causal: bool = False,
         qkv_initializer: Any = None,
         output_initializer: Any = None,
+        key_bias: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.heads = heads
         self.causal = causal
+        self.key_bias = key_bias
         self.qkv_initializer = initializers.get(qkv_initializer, initializers.uniform_fan_in())
         self.output_initializer = initializers.get(
             output_initializer, initializers.uniform_fan_in()
@@ -86,10 +90,15 @@ class SelfAttention(ConfiguredLayer):
         """
         width = input_shape[-1]
         _check_heads(width, self.heads)
-        self.qkv = _dense(self, 3 * width, self.qkv_initializer, "qkv")
+        self.qkv = _dense(self, 3 * width, self.qkv_initializer, "qkv", bias=self.key_bias)
         self.output_projection = _dense(self, width, self.output_initializer, "output")
         self.qkv.build(input_shape)
         self.output_projection.build(input_shape)
+        if not self.key_bias:
+            self.query_bias, self.value_bias = (
+                self.add_weight(name=name, shape=(width,), initializer="zeros")
+                for name in ("query_bias", "value_bias")
+            )
 
     def call(self, inputs: Any, key_mask: Any = None, bias: Any = None) -> Any:
         """Attend.
@@ -114,7 +123,11 @@ class SelfAttention(ConfiguredLayer):
 
     def _heads(self, inputs: Any) -> Any:
         """Queries, keys and values, each [B, heads, L, width / heads]."""
-        return _split(self.qkv(inputs), 3, self.heads)
+        projected = self.qkv(inputs)
+        if not self.key_bias:
+            biases = [self.query_bias, ops.zeros_like(self.query_bias), self.value_bias]
+            projected = projected + ops.cast(ops.concatenate(biases), projected.dtype)
+        return _split(projected, 3, self.heads)
 
     def _mask(self, length: int, key_mask: Any) -> Any:
         """Which key each query may attend to, or None for all."""
@@ -186,11 +199,16 @@ class CrossAttention(ConfiguredLayer):
 
 
 def _dense(
-    layer: keras.layers.Layer, units: int, initializer: Any, name: str
+    layer: keras.layers.Layer, units: int, initializer: Any, name: str, bias: bool = True
 ) -> keras.layers.Dense:
     """Return a part of ``layer``."""
-    kernel = initializers.fresh(initializer)
-    return keras.layers.Dense(units, kernel_initializer=kernel, dtype=layer.dtype_policy, name=name)
+    return keras.layers.Dense(
+        units,
+        use_bias=bias,
+        kernel_initializer=initializers.fresh(initializer),
+        dtype=layer.dtype_policy,
+        name=name,
+    )
 
 
 def _check_heads(width: int, heads: int) -> None:

@@ -8,6 +8,7 @@ from keras import ops
 
 from vl_models.layers import initializers
 from vl_models.layers.configured import ConfiguredLayer
+from vl_models.layers.patches import patchify
 
 
 class PatchEmbedding(ConfiguredLayer):
@@ -22,15 +23,22 @@ class PatchEmbedding(ConfiguredLayer):
         patch_size: side of a patch in pixels; must divide height and width.
         width: width of a token.
         class_token: whether a learned vector precedes the patches.
+        mask_token: whether patches can be masked: there is a learned vector for it.
     """
 
     def __init__(
-        self, patch_size: int, width: int, class_token: bool = True, **kwargs: Any
+        self,
+        patch_size: int,
+        width: int,
+        class_token: bool = True,
+        mask_token: bool = False,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.patch_size = patch_size
         self.width = width
         self.class_token = class_token
+        self.mask_token = mask_token
 
     def build(self, input_shape: Any) -> None:
         """Create kernel, class vector [width] and positions [tokens, width].
@@ -55,21 +63,25 @@ class PatchEmbedding(ConfiguredLayer):
             self.class_vector = self.add_weight(
                 name="class_vector", shape=(self.width,), initializer=initializers.normal(stddev)
             )
+        if self.mask_token:
+            self.mask_vector = self.add_weight(
+                name="mask_vector", shape=(self.width,), initializer=initializers.normal(0.02)
+            )
         self.positions = self.add_weight(
             name="positions",
             shape=(patches + int(self.class_token), self.width),
             initializer=initializers.normal(stddev),
         )
 
-    def call(self, images: Any) -> Any:
-        """Embed images [B, H, W, channels] as tokens [B, patches (+ 1), width]."""
-        _, height, width, channels = images.shape
-        side = self.patch_size
-        rows, columns = height // side, width // side
-        x = ops.reshape(images, (-1, rows, side, columns, side, channels))
-        x = ops.transpose(x, (0, 1, 3, 2, 4, 5))
-        x = ops.reshape(x, (-1, rows * columns, side * side * channels))
-        x = ops.matmul(x, self.kernel)
+    def call(self, images: Any, masked: Any = None) -> Any:
+        """Embed images [B, H, W, channels] as tokens [B, patches (+ 1), width].
+
+        Where ``masked``, bool [B, patches], is True, the mask vector takes a patch's place
+        (Bao et al., "BEiT: BERT Pre-Training of Image Transformers", section 2.3).
+        """
+        x = ops.matmul(patchify(images, self.patch_size), self.kernel)
+        if masked is not None:
+            x = ops.where(masked[:, :, None], ops.cast(self.mask_vector, x.dtype), x)
         if self.class_token:
             first = ops.broadcast_to(self.class_vector, (ops.shape(x)[0], 1, self.width))
             x = ops.concatenate([ops.cast(first, x.dtype), x], axis=1)

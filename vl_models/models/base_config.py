@@ -73,6 +73,16 @@ class ModelConfig(StrictConfig):
         return self.NEEDS_LABELS
 
     @property
+    def learns_unpaired(self) -> bool:
+        """Whether it learns something from batches of one modality alone."""
+        return self.LEARNS_UNPAIRED
+
+    @property
+    def learns_answers(self) -> bool:
+        """Whether batches must hold ``answer``."""
+        return False
+
+    @property
     def learns_from_click_graph(self) -> bool:
         """Whether batches must hold ``clicked_query_weight``."""
         return False

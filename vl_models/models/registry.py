@@ -33,6 +33,8 @@ SYSTEMS = {
     "tfnh": "TFNH",
     "ucal": "UCAL",
     "unicl": "UniCL",
+    "vilt": "ViLT",
+    "vlmo": "VLMo",
     "wenlan": "WenLan",
 }
 

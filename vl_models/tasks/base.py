@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING
 
 import tensorflow as tf
@@ -78,6 +79,16 @@ class Task(LayerOwner, abc.ABC):
 
     def scalars(self) -> dict[str, tf.Tensor]:
         """Values worth logging beside the losses."""
+        return {}
+
+    def after_warm_start(self, loaded: Collection[str]) -> None:
+        """See `VisionLanguageModel.after_warm_start`."""
+
+    def abilities(self, model: VisionLanguageModel) -> Mapping[str, Callable[..., tf.Tensor]]:
+        """Return what a model with this task can do beside learning.
+
+        Methods of the protocols in `vl_models.models.capabilities`, by name.
+        """
         return {}
 
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from vl_models.tasks.base import Task
 from vl_models.tasks.config import LabelClassifierConfig, TaskConfig
+
+if TYPE_CHECKING:
+    from vl_models.models.fusion_config import FusionConfig
 
 # Kind → class, in the module of the kind's name: only what a configuration names is imported.
 _TASKS = {
@@ -14,6 +18,36 @@ _TASKS = {
     "pair_margin": "PairMargin",
     "label_classifier": "LabelClassifier",
 }
+
+# Kind → module in this folder and class, for fusion systems.
+_FUSION_TASKS = {
+    "itc": ("itc", "ImageTextContrast"),
+    "itm": ("itm", "ImageTextMatching"),
+    "mlm": ("mlm", "MaskedWords"),
+    "mim": ("mim", "MaskedPatches"),
+    "wpa": ("wpa", "WordPatchAlignment"),
+    "token_scoring": ("token_scoring", "TokenScoring"),
+    "retrieval": ("retrieval", "Retrieval"),
+    "vqa": ("answering", "Answering"),
+    "snli_ve": ("answering", "Answering"),
+    "nlvr2": ("answering", "Answering"),
+}
+
+
+def build_fusion_tasks(config: FusionConfig) -> tuple[Task, ...]:
+    """Create the tasks of a fusion system, in their order.
+
+    Args:
+        config: of the system; a task takes its widths, its vocabulary and the data's answers.
+
+    Raises:
+        UserError: a task needs what the vocabulary or the data do not have.
+    """
+    tasks = []
+    for task in config.tasks:
+        module, name = _FUSION_TASKS[task.kind]
+        tasks.append(getattr(import_module(f"vl_models.tasks.{module}"), name)(task, config))
+    return tuple(tasks)
 
 
 def build_tasks(

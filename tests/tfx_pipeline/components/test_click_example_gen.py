@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from tfx_pipeline.data import cldr, emoji
+from tfx_pipeline.data import cldr, emoji, glyphs
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(
-        not (emoji.FONT.is_file() and cldr.CLDR.is_dir()),
+        not (glyphs.FONT.is_file() and cldr.CLDR.is_dir()),
         reason="needs the Debian packages fonts-noto-color-emoji and unicode-cldr-core",
     ),
 ]

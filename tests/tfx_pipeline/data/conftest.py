@@ -112,6 +112,7 @@ def build(tmp_path, store):
             relevance=pq.read_table(f"{dirs.relevance}/relevance.parquet").to_pylist(),
             gallery=_records(Path(dirs.gallery)),
             examples={s: _records(Path(dirs.examples, f"Split-{s}")) for s in _SPLITS},
+            single={s: _records(Path(dirs.examples, f"Split-train-{s}-only")) for s in _SINGLE},
             rejected=[
                 json.loads(line)
                 for path in sorted(Path(dirs.rejected).glob("rejected-*.jsonl"))
@@ -123,6 +124,7 @@ def build(tmp_path, store):
 
 
 _SPLITS = ("train", "val", "test")
+_SINGLE = ("image", "text")
 
 
 def _records(folder):

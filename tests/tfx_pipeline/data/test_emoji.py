@@ -9,12 +9,12 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from tfx_pipeline.data import cldr, emoji
+from tfx_pipeline.data import cldr, emoji, glyphs
 from tfx_pipeline.data.folder import DataFolder
 from vl_models.errors import UserError
 
 pytestmark = pytest.mark.skipif(
-    not (emoji.FONT.is_file() and cldr.CLDR.is_dir()),
+    not (glyphs.FONT.is_file() and cldr.CLDR.is_dir()),
     reason="needs the Debian packages fonts-noto-color-emoji and unicode-cldr-core",
 )
 
@@ -74,7 +74,7 @@ def test_no_pair_is_in_two_splits(whole):
 def test_noise_is_a_few_per_cent_and_train_pairs_have_clicks(whole):
     out, summary, table = whole
     annotations = {lang: cldr.read_annotations(lang) for lang in emoji.LANGUAGES}
-    characters = {emoji.image_id(c): c for c in annotations["en"]}
+    characters = {glyphs.image_id(c): c for c in annotations["en"]}
     true = {
         (emoji._fold(text), image)
         for image in {path.stem for path in (out / "images").glob("*.png")}
@@ -152,6 +152,23 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path):
     assert a["log/span-20260101/clicks.parquet"] != c["log/span-20260101/clicks.parquet"]
 
 
+def test_images_of_test_are_shown_to_nobody(tmp_path):
+    out = tmp_path / "a"
+    summary = emoji.write_emoji(out, limit=60, impressions=4000, days=1, split="by_image")
+    table = ds.dataset(out / "log").to_table()
+    images = {
+        split: set(table.filter(pc.equal(table["split"], split))["image_id"].to_pylist())
+        for split in ("train", "val", "test")
+    }
+    assert [len(images[split]) for split in ("train", "val", "test")] == [51, 3, 6]
+    assert sum(map(len, images.values())) == len(set.union(*images.values())) == 60
+    test = table.filter(pc.equal(table["split"], "test"))
+    assert test.num_rows == len(pairs(test)) == summary.test_pairs
+    assert "(column `split`, by_image)" in (out / "README.txt").read_text("utf-8")
+    noise = table.filter(pc.equal(table["clicked"], 0))
+    assert "val" in noise["split"].to_pylist()
+
+
 def test_written_again_over_itself_but_over_nothing_else(tmp_path):
     emoji.write_emoji(tmp_path / "a", limit=20, impressions=500, days=3)
     emoji.write_emoji(tmp_path / "a", limit=10, impressions=500, days=1)
@@ -163,7 +180,7 @@ def test_written_again_over_itself_but_over_nothing_else(tmp_path):
 
 
 def test_missing_packages_are_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(emoji, "FONT", tmp_path / "no.ttf")
+    monkeypatch.setattr(glyphs, "FONT", tmp_path / "no.ttf")
     with pytest.raises(UserError, match=r"apt-get install fonts-noto-color-emoji"):
         emoji.write_emoji(tmp_path / "a", limit=10)
     with pytest.raises(UserError, match=r"apt-get install unicode-cldr-core"):

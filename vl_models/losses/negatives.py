@@ -1,0 +1,55 @@
+"""Negatives of matching: which other image or text a row is put together with."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from vl_models.row_random import draw_uniform
+
+_NEVER = -1e30
+
+
+def draw_negatives(
+    logits: tf.Tensor, forbidden: tf.Tensor, seeds: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Draw one candidate for each row with the probability softmax(logits) of those allowed.
+
+    By the Gumbel-max trick: the largest of logit + Gumbel noise, whose noise comes from the rows'
+    seeds, so that resumed trainings and other numbers of replicas draw the same.
+    Source: Bao et al., "VLMo: Unified Vision-Language Pre-Training with
+    Mixture-of-Modality-Experts", section 3.3 (hard negatives); with equal logits, ViLT's.
+
+    Args:
+        logits: float [B, G]; there is no gradient through the draw.
+        forbidden: bool [B, G], candidates that are never drawn.
+        seeds: int32 [B, 2] of the rows.
+
+    Returns:
+        int32 [B], and bool [B]: False where every candidate is forbidden.
+    """
+    noise = -tf.math.log(-tf.math.log(draw_uniform(seeds, logits.shape[1])))
+    scores = tf.stop_gradient(tf.cast(logits, tf.float32)) + noise
+    drawn = tf.argmax(tf.where(forbidden, _NEVER, scores), axis=1, output_type=tf.int32)
+    return drawn, ~tf.reduce_all(forbidden, axis=1)
+
+
+def draw_several(forbidden: tf.Tensor, seeds: tf.Tensor, count: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """Draw several candidates for each row, evenly and without replacement.
+
+    Args:
+        forbidden: bool [B, G], candidates that are never drawn.
+        seeds: int32 [B, 2] of the rows.
+        count: how many.
+
+    Returns:
+        int32 [B, count], and bool [B, count]: False where no candidate was left.
+    """
+    drawn = tf.where(forbidden, -1.0, draw_uniform(seeds, forbidden.shape[1]))
+    values, chosen = tf.math.top_k(drawn, min(count, forbidden.shape[1]))
+    return chosen, values >= 0.0
+
+
+def half_of(uniform: tf.Tensor) -> tf.Tensor:
+    """Return True for the smaller half of numbers, rounded up: bool of the shape [G]."""
+    rank = tf.argsort(tf.argsort(uniform))
+    return rank < (tf.shape(uniform)[0] + 1) // 2

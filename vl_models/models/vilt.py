@@ -1,0 +1,53 @@
+"""ViLT: one transformer over words and patches.
+
+Kim et al., "ViLT: Vision-and-Language Transformer Without Convolution or Region Supervision".
+"""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from vl_models.fusion.single_stream import SingleStreamEncoder
+from vl_models.fusion.tokens import Fused, Tokens
+from vl_models.models.fusion_model import FusionModel
+from vl_models.models.vilt_config import ViLTConfig
+
+
+class ViLT(FusionModel):
+    """Text and image side by side in one stream; it learns MLM, matching and alignment.
+
+    Args:
+        config: sizes and tasks; ``vocabulary_size`` must be set.
+
+    Raises:
+        ValueError: a size that is the data's is None.
+    """
+
+    config: ViLTConfig
+
+    def __init__(self, config: ViLTConfig) -> None:
+        super().__init__(
+            config,
+            # One for texts is apart; the third is that of the second image (NLVR2).
+            types=3,
+            absolute_positions=True,
+            mask_token=False,
+            maximum_patches=config.maximum_patches,
+        )
+        self.encoder = SingleStreamEncoder(
+            config.width,
+            config.depth,
+            config.heads,
+            config.mlp_ratio,
+            dropout=config.dropout,
+            drop_path=config.drop_path,
+            dtype=config.precision,
+            name="encoder",
+        )
+        self.add_tasks()
+
+    def fuse(
+        self, text: Tokens, image: Tokens, seeds: tf.Tensor | None = None, training: bool = False
+    ) -> Fused:
+        """See `FusionModel`."""
+        return self.encoder(text, image, seeds=seeds, training=training)

@@ -1,0 +1,47 @@
+"""Configuration of `ViLT`; nothing here imports Keras."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import PositiveInt, model_validator
+
+from vl_models.models.fusion_config import FusionConfig
+from vl_models.tasks.fusion_config import FusionTaskConfig, ITMConfig, MLMConfig, WPAConfig
+
+
+class ViLTConfig(FusionConfig):
+    """Configuration of `ViLT`.
+
+    Attributes:
+        maximum_patches: of an image in training, drawn by its seed; 200 as published.
+        tasks: as published by default, MLM, matching of half of the texts, and alignment.
+    """
+
+    KINDS: ClassVar[tuple[str, ...]] = (
+        "itm",
+        "mlm",
+        "wpa",
+        "token_scoring",
+        "retrieval",
+        "vqa",
+        "nlvr2",
+        "snli_ve",
+    )
+
+    system: Literal["vilt"] = "vilt"
+    maximum_patches: PositiveInt = 200
+    tasks: tuple[FusionTaskConfig, ...] = (MLMConfig(), ITMConfig(layout="half"), WPAConfig())
+
+    @model_validator(mode="after")
+    def _image_tokens_come_apart(self) -> ViLTConfig:
+        if self.image is None and any(task.kind == "token_scoring" for task in self.tasks):
+            raise ValueError(
+                "token_scoring needs an image encoder apart (model.image): without one, images are "
+                "read by the joint encoder alone, and nothing of them can be computed before"
+            )
+        if self.image is not None and self.image_fit == "pad":
+            raise ValueError(
+                "image_fit: pad is for linear patches; an image encoder sees what is beyond them"
+            )
+        return self

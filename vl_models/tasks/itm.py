@@ -1,0 +1,152 @@
+"""Image-text matching: does this text belong to this image?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import keras
+import tensorflow as tf
+
+from vl_models.batch import Batch, Outputs
+from vl_models.distribution import all_gather, global_mean
+from vl_models.fusion.embedded import embedded_image
+from vl_models.layers import initializers
+from vl_models.losses.negatives import draw_negatives, half_of
+from vl_models.row_random import draw_uniform, stream_seed
+from vl_models.tasks.base import Task
+from vl_models.tasks.fusion_config import ITMConfig
+from vl_models.tasks.matching import Mismatches, Pass, fuse_passes, joined, pass_tokens
+
+if TYPE_CHECKING:
+    from vl_models.models.fusion_config import FusionConfig
+
+_HALF, _IMAGE, _TEXT = 61, 62, 63
+
+
+class ImageTextMatching(Task):
+    """Cross-entropy of two classes over pairs and what was put together from the global batch.
+
+    Class 1 is a pair. Negatives are drawn without gradient by the rows' seeds, never what is known
+    to match.
+    Sources: Kim et al., "ViLT", section 3.2 (half of the texts get another image); Bao et al.,
+    "VLMo", section 3.3 (each pair with a hard negative image and a hard negative text).
+
+    Args:
+        config: options.
+        model: configuration of the system.
+    """
+
+    config: ITMConfig
+
+    def __init__(self, config: ITMConfig, model: FusionConfig) -> None:
+        super().__init__(config)
+        self.head = matching_head(model.precision)
+
+    def forward(self, model: Any, batch: Batch, outputs: Outputs, training: bool) -> Outputs:
+        """Read pairs and negatives.
+
+        Returns:
+            ``itm_logits`` float32 [P, 2], ``itm_labels`` and ``itm_weights`` float32 [P],
+            ``itm_texts`` and ``itm_images`` int32 [P] (places in the global batch), and the tokens
+            after the joint encoder, ``itm_text_tokens`` [P, L, W] and ``itm_image_tokens``
+            [P, N, W] with their masks; nothing if a modality is absent.
+        """
+        if not {"text_embedded", "image_embedded"} <= outputs.keys():
+            return {}
+        rows = embedded_image(outputs).values.shape[0]
+        mismatches = Mismatches.of_batch(batch, rows, self.config.exclude_known)
+        draw = self._triple if self.config.layout == "triple" else self._half
+        passes = draw(batch, outputs, mismatches)
+        fused = fuse_passes(model, batch, outputs, passes, training)
+        scored = joined(passes)
+        return {
+            "itm_logits": tf.cast(self.head(fused.pooled), tf.float32),
+            "itm_labels": scored.labels,
+            "itm_weights": scored.weights,
+            "itm_texts": scored.texts,
+            "itm_images": scored.images,
+            **pass_tokens(fused.text, "itm_text"),
+            **pass_tokens(fused.image, "itm_image"),
+        }
+
+    def losses(self, batch: Batch, outputs: Outputs) -> dict[str, tf.Tensor]:
+        """``itm``; nothing if a modality is absent."""
+        if "itm_logits" not in outputs:
+            return {}
+        labels = tf.cast(outputs["itm_labels"], tf.int32)
+        entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, outputs["itm_logits"])
+        return {"itm": self.config.weight * global_mean(entropy, outputs["itm_weights"])}
+
+    def abilities(self, model: Any) -> Mapping[str, Callable[..., tf.Tensor]]:
+        """``score_pairs``: the logarithm of the odds that a pair matches."""
+
+        def score_pairs(batch: Batch) -> tf.Tensor:
+            return log_odds(self.head(model.fuse_batch(batch).pooled))
+
+        return {"score_pairs": score_pairs}
+
+    def _triple(self, batch: Batch, outputs: Outputs, mismatches: Mismatches) -> list[Pass]:
+        """Each pair; its text with a negative image; its image with a negative text."""
+        hard = self.config.negatives == "hard"
+        logits = [tf.zeros(forbidden.shape) for forbidden in (mismatches.images, mismatches.texts)]
+        if hard:
+            logits = _contrast_logits(outputs)
+        drawn = [
+            draw_negatives(own, forbidden, stream_seed(batch["seed"], stream))
+            for own, forbidden, stream in (
+                (logits[0], mismatches.images, _IMAGE),
+                (logits[1], mismatches.texts, _TEXT),
+            )
+        ]
+        (images, has_image), (texts, has_text) = drawn
+        own, one = mismatches.index, tf.ones_like(mismatches.index, tf.float32)
+        return [
+            Pass(own, own, one, one),
+            Pass(own, images, 0.0 * one, tf.cast(has_image, tf.float32)),
+            Pass(texts, own, 0.0 * one, tf.cast(has_text, tf.float32)),
+        ]
+
+    def _half(self, batch: Batch, outputs: Outputs, mismatches: Mismatches) -> list[Pass]:
+        """Each text once; for exactly half of the global batch with another image."""
+        logits = tf.zeros(mismatches.images.shape)
+        if self.config.negatives == "hard":
+            logits = _contrast_logits(outputs)[0]
+        seeds = stream_seed(batch["seed"], _IMAGE)
+        images, found = draw_negatives(logits, mismatches.images, seeds)
+        own = mismatches.index
+        uniform = draw_uniform(stream_seed(batch["seed"], _HALF), 1)[:, 0]
+        stays = tf.gather(half_of(all_gather(uniform)), own)
+        return [
+            Pass(
+                own,
+                tf.where(stays, own, images),
+                tf.cast(stays, tf.float32),
+                tf.cast(stays | found, tf.float32),
+            )
+        ]
+
+
+def matching_head(precision: str) -> keras.layers.Dense:
+    """Make the two scores of a pooled vector, no pair and pair."""
+    return keras.layers.Dense(
+        2, kernel_initializer=initializers.normal(0.02), dtype=precision, name="itm_head"
+    )
+
+
+def log_odds(logits: tf.Tensor) -> tf.Tensor:
+    """Score of pairs: float32 [B] of logits [B, 2]."""
+    logits = tf.cast(logits, tf.float32)
+    return logits[:, 1] - logits[:, 0]
+
+
+def _contrast_logits(outputs: Outputs) -> list[tf.Tensor]:
+    """Scaled cosines of own texts to all images and of own images to all texts, [B, G] each."""
+    image, text = outputs["image_embedding"], outputs["text_embedding"]
+    text = text[:: text.shape[0] // image.shape[0]]
+    image, text = tf.stop_gradient(image), tf.stop_gradient(text)
+    scale = tf.stop_gradient(outputs["itc_scale"])
+    return [
+        scale * tf.matmul(own, all_gather(other), transpose_b=True)
+        for own, other in ((text, image), (image, text))
+    ]
