@@ -93,13 +93,13 @@ class SearchService:
 
         Raises:
             ServingError: queries that are no list of texts, or an empty one; numbers out of
-                range; a reranker is asked for and the release has none; the model server does not
-                answer, or serves no version of the release.
+                range; a reranker is asked for and the release has none, or one whose scores are
+                not finite; the model server does not answer, or serves no version of the release.
         """
         queries, k = arguments.queries(queries), arguments.whole_number("k", k)
         if rerank is not None:
             rerank = arguments.whole_number("rerank", rerank, least=0)
-        if deadline is not None and not deadline > 0:
+        if deadline is not None and not (isinstance(deadline, int | float) and deadline > 0):
             raise ServingError(f"deadline is a number of seconds above 0. Received: {deadline!r}.")
         if not queries:
             return []

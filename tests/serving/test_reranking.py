@@ -115,6 +115,7 @@ def test_a_late_reranker_leaves_the_towers_order_and_that_is_said(service, caplo
     [
         ({"rerank": -1}, "rerank is a whole number, at least 0. Received: rerank=-1"),
         ({"deadline": 0.0}, "deadline is a number of seconds above 0. Received: 0.0"),
+        ({"deadline": "1"}, "deadline is a number of seconds above 0. Received: '1'"),
         ({"deadline": float("nan")}, "deadline is a number of seconds above 0. Received: nan"),
         ({"order": "best"}, "is one of score, sum. Received: order='best'"),
         ({"weight": float("inf")}, "is a finite number. Received: weight=inf"),

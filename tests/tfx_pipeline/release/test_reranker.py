@@ -10,6 +10,7 @@ from serving.rerank_settings import RerankSettings
 from tests.vl_models.grid_reranker import make_grid_reranker
 from tests.vl_models.test_export import TOKENIZER
 from tfx_pipeline.config import ExperimentConfig
+from tfx_pipeline.data.folder import DataFolder
 from tfx_pipeline.evaluation.metric_keys import RERANK_WEIGHT
 from tfx_pipeline.release.model_card import render_model_card
 from tfx_pipeline.release.rerank_settings import released_rerank
@@ -20,6 +21,8 @@ from tfx_pipeline.release.reranker import (
     pin_reranker,
     released_members,
 )
+from tfx_pipeline.submission import submit
+from tfx_pipeline.training_run import TrainingRun
 from vl_models.errors import UserError
 from vl_models.members import MEMBERS, ExportSource
 
@@ -93,6 +96,38 @@ def test_it_is_pinned_and_part_of_what_a_submission_depends_on(run, config, tmp_
     assert fingerprint_reranker(same) == fingerprint_reranker(exported)
     (same / "towers" / "reranker" / "assets" / "other.txt").write_text("another vocabulary")
     assert fingerprint_reranker(same) != fingerprint_reranker(exported)
+
+
+@pytest.fixture
+def data(tmp_path):
+    """A data folder with a log of one line."""
+    folder = tmp_path / "data"
+    (folder / "images").mkdir(parents=True)
+    (folder / "log.csv").write_text("query,image_id,clicked\nq,a,1\n")
+    DataFolder(kind="clicks", name="x", log="log.csv").save(folder)
+    return folder
+
+
+def test_a_reranker_that_is_not_there_is_told_before_the_training(config, data, tmp_path):
+    given = config(f"data.folder={data}", f"release.reranker={tmp_path / 'none'}")
+    with pytest.raises(UserError, match="no SavedModel of a reranker in"):
+        TrainingRun(tmp_path / "run").train(given)
+    assert not (tmp_path / "run").exists()
+
+
+def test_another_reranker_repeats_what_follows_the_training_alone(run, config, data, tmp_path):
+    places = (f"data.folder={data}", f"output={tmp_path / 'output'}")
+    changed = shutil.copytree(run, tmp_path / "changed")
+    (changed / "towers" / "reranker" / "assets" / "other.txt").write_text("another vocabulary")
+    one, again, other, none = (
+        submit(config(*places, f"release.reranker={place}"))
+        for place in (run, run / "towers", changed, "null")
+    )
+    assert one.key == again.key != other.key != none.key
+    assert one.training_code == other.training_code == none.training_code
+    for code in ("evaluation_code", "serving_code"):
+        assert len({getattr(made, code) for made in (one, again, other, none)}) == 3
+    assert one.config.release.reranker == str((run / "towers" / "reranker").resolve())
 
 
 def test_it_is_released_in_the_place_of_the_runs_own(run, tmp_path):
