@@ -138,6 +138,11 @@ class TrainingRun:
             from tfx_pipeline.data.feature_examples import materialize_feature_examples
 
             return materialize_feature_examples(folder, self.data)
+        if folder.kind == "answers":
+            from tfx_pipeline.data.question_examples import materialize_question_examples
+
+            beam_args = resolve_beam_args(config.beam_pipeline_args)
+            return materialize_question_examples(folder, self.data, config.data, beam_args)
         from tfx_pipeline.data.examples import materialize_examples
 
         built = materialize_examples(
@@ -277,6 +282,17 @@ class TrainingRun:
 def _check_kind(folder: DataFolder, config: ExperimentConfig) -> None:
     """Raise UserError if the towers do not read what the data folder holds."""
     reads = config.model.reads_features
+    if (folder.kind == "answers") != config.model.learns_answers:
+        tasks = "vqa, nlvr2 or snli_ve"
+        raise UserError(
+            f"{folder.root}/data.yaml: kind is {folder.kind}, and "
+            + (
+                f"no task of this experiment learns answers. Give model.tasks {tasks}."
+                if folder.kind == "answers"
+                else f"a task of this experiment learns answers. Take data of kind answers ({tasks}"
+                " of `vlsearch data`), or take the task out."
+            )
+        )
     if folder.kind == "features" and not reads:
         raise UserError(
             f"{folder.root}/data.yaml: kind is features, but the towers of this experiment read "
