@@ -29,6 +29,14 @@ def emoji(
         Literal["by_pair", "by_image"],
         typer.Option(help="Hold out pairs, or images with all their pairs."),
     ] = "by_pair",
+    tasks: Annotated[
+        bool,
+        typer.Option(
+            "--tasks",
+            help="With --split by_image: also questions about the images, in the forms of VQA, "
+            "NLVR2 and SNLI-VE.",
+        ),
+    ] = False,
     scenes: Annotated[
         int | None,
         typer.Option(metavar="N", help="N scenes of two or three emoji and what is true of them."),
@@ -48,7 +56,7 @@ def emoji(
     from vl_models.terminal import echo, progress_bar
 
     if scenes is not None:
-        _refuse(context, "--scenes", "days", "impressions", "limit", "split")
+        _refuse(context, "--scenes", "days", "impressions", "limit", "split", "tasks")
         _write_scenes(out, scenes, pictures=pictures, seed=seed, size=size)
         return
     _refuse(context, "an emoji set without --scenes", "pictures")
@@ -62,6 +70,7 @@ def emoji(
             size=size,
             limit=limit,
             split=split,
+            tasks=tasks,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     echo(
@@ -69,6 +78,9 @@ def emoji(
         f"queries ({summary.test_pairs:,} held out for test), {summary.impressions:,} "
         f"impressions and {summary.clicks:,} clicks in {summary.days} days (simulated)."
     )
+    for form, questions in summary.questions.items():
+        counts = ", ".join(f"{count:,} {split}" for split, count in questions.splits.items())
+        echo(f"{out / form}: {questions.questions:,} questions ({counts}).")
 
 
 def _refuse(context: typer.Context, where: str, *names: str) -> None:

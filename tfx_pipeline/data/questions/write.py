@@ -122,12 +122,17 @@ def write_questions(
         name=name or out.resolve().name,
         log=LOG,
         format="parquet",
-        images=str(folder),
+        images=_place(folder, out.resolve()),
         image_ids="name",
         splits=SplitConfig(policy="given"),
         about=f"Questions with answers, of {form} files.",
     ).save(out)
     return summary
+
+
+def _place(images: Path, out: Path) -> str:
+    """Return the image folder as data.yaml names it: relative, if it moves with the data folder."""
+    return str(images.relative_to(out) if images.is_relative_to(out) else images)
 
 
 def _with_images(
