@@ -210,12 +210,12 @@ class TrainingRun:
         if folder.kind == "features":
             features = FeatureSet.load(folder.feature_file)
             evaluation = evaluate(members, config.evaluate, features=features)
+        elif folder.kind == "answers":
+            prepared = self._evaluated_data(folder, config)
+            questions = prepared / "examples"
+            evaluation = evaluate(members, config.evaluate, questions_dir=questions)
         else:
-            prepared = self.data
-            if folder.root != DataFolder.root_of(config.data.folder):
-                prepared = self.path / "evaluation_data"
-                changed = {"data": config.data.model_copy(update={"folder": folder.root})}
-                TrainingRun(self.path, prepared).make_examples(config.model_copy(update=changed))
+            prepared = self._evaluated_data(folder, config)
             evaluation = evaluate(
                 members,
                 config.evaluate,
@@ -230,6 +230,15 @@ class TrainingRun:
             facts=ReportFacts(title=config.name, data=evaluation.counts),
         )
         return evaluation
+
+    def _evaluated_data(self, folder: DataFolder, config: ExperimentConfig) -> Path:
+        """Return where the Examples of a data folder are; made, if it is not that of the run."""
+        if folder.root == DataFolder.root_of(config.data.folder):
+            return self.data
+        prepared = self.path / "evaluation_data"
+        changed = {"data": config.data.model_copy(update={"folder": folder.root})}
+        TrainingRun(self.path, prepared).make_examples(config.model_copy(update=changed))
+        return prepared
 
     def load_experiment(self, overrides: Sequence[str]) -> ExperimentConfig:
         """Return the experiment that the run was started with.

@@ -71,6 +71,9 @@ def export_members(
     ``classify_zero_shot`` to classes string [B, k] and scores float32 [B, k].
     ``reranker``: ``score``, query string [B] and image_bytes string [B] to score float32 [B].
     ``captioner``: ``caption``, image_bytes string [B] to caption string [B].
+    ``answerer``: ``answer``, query string [B] and image_bytes string [B] (where the system reads
+    two images also image_2_bytes string [B]) to answers string [B, k], best first, and scores
+    float32 [B, k].
 
     Tokeniser and decoder are part of the graphs; the vocabulary is beside them in ``assets/``
     (`vl_models.text.factory.load_tokenizer` reads it). A tower of features takes ``features``

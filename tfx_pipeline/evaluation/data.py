@@ -20,6 +20,7 @@ from tfx_pipeline.evaluation.encoded_data import (
     judge,
 )
 from tfx_pipeline.evaluation.gallery import read_batches, read_labels
+from tfx_pipeline.evaluation.questions import Question, read_questions
 from tfx_pipeline.evaluation.relevance import Relevance, read_relevance
 from tfx_pipeline.evaluation.result import Measured
 from tfx_pipeline.evaluation.slices import slice_masks, slice_values
@@ -35,6 +36,7 @@ class EvaluationData:
         gallery_dir: folder of ``data_tfrecord-*.gz``, every image of the store once.
         relevance_path: ``relevance.parquet`` with the clicks of all splits.
         features: a labelled set of features, for towers that read such.
+        questions_dir: folder of the Examples of questions, ``Split-<split>/`` each.
     """
 
     def __init__(
@@ -44,10 +46,12 @@ class EvaluationData:
         gallery_dir: str | Path | None = None,
         relevance_path: str | Path | None = None,
         features: FeatureSet | None = None,
+        questions_dir: str | Path | None = None,
     ):
         self.members = {name: Path(folder) for name, folder in members.items()}
         self.config = config
         self.features = features
+        self.questions_dir = None if questions_dir is None else Path(questions_dir)
         self._gallery_dir = gallery_dir
         self._relevance_path = relevance_path
 
@@ -71,6 +75,16 @@ class EvaluationData:
         """Folder of the gallery."""
         assert self._gallery_dir is not None
         return Path(self._gallery_dir)
+
+    @functools.cached_property
+    def questions(self) -> list[Question]:
+        """The evaluated questions, without their images."""
+        assert self.questions_dir is not None
+        return [
+            question
+            for split in self.config.splits
+            for question in read_questions(self.questions_dir, split)
+        ]
 
     @functools.cached_property
     def relevance(self) -> Relevance:

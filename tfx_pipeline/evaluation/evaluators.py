@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from tfx_pipeline.data.feature_set import FeatureSet
+from tfx_pipeline.evaluation.answers import AnswersEvaluator
 from tfx_pipeline.evaluation.blessing import bless
 from tfx_pipeline.evaluation.classes import Classes
 from tfx_pipeline.evaluation.config import EvaluationConfig
@@ -26,6 +27,7 @@ EVALUATORS: dict[str, Evaluator] = {
     "zero_shot": ZeroShot(),
     "images": Images(),
     "rerank": Rerank(),
+    "answers": AnswersEvaluator(),
 }
 
 
@@ -36,6 +38,7 @@ def evaluate(
     gallery_dir: str | Path | None = None,
     relevance_path: str | Path | None = None,
     features: FeatureSet | None = None,
+    questions_dir: str | Path | None = None,
     baseline: Mapping[str, float | None] | None = None,
 ) -> EvaluationResult:
     """Measure exported members with the SavedModels that would be served, and decide.
@@ -46,13 +49,14 @@ def evaluate(
         gallery_dir: folder of ``data_tfrecord-*.gz``, every image of the store once.
         relevance_path: ``relevance.parquet`` with the clicks of all splits.
         features: a labelled set of features, for towers that read such.
+        questions_dir: folder of the Examples of questions, ``Split-<split>/`` each.
         baseline: metrics of the current release, None if there is none.
 
     Raises:
         UserError: no evaluator fits, or one that is named does not; models or data that cannot be
             used; or a threshold on a metric that this evaluation does not yield.
     """
-    data = EvaluationData(members, config, gallery_dir, relevance_path, features)
+    data = EvaluationData(members, config, gallery_dir, relevance_path, features, questions_dir)
     chosen = _choose(data)
     keys = {name: evaluator.keys(data) for name, evaluator in chosen.items()}
     check_threshold_keys(config, [key for own in keys.values() for key in own])

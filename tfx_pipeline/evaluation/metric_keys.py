@@ -17,6 +17,7 @@ TEXT_TO_IMAGE = "text_to_image"
 MEAN = "mean"
 ZERO_SHOT = "zero_shot"
 RERANK = "rerank"
+ANSWERS = "answers"
 KNN_NEIGHBOURS = 20
 _GAPS = (MODALITY_GAP, MODALITY_CLASSIFIER, MODALITY_SILHOUETTE)
 KNN_ACCURACY = f"knn@{KNN_NEIGHBOURS}/accuracy"

@@ -14,19 +14,28 @@ import pyarrow.parquet as pq
 from tfx_pipeline.data.writers import read_records
 from vl_models.errors import UserError
 from vl_models.input.patterns import in_folder
-from vl_models.members import IMAGE_BYTES, IMAGE_FEATURES, MEMBERS, QUERY, TEXT_FEATURES
+from vl_models.members import (
+    IMAGE_2_BYTES,
+    IMAGE_BYTES,
+    IMAGE_FEATURES,
+    MEMBERS,
+    QUERY,
+    TEXT_FEATURES,
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class SampleExample:
     """An image with its encoded bytes and, in the Examples of a split, its queries.
 
+    `encoded_2` is the second image of a pair, where the data have pairs.
     Of data without images and texts, their features, else these are empty.
     """
 
     image_id: str
     encoded: bytes
     queries: tuple[str, ...]
+    encoded_2: bytes = b""
     image_features: tuple[float, ...] = ()
     text_features: tuple[float, ...] = ()
 
@@ -56,6 +65,7 @@ def sample_examples(pattern: str, count: int) -> list[SampleExample]:
                 tuple(
                     text.decode("utf-8") for text in example[features.QUERY_TEXT].bytes_list.value
                 ),
+                next(iter(example[features.IMAGE_2_ENCODED].bytes_list.value), b""),
                 tuple(example[features.IMAGE_FEATURES].float_list.value),
                 tuple(example[features.QUERY_FEATURES].float_list.value),
             )
@@ -66,6 +76,7 @@ def sample_examples(pattern: str, count: int) -> list[SampleExample]:
 _VALUES: dict[str, Callable[[SampleExample], Any]] = {
     QUERY: lambda sample: next(iter(sample.queries), None),
     IMAGE_BYTES: lambda sample: sample.encoded,
+    IMAGE_2_BYTES: lambda sample: sample.encoded_2 or sample.encoded,
     IMAGE_FEATURES: lambda sample: sample.image_features,
     TEXT_FEATURES: lambda sample: sample.text_features,
 }
