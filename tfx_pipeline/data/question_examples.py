@@ -1,6 +1,6 @@
 """Examples of questions: the counterpart of `examples.py` for data of kind answers.
 
-    questions.parquet ── by shard of their images ── WriteQuestions ── Examples of each split
+    shards ── WriteQuestions, each reads its own of questions.parquet ── Examples of each split
 
 An Example is one question with its image, or two, and the answers with their scores.
 """
@@ -29,8 +29,10 @@ from tfx_pipeline.data.images import ImageProblem
 from tfx_pipeline.data.language import detect_language
 from tfx_pipeline.data.options import DataConfig
 from tfx_pipeline.data.questions.write import SCHEMA
-from tfx_pipeline.data.tables import split_by_shard, to_bytes
+from tfx_pipeline.data.tables import split_by_shard
 from tfx_pipeline.fingerprint import fingerprint_code, fingerprint_text
+from tfx_pipeline.storage.objects import open_object
+from tfx_pipeline.storage.uris import is_uri
 from vl_models import features as f
 
 _KEPT_IMAGES = 4  # encoded ones; questions of an image follow each other
@@ -75,33 +77,9 @@ def materialize_question_examples(
     examples, rejected = (str(out.resolve() / name) for name in ("examples", "rejected"))
     for path in (examples, rejected):
         shutil.rmtree(path, ignore_errors=True)
-    rows = pa.concat_tables(pq.read_table(file, schema=SCHEMA) for file in resolved.files)
-    shards = [(i, to_bytes(rows.slice(0, 0))) for i in range(options.shards)]
-    filled = {i: to_bytes(part) for i, part in split_by_shard(rows, "image", options.shards)}
-    shards = [(i, filled.get(i, empty)) for i, empty in shards]
     pipeline = beam.Pipeline(argv=list(beam_args or default_beam_args()))
-    written = (
-        pipeline
-        | "Shards" >> beam.Create(shards)
-        | "Spread" >> beam.Reshuffle()
-        | "WriteQuestions"
-        >> beam.ParDo(WriteQuestions(config, folder.name, examples, options.shards)).with_outputs(
-            WriteQuestions.REJECTED, WriteQuestions.STATS
-        )
-    )
-    _ = (
-        written[WriteQuestions.REJECTED]
-        | "ByShard" >> beam.GroupByKey()
-        | "WriteRejected"
-        >> beam.MapTuple(
-            lambda shard, lost: writers.write_rejected(rejected, shard, options.shards, lost)
-        )
-    )
-    _ = (
-        written[WriteQuestions.STATS]
-        | "Merge" >> beam.CombineGlobally(stats.merge_stats)
-        | "WriteSummary" >> beam.Map(lambda total: writers.write_summary(rejected, total))
-    )
+    write = WriteQuestions(config, folder.name, resolved.files, examples, options.shards)
+    build_question_examples(pipeline, write, rejected)
     pipeline.run().wait_until_finish()
     summary = json.loads(Path(rejected, "summary.json").read_text("utf-8"))
     stats.judge(summary, options.max_rejected_fraction)
@@ -109,26 +87,70 @@ def materialize_question_examples(
     return key
 
 
+def build_question_examples(pipeline: beam.Pipeline, write: WriteQuestions, rejected: str) -> None:
+    """Add the whole graph to a Beam pipeline.
+
+    Args:
+        pipeline: any Beam pipeline.
+        write: what reads and writes one shard.
+        rejected: folder of rejected questions and of summary.json.
+    """
+    shards = write.shards
+    written = (
+        pipeline
+        | "Shards" >> beam.Create(range(shards))
+        | "Spread" >> beam.Reshuffle()
+        | "WriteQuestions"
+        >> beam.ParDo(write).with_outputs(WriteQuestions.REJECTED, WriteQuestions.STATS)
+    )
+    _ = (
+        written[WriteQuestions.REJECTED]
+        | "ByShard" >> beam.GroupByKey()
+        | "WriteRejected"
+        >> beam.MapTuple(lambda shard, rows: writers.write_rejected(rejected, shard, shards, rows))
+    )
+    _ = (
+        written[WriteQuestions.STATS]
+        | "Merge" >> beam.CombineGlobally(stats.merge_stats)
+        | "WriteSummary" >> beam.Map(lambda total: writers.write_summary(rejected, total))
+    )
+
+
 class WriteQuestions(beam.DoFn):
-    """Questions of one shard → its Example file in each split, the rejected ones, and stats."""
+    """Number of a shard → its Example file in each split, the rejected questions, and stats.
+
+    A shard has the questions of its first images. Each worker reads the table of questions, which
+    is small beside the images, and takes its own.
+
+    Args:
+        config: how images are stored.
+        name: of the data set.
+        files: Parquet files of the form `questions.write.SCHEMA`.
+        folder: gets `Split-<split>/`.
+        shards: number of them.
+    """
 
     REJECTED, STATS = "rejected", "stats"
 
-    def __init__(self, config: ImageConfig, name: str, folder: str, shards: int):
+    def __init__(
+        self, config: ImageConfig, name: str, files: Sequence[str], folder: str, shards: int
+    ):
         self.config = config
         self.name = name
+        self.files = files
         self.folder = folder
         self.shards = shards
 
-    def process(self, element: tuple[int, bytes]) -> Iterator[TaggedOutput]:
+    def process(self, shard: int) -> Iterator[TaggedOutput]:
         """Write the questions of an image after each other."""
         from vl_models.text.normalize import normalize_batch
 
-        shard, piece = element
         total = stats.new_stats()
         lost: list[Rejected] = []
         load = functools.lru_cache(_KEPT_IMAGES)(self._load)
-        rows = pa.ipc.open_stream(piece).read_all().sort_by([("image", "ascending")])
+        rows = pa.concat_tables(map(_read_table, self.files))
+        parts = dict(split_by_shard(rows, "image", self.shards))
+        rows = parts.get(shard, rows.slice(0, 0)).sort_by([("image", "ascending")])
         for split in f.SPLITS:
             part = rows.filter(pc.equal(rows["split"], split)).to_pylist()
             texts = normalize_batch([row["question"] for row in part]) if part else []
@@ -174,6 +196,13 @@ class WriteQuestions(beam.DoFn):
         if row["image_2"] is not None:
             values[f.IMAGE_2_ENCODED] = [load(row["image_2"])]
         return writers.make_example(values).SerializeToString(deterministic=True)
+
+
+def _read_table(file: str) -> pa.Table:
+    if not is_uri(file):
+        return pq.read_table(file, schema=SCHEMA)
+    with open_object(file) as stream:
+        return pq.read_table(stream, schema=SCHEMA)
 
 
 def _rejected(row: dict[str, Any], problem: ImageProblem) -> Rejected:
