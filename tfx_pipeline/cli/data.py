@@ -169,6 +169,7 @@ def _questions(form: str, about: str) -> None:
     """Add a command that reads questions in a published form."""
 
     def command(
+        context: typer.Context,
         files: Annotated[
             list[Path],
             typer.Argument(metavar="FILE...", help="Of all splits, which their names tell."),
@@ -177,12 +178,14 @@ def _questions(form: str, about: str) -> None:
         out: Annotated[Path, typer.Option(help="Data folder to write.", callback=on_disk)],
         name: Annotated[str | None, typer.Option(help="Name of the data set.")] = None,
         min_occurrences: Annotated[
-            int, typer.Option(min=1, help="Of VQA: fewest questions of an answer that is learnt.")
+            int, typer.Option(min=1, help="Of vqa: fewest questions of an answer that is learnt.")
         ] = 9,
         max_rejected_fraction: Annotated[
             float, typer.Option(min=0, max=1, help="Share of the questions that may be lost.")
         ] = 0.01,
     ) -> None:
+        if form != "vqa":
+            _refuse(context, form, "min_occurrences")
         from tfx_pipeline.data.questions.write import write_questions
         from tfx_pipeline.data.rejected import FOLDER, describe
         from vl_models.terminal import echo

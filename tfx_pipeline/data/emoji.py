@@ -23,7 +23,7 @@ from tfx_pipeline.data.cldr import Annotation, read_annotations, read_groups
 from tfx_pipeline.data.click_model import PAGE, ClickModel, Impressions, Simulator
 from tfx_pipeline.data.config import PropensityConfig, SplitConfig
 from tfx_pipeline.data.emoji_tasks.pictures import make_pictures
-from tfx_pipeline.data.emoji_tasks.write import write_tasks
+from tfx_pipeline.data.emoji_tasks.write import remove_tasks, write_tasks
 from tfx_pipeline.data.folder import DataFolder
 from tfx_pipeline.data.glyphs import CANVAS, GlyphPainter, image_id
 from tfx_pipeline.data.questions.write import QuestionSummary
@@ -134,6 +134,7 @@ def write_emoji(
     names = [c for c in annotations["en"] if all(c in annotations[lang] for lang in LANGUAGES)]
     for part in ("images", "log"):
         shutil.rmtree(out / part, ignore_errors=True)
+    remove_tasks(out)
     emoji = _write_images(names, out / "images", size, limit, progress)
     pairs = _true_pairs(emoji, annotations, seed, split)
     model = ClickModel()

@@ -15,7 +15,8 @@ from tfx_pipeline.data.emoji_tasks.nlvr2 import nlvr2_lines
 from tfx_pipeline.data.emoji_tasks.pictures import Picture
 from tfx_pipeline.data.emoji_tasks.snli_ve import snli_ve_lines
 from tfx_pipeline.data.emoji_tasks.vqa import vqa_files
-from tfx_pipeline.data.questions.write import QuestionSummary, write_questions
+from tfx_pipeline.data.folder import FILE_NAME, DataFolder
+from tfx_pipeline.data.questions.write import READERS, QuestionSummary, write_questions
 from vl_models.errors import UserError
 from vl_models.features import SPLITS
 
@@ -29,6 +30,13 @@ English and Chinese, labels and annotators from the CLDR's keywords and groups. 
 The images of test are in no question of train or val. {folder}/ has the files as {form} is
 published; the rest is what `vlsearch data {form}` makes of them.
 """
+
+
+def remove_tasks(out: Path) -> None:
+    """Remove what `write_tasks` has written there before: its splits are those of that time."""
+    for form in READERS:
+        if (out / form / FILE_NAME).is_file() and DataFolder.load(out / form).name == _name(form):
+            shutil.rmtree(out / form)
 
 
 def write_tasks(
@@ -86,10 +94,14 @@ def _write(
         [published / file for file, text in files.items() if text],
         published / "images",
         out,
-        name=f"emoji-{form}",
+        name=_name(form),
         min_occurrences=_MIN_OCCURRENCES,
         max_rejected_fraction=0.0,
     )
+
+
+def _name(form: str) -> str:
+    return f"emoji-{form}"
 
 
 def _lines(records: Iterable[Mapping[str, str]]) -> str:

@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from tfx_pipeline.data.emoji_tasks.write import write_tasks
+from tfx_pipeline.data.emoji_tasks.write import remove_tasks, write_tasks
 from tfx_pipeline.data.folder import DataFolder
 from vl_models.errors import UserError
 
@@ -51,6 +51,9 @@ def test_three_data_folders_of_published_files(pictures, images, tmp_path):
     assert {"Flickr30K_ID", "gold_label", "sentence1", "sentence2"} <= json.loads(line).keys()
     write_tasks(out, pictures, images, seed=1)
     assert contents(out) == first
+    (out / "nlvr2/data.yaml").write_text("kind: clicks\nname: mine\n")
+    remove_tasks(out)
+    assert [path.name for path in out.iterdir()] == ["nlvr2"]  # which is another data set now
 
 
 def test_too_few_pictures_are_told(pictures, images, tmp_path):

@@ -85,6 +85,8 @@ def test_command_line(store, tmp_path):
         f"{out}: 1 questions (1 train, 0 val, 0 test) about 2 images, 1 answers. Read 1 = 1 "
         "accepted + 0 rejected.\n"
     )
+    refused = CliRunner().invoke(app, [*arguments, "--min-occurrences", "2"])
+    assert str(refused.exception) == "--min-occurrences says nothing to nlvr2. Leave it out."
     [row] = pq.read_table(out / "log/questions.parquet").to_pylist()
     assert (row["image"], row["image_2"]) == ("train-1-0-img0.jpg", "train-1-0-img1.jpg")
 
