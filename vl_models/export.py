@@ -76,6 +76,9 @@ def export_members(
     ``captioner``: ``caption``, image_bytes string [B] to caption string [B].
     ``image_tokenizer``: ``tokenize``, image_bytes string [B] to tokens int32 [B, h·w]; and where
     the model can, ``reconstruct`` to image and reconstruction uint8 [B, H, W, 3].
+    ``answerer``: ``answer``, query string [B] and image_bytes string [B] (where the system reads
+    two images also image_2_bytes string [B]) to answers string [B, k], best first, and scores
+    float32 [B, k].
 
     Tokeniser and decoder are part of the graphs; the vocabulary is beside them in ``assets/``
     (`vl_models.text.factory.load_tokenizer` reads it). A tower of features takes ``features``

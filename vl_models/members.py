@@ -31,8 +31,17 @@ TOKENIZE, RECONSTRUCT = "tokenize", "reconstruct"
 ENCODE_IMAGE_TOKENS, SCORE_TOKENS = "encode_image_tokens", "score_tokens"
 IMAGE_FEATURES, TEXT_FEATURES = "image_features", "text_features"
 IMAGE_BYTES, QUERY, TOKENS = "image_bytes", "query", "tokens"
+RERANKER, CAPTIONER, ANSWERER = "reranker", "captioner", "answerer"
+ENCODE_TEXT, ENCODE_IMAGE = "encode_text", "encode_image"
+HASH_TEXT, HASH_IMAGE = "hash_text", "hash_image"
+SCORE, CAPTION, ANSWER = "score", "caption", "answer"
+IMAGE_FEATURES, TEXT_FEATURES = "image_features", "text_features"
+IMAGE_BYTES, IMAGE_2_BYTES, QUERY = "image_bytes", "image_2_bytes", "query"
 CLASSIFY_ZERO_SHOT, TEXT_ATTENTION = "classify_zero_shot", "text_attention"
 DEFAULT_SIGNATURE = "serving_default"
+
+# As many answers as one row gets, best first.
+TOP_ANSWERS = 5
 
 # A twin of another signature, and what only the report calls: nothing to warm up.
 COLD = (DEFAULT_SIGNATURE, TEXT_ATTENTION, RECONSTRUCT)
@@ -325,6 +334,33 @@ def _image_tokenizer(source: ExportSource) -> list[Signature]:
     return signatures
 
 
+def _answerer(source: ExportSource) -> list[Signature]:
+    """The best answers, best first, and their scores; of two images where the system reads two."""
+    image, text, model = source.image, source.text, source.model
+    assert image is not None and text is not None
+    names = model.config.answers
+    count = min(TOP_ANSWERS, len(names))
+
+    def best(batch: Batch) -> Answer:
+        scores, places = tf.math.top_k(tf.cast(model.answer(batch), tf.float32), count)
+        return {"answers": tf.gather(tf.constant(names), places), "scores": scores}
+
+    def answer(query: tf.Tensor, image_bytes: tf.Tensor) -> Answer:
+        return best({**image.batch(image_bytes), **text.batch(query)})
+
+    def answer_two(query: tf.Tensor, image_bytes: tf.Tensor, image_2_bytes: tf.Tensor) -> Answer:
+        second = {
+            key.replace("image", "image_2", 1): value
+            for key, value in image.batch(image_2_bytes).items()
+        }
+        return best({**image.batch(image_bytes), **second, **text.batch(query)})
+
+    if "image_2" not in model.inputs:
+        return [Signature(ANSWER, (text.spec, image.spec), answer)]
+    second = tf.TensorSpec([None], tf.string, name=IMAGE_2_BYTES)
+    return [Signature(ANSWER, (text.spec, image.spec, second), answer_two)]
+
+
 MEMBERS: dict[str, Member] = {
     TEXT_TOWER: Member(
         capabilities.EncodesTexts,
@@ -358,5 +394,11 @@ MEMBERS: dict[str, Member] = {
         ("image",),
         _image_tokenizer,
         "turns an image into a grid of codes, which masked image modelling has to guess",
+    ),
+    ANSWERER: Member(
+        capabilities.Answers,
+        ("text", "image"),
+        _answerer,
+        "answers a question about an image, or judges a sentence, from a closed set of answers",
     ),
 }

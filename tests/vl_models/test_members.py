@@ -49,7 +49,9 @@ def call(folder, signature, **inputs):
 
 
 def test_capabilities_decide_which_members_there_are(captions):
-    assert list(members_of(ExportSource.of(captions, TOKENIZER))) == list(MEMBERS)
+    assert list(members_of(ExportSource.of(captions, TOKENIZER))) == [
+        name for name in MEMBERS if name != "answerer"
+    ]
     assert list(members_of(ExportSource.of(make_model(), TOKENIZER))) == [
         "text_tower",
         "image_tower",
@@ -179,3 +181,36 @@ def test_image_tokens_of_a_size_that_a_gallery_cannot_have(shape, message):
     source = ExportSource.of(make_grid_reranker(Wide), TOKENIZER)
     with pytest.raises(ValueError, match=message):
         MEMBERS["reranker"].signatures(source)
+
+
+@pytest.mark.parametrize(("kind", "images"), [("vqa", 1), ("nlvr2", 2)])
+def test_an_answerer_gives_the_best_answers(kind, images, tmp_path):
+    config = model_config_from_dict(
+        {
+            "system": "vilt",
+            "image_size": 16,
+            "patch_size": 8,
+            "width": 8,
+            "depth": 1,
+            "heads": 1,
+            "max_length": 6,
+            "vocabulary_size": TOKENIZER.vocabulary_size,
+            "mask_id": 0,
+            "tasks": [{"kind": kind}],
+            "answers": ["no", "yes", "左边"],
+        }
+    )
+    model = build_model(config)
+    folder = export_members(model, TOKENIZER, tmp_path)["answerer"]
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 3, 16, 16, 3)).astype(np.uint8)
+    pixels = pixels[:images]
+    query = np.array(["red", "cat", "red cat"], object)
+    encoded = [np.array([tf.io.encode_png(p).numpy() for p in side], object) for side in pixels]
+    names = ("image_bytes", "image_2_bytes")
+    answer = call(folder, "answer", query=query, **dict(zip(names, encoded)))
+    batch = {**TOKENIZER.tokenize(query), **dict(zip(("image", "image_2"), pixels))}
+    scores = model.answer(batch).numpy()
+    order = np.argsort(-scores, axis=1)
+    np.testing.assert_allclose(answer["scores"], np.take_along_axis(scores, order, 1), atol=1e-5)
+    expected = np.array(["no", "yes", "左边"])[order].tolist()
+    assert [[text.decode() for text in row] for row in answer["answers"]] == expected

@@ -15,7 +15,14 @@ RerankOrder = Literal["score", "sum"]
 Direction = Literal["text_to_image", "image_to_text"]
 SliceName = Literal["language", "head_tail", "query_length", "correlation"]
 EvaluatorName = Literal[
-    "retrieval", "classes", "zero_shot", "images", "rerank", "twins", "image_tokens"
+    "retrieval",
+    "classes",
+    "zero_shot",
+    "images",
+    "rerank",
+    "twins",
+    "image_tokens",
+    "answers",
 ]
 
 
@@ -68,6 +75,19 @@ class RerankConfig(StrictConfig):
     )
 
 
+class AnswersConfig(StrictConfig):
+    """What answers are compared with."""
+
+    towers: str | None = pydantic.Field(
+        default=None,
+        description="exported towers to compare with: a release root, a run folder, or a folder "
+        "of image_tower/ and text_tower/",
+    )
+    candidates: pydantic.PositiveInt = pydantic.Field(
+        default=10, description="answers that the towers choose from, the usual ones of a question"
+    )
+
+
 class EvaluationConfig(StrictConfig):
     """The evaluation of a release."""
 
@@ -107,6 +127,7 @@ class EvaluationConfig(StrictConfig):
     thresholds: dict[str, Threshold] = pydantic.Field(default={}, description="metric key → rules")
     batch_size: int = pydantic.Field(default=128, ge=1)
     rerank: RerankConfig = RerankConfig()
+    answers: AnswersConfig = AnswersConfig()
     report: ReportConfig = ReportConfig()
 
     @pydantic.field_validator("ks", "query_length_bounds")

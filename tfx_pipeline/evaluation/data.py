@@ -21,6 +21,7 @@ from tfx_pipeline.evaluation.encoded_data import (
 )
 from tfx_pipeline.evaluation.gallery import read_batches, read_labels
 from tfx_pipeline.evaluation.item_table import read_twins
+from tfx_pipeline.evaluation.questions import Question, read_questions
 from tfx_pipeline.evaluation.relevance import Relevance, read_relevance
 from tfx_pipeline.evaluation.result import Measured
 from tfx_pipeline.evaluation.slices import slice_masks, slice_values
@@ -37,6 +38,7 @@ class EvaluationData:
         relevance_path: ``relevance.parquet`` with the clicks of all splits.
         features: a labelled set of features, for towers that read such.
         items_path: ``items.parquet`` of the data folder, if it has one.
+        questions_dir: folder of the Examples of questions, ``Split-<split>/`` each.
     """
 
     def __init__(
@@ -47,10 +49,12 @@ class EvaluationData:
         relevance_path: str | Path | None = None,
         features: FeatureSet | None = None,
         items_path: str | Path | None = None,
+        questions_dir: str | Path | None = None,
     ):
         self.members = {name: Path(folder) for name, folder in members.items()}
         self.config = config
         self.features = features
+        self.questions_dir = None if questions_dir is None else Path(questions_dir)
         self._gallery_dir = gallery_dir
         self._relevance_path = relevance_path
         self._items_path = items_path
@@ -76,6 +80,16 @@ class EvaluationData:
         """Folder of the gallery."""
         assert self._gallery_dir is not None
         return Path(self._gallery_dir)
+
+    @functools.cached_property
+    def questions(self) -> list[Question]:
+        """The evaluated questions, without their images."""
+        assert self.questions_dir is not None
+        return [
+            question
+            for split in self.config.splits
+            for question in read_questions(self.questions_dir, split)
+        ]
 
     @functools.cached_property
     def relevance(self) -> Relevance:

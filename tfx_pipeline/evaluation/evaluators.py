@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from tfx_pipeline.data.feature_set import FeatureSet
+from tfx_pipeline.evaluation.answers import AnswersEvaluator
 from tfx_pipeline.evaluation.blessing import bless
 from tfx_pipeline.evaluation.classes import Classes
 from tfx_pipeline.evaluation.config import EvaluationConfig
@@ -30,6 +31,7 @@ EVALUATORS: dict[str, Evaluator] = {
     "rerank": Rerank(),
     "image_tokens": ImageTokens(),
     "twins": Twins(),
+    "answers": AnswersEvaluator(),
 }
 
 
@@ -41,6 +43,7 @@ def evaluate(
     relevance_path: str | Path | None = None,
     features: FeatureSet | None = None,
     items_path: str | Path | None = None,
+    questions_dir: str | Path | None = None,
     baseline: Mapping[str, float | None] | None = None,
 ) -> EvaluationResult:
     """Measure exported members with the SavedModels that would be served, and decide.
@@ -52,13 +55,16 @@ def evaluate(
         relevance_path: ``relevance.parquet`` with the clicks of all splits.
         features: a labelled set of features, for towers that read such.
         items_path: ``items.parquet`` of the data folder, if it has one.
+        questions_dir: folder of the Examples of questions, ``Split-<split>/`` each.
         baseline: metrics of the current release, None if there is none.
 
     Raises:
         UserError: no evaluator fits, or one that is named does not; models or data that cannot be
             used; or a threshold on a metric that this evaluation does not yield.
     """
-    data = EvaluationData(members, config, gallery_dir, relevance_path, features, items_path)
+    data = EvaluationData(
+        members, config, gallery_dir, relevance_path, features, items_path, questions_dir
+    )
     chosen = _choose(data)
     keys = {name: evaluator.keys(data) for name, evaluator in chosen.items()}
     check_threshold_keys(config, [key for own in keys.values() for key in own])

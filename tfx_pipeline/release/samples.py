@@ -17,6 +17,7 @@ from vl_models.errors import UserError
 from vl_models.input.patterns import in_folder
 from vl_models.members import (
     ENCODE_IMAGE_TOKENS,
+    IMAGE_2_BYTES,
     IMAGE_BYTES,
     IMAGE_FEATURES,
     MEMBERS,
@@ -30,13 +31,15 @@ from vl_models.members import (
 class SampleExample:
     """An image with its encoded bytes and, in the Examples of a split, its queries.
 
-    Of data without images and texts, their features, else these are empty. Tokens are a model's
-    own, see `with_image_tokens`.
+    `encoded_2` is the second image of a pair, where the data have pairs. Of data without images
+    and texts, their features, else these are empty. Tokens are a model's own, see
+    `with_image_tokens`.
     """
 
     image_id: str
     encoded: bytes
     queries: tuple[str, ...]
+    encoded_2: bytes = b""
     image_features: tuple[float, ...] = ()
     text_features: tuple[float, ...] = ()
     image_tokens: np.ndarray | None = None  # float16 [T, W]
@@ -67,6 +70,7 @@ def sample_examples(pattern: str, count: int) -> list[SampleExample]:
                 tuple(
                     text.decode("utf-8") for text in example[features.QUERY_TEXT].bytes_list.value
                 ),
+                next(iter(example[features.IMAGE_2_ENCODED].bytes_list.value), b""),
                 tuple(example[features.IMAGE_FEATURES].float_list.value),
                 tuple(example[features.QUERY_FEATURES].float_list.value),
             )
@@ -99,6 +103,7 @@ _VALUES: dict[str, Callable[[SampleExample], Any]] = {
     QUERY: lambda sample: next(iter(sample.queries), ""),
     TOKENS: lambda sample: () if sample.image_tokens is None else sample.image_tokens,
     IMAGE_BYTES: lambda sample: sample.encoded,
+    IMAGE_2_BYTES: lambda sample: sample.encoded_2 or sample.encoded,
     IMAGE_FEATURES: lambda sample: sample.image_features,
     TEXT_FEATURES: lambda sample: sample.text_features,
 }

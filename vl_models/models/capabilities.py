@@ -100,7 +100,7 @@ class ShowsTextAttention(Protocol):
 
 @runtime_checkable
 class Answers(Protocol):
-    """Answers questions about images from a closed set."""
+    """Answers questions about images from a closed set, its configuration's `answers`."""
 
     def answer(self, batch: Batch) -> tf.Tensor:
         """Scores float32 [B, A] of the A answers."""

@@ -46,9 +46,7 @@ def test_what_is_beyond_the_extent_is_masked_and_changes_nothing():
         np.testing.assert_array_equal(inside[row], expected)
     garbage = tf.where(mask[:, 1:, None], FEATURES, 99.0)
     again, _ = layer(garbage, extent=extent)
-    np.testing.assert_array_equal(
-        tf.boolean_mask(tokens, mask), tf.boolean_mask(again, mask)
-    )
+    np.testing.assert_array_equal(tf.boolean_mask(tokens, mask), tf.boolean_mask(again, mask))
     assert np.all(np.asarray(mask)[:, 0])  # the class token
 
 

@@ -27,9 +27,10 @@ def test_three_rows_for_each_pair_of_which_one_matches(hard):
 def test_a_row_reads_the_text_and_image_that_it_names(hard):
     batch = make_batch()
     outputs = hard.forward(batch, training=False)
-    text, image = (tf.gather(batch[key], outputs[name]) for key, name in (
-        ("token_ids", "itm_texts"), ("image", "itm_images")
-    ))
+    text, image = (
+        tf.gather(batch[key], outputs[name])
+        for key, name in (("token_ids", "itm_texts"), ("image", "itm_images"))
+    )
     mask = tf.gather(batch["text_mask"], outputs["itm_texts"])
     again = hard.score_pairs({"token_ids": text, "text_mask": mask, "image": image})
     logits = outputs["itm_logits"]
@@ -49,7 +50,9 @@ def test_what_is_known_to_match_is_never_drawn(hard, known):
         values[1] = values[0]
         batch[known] = tf.constant(values)
     for seed in range(20):
-        batch["seed"] = tf.constant(np.random.default_rng(seed).integers(0, 2**31 - 1, (3, 2)), tf.int32)
+        batch["seed"] = tf.constant(
+            np.random.default_rng(seed).integers(0, 2**31 - 1, (3, 2)), tf.int32
+        )
         outputs = hard.forward(batch, training=True)
         drawn = list(zip(outputs["itm_texts"].numpy()[3:], outputs["itm_images"].numpy()[3:]))
         assert (1, 0) not in drawn
