@@ -37,6 +37,8 @@ def all_gather(x: tf.Tensor) -> tf.Tensor:
     """
     if replica_count() == 1:
         return x
+    if x.dtype == tf.bool:  # which collectives do not take
+        return tf.cast(all_gather(tf.cast(x, tf.int32)), tf.bool)
     # The identity has this replica's device; an argument of a graph has none, which several
     # workers refuse ("destinations can not be empty").
     gathered = tf.distribute.get_replica_context().all_gather(tf.identity(x), axis=0)
