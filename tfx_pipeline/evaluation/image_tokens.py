@@ -73,8 +73,8 @@ class ImageTokens(Evaluator):
             place = len(ids)
             ids.append(image_id)
             errors.append(error)
-            pictures = (tf.io.encode_png(x).numpy() for x in (original, reconstruction))
-            image = ReconstructedImage(image_id, *pictures, _psnr(error))
+            before, after = (tf.io.encode_png(x).numpy() for x in (original, reconstruction))
+            image = ReconstructedImage(image_id, before, after, _psnr(error))
             # The place tells equal keys apart; pictures have no order.
             _keep(shown, (draw.random(), place, image), config.report.queries)
             _keep(worst, (error, place, image), config.report.failures)
