@@ -138,6 +138,11 @@ class TrainingRun:
             from tfx_pipeline.data.feature_examples import materialize_feature_examples
 
             return materialize_feature_examples(folder, self.data)
+        if folder.kind == "answers":
+            from tfx_pipeline.data.question_examples import materialize_question_examples
+
+            beam_args = resolve_beam_args(config.beam_pipeline_args)
+            return materialize_question_examples(folder, self.data, config.data, beam_args)
         from tfx_pipeline.data.examples import materialize_examples
 
         built = materialize_examples(
@@ -152,11 +157,15 @@ class TrainingRun:
     def train(self, config: ExperimentConfig) -> VisionLanguageModel:
         """Train, or continue, and export the towers; returns the trained model."""
         from tfx_pipeline.data.feature_extraction import find_towers
+        from tfx_pipeline.release.reranker import find_reranker
         from tfx_pipeline.training.towers import train_towers
         from vl_models.export import export_compositions
 
         below = config.load_data_folder().towers
-        found = None if below is None else find_towers(below)  # before the training, not after
+        # What is missing is said before the training, not after.
+        found = None if below is None else find_towers(below)
+        if config.release.reranker is not None:
+            find_reranker(config.release.reranker)
         model = train_towers(
             config,
             examples=self.data / "examples",
@@ -188,15 +197,17 @@ class TrainingRun:
         Returns:
             What is written.
         """
-        from serving.release import Release, model_folders
+        from serving.release import Release
         from tfx_pipeline.data.feature_set import FeatureSet
         from tfx_pipeline.evaluation.evaluators import evaluate
+        from tfx_pipeline.evaluation.item_table import find_items
         from tfx_pipeline.evaluation.write import write_evaluation
+        from tfx_pipeline.release.reranker import released_members
         from tfx_pipeline.report.facts import ReportFacts
         from vl_models.training.logging import HISTORY
 
         if release is None:
-            members = model_folders(self.towers)
+            members = released_members(self.towers, config.release.reranker)
         else:
             versions = Release.load(release).models
             members = {name: release / name / str(version) for name, version in versions.items()}
@@ -205,17 +216,18 @@ class TrainingRun:
         if folder.kind == "features":
             features = FeatureSet.load(folder.feature_file)
             evaluation = evaluate(members, config.evaluate, features=features)
+        elif folder.kind == "answers":
+            prepared = self._evaluated_data(folder, config)
+            questions = prepared / "examples"
+            evaluation = evaluate(members, config.evaluate, questions_dir=questions)
         else:
-            prepared = self.data
-            if folder.root != DataFolder.root_of(config.data.folder):
-                prepared = self.path / "evaluation_data"
-                changed = {"data": config.data.model_copy(update={"folder": folder.root})}
-                TrainingRun(self.path, prepared).make_examples(config.model_copy(update=changed))
+            prepared = self._evaluated_data(folder, config)
             evaluation = evaluate(
                 members,
                 config.evaluate,
                 gallery_dir=prepared / "gallery",
                 relevance_path=prepared / "relevance" / "relevance.parquet",
+                items_path=find_items(folder.root),
             )
         write_evaluation(
             evaluation,
@@ -225,6 +237,15 @@ class TrainingRun:
             facts=ReportFacts(title=config.name, data=evaluation.counts),
         )
         return evaluation
+
+    def _evaluated_data(self, folder: DataFolder, config: ExperimentConfig) -> Path:
+        """Return where the Examples of a data folder are; made, if it is not that of the run."""
+        if folder.root == DataFolder.root_of(config.data.folder):
+            return self.data
+        prepared = self.path / "evaluation_data"
+        changed = {"data": config.data.model_copy(update={"folder": folder.root})}
+        TrainingRun(self.path, prepared).make_examples(config.model_copy(update=changed))
+        return prepared
 
     def load_experiment(self, overrides: Sequence[str]) -> ExperimentConfig:
         """Return the experiment that the run was started with.
@@ -277,6 +298,17 @@ class TrainingRun:
 def _check_kind(folder: DataFolder, config: ExperimentConfig) -> None:
     """Raise UserError if the towers do not read what the data folder holds."""
     reads = config.model.reads_features
+    if (folder.kind == "answers") != config.model.learns_answers:
+        tasks = "vqa, nlvr2 or snli_ve"
+        raise UserError(
+            f"{folder.root}/data.yaml: kind is {folder.kind}, and "
+            + (
+                f"no task of this experiment learns answers. Give model.tasks {tasks}."
+                if folder.kind == "answers"
+                else f"a task of this experiment learns answers. Take data of kind answers ({tasks}"
+                " of `vlsearch data`), or take the task out."
+            )
+        )
     if folder.kind == "features" and not reads:
         raise UserError(
             f"{folder.root}/data.yaml: kind is features, but the towers of this experiment read "

@@ -23,11 +23,12 @@ QUERY_FEATURES = "query/features"  # float[n * d], precomputed text features
 LABEL_ID = "label/id"  # int64[*]
 LABEL_TEXT = "label/text"  # bytes[*]
 TEXT_LABEL_TEXT = "text_label/text"  # bytes[*], labels of the texts by a system of their own
+QUESTION_ID = "question/id"  # bytes[1], of data with answers
 ANSWER_TEXT = "answer/text"  # bytes[*]
 ANSWER_SCORE = "answer/score"  # float[*]
 
 SOURCE_TYPE = "source/type"  # bytes[1], one of SOURCE_TYPES
 SOURCE_NAME = "source/name"  # bytes[1], the data set
 
-SOURCE_TYPES = ("click", "caption", "label", "image_only", "text_only")
+SOURCE_TYPES = ("click", "caption", "label", "image_only", "text_only", "question")
 SPLITS = ("train", "val", "test")

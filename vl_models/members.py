@@ -28,13 +28,26 @@ ENCODE_TEXT, ENCODE_IMAGE = "encode_text", "encode_image"
 HASH_TEXT, HASH_IMAGE = "hash_text", "hash_image"
 SCORE, CAPTION = "score", "caption"
 TOKENIZE, RECONSTRUCT = "tokenize", "reconstruct"
+ENCODE_IMAGE_TOKENS, SCORE_TOKENS = "encode_image_tokens", "score_tokens"
 IMAGE_FEATURES, TEXT_FEATURES = "image_features", "text_features"
-IMAGE_BYTES, QUERY = "image_bytes", "query"
+IMAGE_BYTES, QUERY, TOKENS = "image_bytes", "query", "tokens"
+RERANKER, CAPTIONER, ANSWERER = "reranker", "captioner", "answerer"
+ENCODE_TEXT, ENCODE_IMAGE = "encode_text", "encode_image"
+HASH_TEXT, HASH_IMAGE = "hash_text", "hash_image"
+SCORE, CAPTION, ANSWER = "score", "caption", "answer"
+IMAGE_FEATURES, TEXT_FEATURES = "image_features", "text_features"
+IMAGE_BYTES, IMAGE_2_BYTES, QUERY = "image_bytes", "image_2_bytes", "query"
 CLASSIFY_ZERO_SHOT, TEXT_ATTENTION = "classify_zero_shot", "text_attention"
 DEFAULT_SIGNATURE = "serving_default"
 
+# As many answers as one row gets, best first.
+TOP_ANSWERS = 5
+
 # A twin of another signature, and what only the report calls: nothing to warm up.
 COLD = (DEFAULT_SIGNATURE, TEXT_ATTENTION, RECONSTRUCT)
+
+# Of one image, in float16: 16 KiB, so that a million images are 16 GiB on a disk.
+MOST_TOKEN_NUMBERS = 8192
 
 Answer = dict[str, tf.Tensor]
 
@@ -248,7 +261,42 @@ def _reranker(source: ExportSource) -> list[Signature]:
         batch = {**image.batch(image_bytes), **text.batch(query)}
         return {"score": tf.cast(source.model.score_pairs(batch), tf.float32)}
 
-    return [Signature(SCORE, (text.spec, image.spec), score)]
+    signatures = [Signature(SCORE, (text.spec, image.spec), score)]
+    if isinstance(source.model, capabilities.ScoresImageTokens):
+        signatures += _token_signatures(source.model, image, text)
+    return signatures
+
+
+def _token_signatures(
+    model: capabilities.ScoresImageTokens, image: RawInput, text: RawInput
+) -> list[Signature]:
+    """Reading an image, and scoring what was read of it: the first is done once per image."""
+
+    def encode_image_tokens(raw: tf.Tensor) -> Answer:
+        return {TOKENS: tf.cast(model.encode_image_tokens(image.batch(raw)), tf.float16)}
+
+    def score_tokens(query: tf.Tensor, tokens: tf.Tensor) -> Answer:
+        score = model.score_tokens(text.batch(query), tf.cast(tokens, tf.float32))
+        return {"score": tf.cast(score, tf.float32)}
+
+    traced = tf.function(encode_image_tokens, autograph=False).get_concrete_function(image.alone)
+    shape = traced.structured_outputs[TOKENS].shape
+    if shape.rank != 3 or None in shape[1:]:
+        raise ValueError(
+            "Image tokens are [B, T, W] with the same T and W for all images. "
+            f"Received: shape={shape}"
+        )
+    if shape[1] * shape[2] > MOST_TOKEN_NUMBERS:
+        raise ValueError(
+            f"The image tokens of one image are at most {MOST_TOKEN_NUMBERS:,} numbers, so that a "
+            "gallery's fit on a disk; pool them, or make them narrower. "
+            f"Received: {shape[1]} tokens x {shape[2]} = {shape[1] * shape[2]:,} numbers"
+        )
+    tokens = tf.TensorSpec([None, *shape[1:]], tf.float16, name=TOKENS)
+    return [
+        Signature(ENCODE_IMAGE_TOKENS, (image.alone,), encode_image_tokens),
+        Signature(SCORE_TOKENS, (text.spec, tokens), score_tokens),
+    ]
 
 
 def _captioner(source: ExportSource) -> list[Signature]:
@@ -286,6 +334,33 @@ def _image_tokenizer(source: ExportSource) -> list[Signature]:
     return signatures
 
 
+def _answerer(source: ExportSource) -> list[Signature]:
+    """The best answers, best first, and their scores; of two images where the system reads two."""
+    image, text, model = source.image, source.text, source.model
+    assert image is not None and text is not None
+    names = model.config.answers
+    count = min(TOP_ANSWERS, len(names))
+
+    def best(batch: Batch) -> Answer:
+        scores, places = tf.math.top_k(tf.cast(model.answer(batch), tf.float32), count)
+        return {"answers": tf.gather(tf.constant(names), places), "scores": scores}
+
+    def answer(query: tf.Tensor, image_bytes: tf.Tensor) -> Answer:
+        return best({**image.batch(image_bytes), **text.batch(query)})
+
+    def answer_two(query: tf.Tensor, image_bytes: tf.Tensor, image_2_bytes: tf.Tensor) -> Answer:
+        second = {
+            key.replace("image", "image_2", 1): value
+            for key, value in image.batch(image_2_bytes).items()
+        }
+        return best({**image.batch(image_bytes), **second, **text.batch(query)})
+
+    if "image_2" not in model.inputs:
+        return [Signature(ANSWER, (text.spec, image.spec), answer)]
+    second = tf.TensorSpec([None], tf.string, name=IMAGE_2_BYTES)
+    return [Signature(ANSWER, (text.spec, image.spec, second), answer_two)]
+
+
 MEMBERS: dict[str, Member] = {
     TEXT_TOWER: Member(
         capabilities.EncodesTexts,
@@ -319,5 +394,11 @@ MEMBERS: dict[str, Member] = {
         ("image",),
         _image_tokenizer,
         "turns an image into a grid of codes, which masked image modelling has to guess",
+    ),
+    ANSWERER: Member(
+        capabilities.Answers,
+        ("text", "image"),
+        _answerer,
+        "answers a question about an image, or judges a sentence, from a closed set of answers",
     ),
 }

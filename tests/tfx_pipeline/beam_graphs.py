@@ -4,8 +4,9 @@ from pathlib import Path
 
 from tfx_pipeline.data.config import ExampleGenConfig, ImageConfig, PropensityConfig
 from tfx_pipeline.data.examples import OutputDirs, build_examples
+from tfx_pipeline.data.question_examples import WriteQuestions, build_question_examples
 from tfx_pipeline.data.word_counts import count_words
-from tfx_pipeline.release.gallery_embeddings import encode_gallery
+from tfx_pipeline.release.gallery_embeddings import TokenReader, encode_gallery
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -26,10 +27,17 @@ def words(pipeline, folder):
 
 
 def index(pipeline, folder):
-    encode_gallery(pipeline, str(folder), f"{folder}/image_tower", f"{folder}/out", 64)
+    reader = TokenReader(f"{folder}/reranker", f"{folder}/tokens")
+    encode_gallery(pipeline, str(folder), f"{folder}/image_tower", f"{folder}/out", 64, reader)
 
 
-GRAPHS = {"examples": examples, "words": words, "index": index}
+def questions(pipeline, folder):
+    config = ImageConfig(root=f"{folder}/images")
+    write = WriteQuestions(config, "any", [f"{folder}/questions.parquet"], f"{folder}/examples", 8)
+    build_question_examples(pipeline, write, f"{folder}/rejected")
+
+
+GRAPHS = {"examples": examples, "words": words, "index": index, "questions": questions}
 
 
 def folder_for_graphs(folder):

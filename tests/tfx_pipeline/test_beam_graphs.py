@@ -26,6 +26,7 @@ _HERE = Path(__file__).resolve().parent
 _BUILDERS = {
     "tfx_pipeline/release/gallery_embeddings.py": "index",
     "tfx_pipeline/data/examples.py": "examples",
+    "tfx_pipeline/data/question_examples.py": "questions",
     "tfx_pipeline/data/word_counts.py": "words",
 }
 
@@ -110,6 +111,7 @@ def test_every_graph_is_known():
         ("examples", "spark", "external"),
         ("examples", "dataflow", "docker"),
         ("words", "flink", "external"),
+        ("questions", "flink", "external"),
         ("index", "flink", "external"),
     ],
 )

@@ -9,6 +9,7 @@ import pytest
 from tests import preloaded
 from tests.tfx_pipeline.conftest import REPOSITORY, TINY, VLSEARCH, vlsearch
 from tfx_pipeline.config import ExperimentConfig
+from tfx_pipeline.data.folder import DataFolder
 from tfx_pipeline.training_run import TrainingRun
 from vl_models.errors import UserError
 from vl_models.training.config import RUN_FORMAT
@@ -114,3 +115,22 @@ def test_a_run_folder_of_another_version_is_refused_before_anything_is_made(tmp_
         "--run, or give --fresh to forget that training."
     )
     assert [path.name for path in tmp_path.iterdir()] == ["training.key"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "model", "message"),
+    [
+        ("answers", [], "kind is answers, and no task of this experiment learns answers. Give"),
+        (
+            "clicks",
+            ["model={system: vilt, tasks: [{kind: vqa}]}"],
+            "kind is clicks, and a task of this experiment learns answers. Take data of kind",
+        ),
+    ],
+)
+def test_data_and_tasks_of_answers_go_together(tmp_path, kind, model, message):
+    DataFolder(kind=kind, name="any").save(tmp_path)
+    overrides = [f"data.folder={tmp_path}", *model]
+    config = ExperimentConfig.load(REPOSITORY / "configs" / "emoji.yaml", overrides)
+    with pytest.raises(UserError, match=message):
+        TrainingRun(tmp_path / "run").make_examples(config)

@@ -4,6 +4,7 @@ import pytest
 import tensorflow as tf
 
 from tests.harness import run_signature
+from tests.vl_models.grid_reranker import GridReranker, make_grid_reranker
 from tests.vl_models.models.feature_batch import SIDES
 from tests.vl_models.test_export import TOKENIZER, images, make_model
 from vl_models.export import export_compositions, export_members
@@ -48,7 +49,9 @@ def call(folder, signature, **inputs):
 
 
 def test_capabilities_decide_which_members_there_are(captions):
-    assert list(members_of(ExportSource.of(captions, TOKENIZER))) == list(MEMBERS)
+    assert list(members_of(ExportSource.of(captions, TOKENIZER))) == [
+        name for name in MEMBERS if name != "answerer"
+    ]
     assert list(members_of(ExportSource.of(make_model(), TOKENIZER))) == [
         "text_tower",
         "image_tower",
@@ -136,3 +139,78 @@ def test_a_model_that_can_do_nothing_is_refused(tmp_path):
 
     with pytest.raises(ValueError, match=r"can do nothing that is served.*model=Nothing"):
         export_members(Nothing(), None, tmp_path)
+
+
+def test_an_image_is_read_once_and_scored_with_many_texts(tmp_path):
+    model = make_grid_reranker()
+    folders = export_members(model, TOKENIZER, tmp_path)
+    assert list(folders) == ["text_tower", "image_tower", "reranker"]
+    pixels, encoded = images((16, 16), (16, 16), (16, 16))
+    tokens = call(
+        folders["reranker"], "encode_image_tokens", image_bytes=np.array(encoded, object)
+    )["tokens"]
+    assert (tokens.shape, tokens.dtype) == ((3, 4, 3), np.float16)
+    quarters = np.stack(pixels).reshape(3, 2, 8, 2, 8, 3).mean((2, 4)).reshape(3, 4, 3) / 255
+    np.testing.assert_allclose(tokens, quarters, atol=1e-3)
+    query = np.array(["red", "cat", "猫"], object)
+    scores = call(folders["reranker"], "score_tokens", query=query, tokens=tokens)["score"]
+    ids = TOKENIZER.tokenize(tf.constant(query.tolist()))["token_ids"].numpy()[:, 1]
+    assert scores.dtype == np.float32
+    np.testing.assert_array_equal(scores, tokens[np.arange(3), 0, ids % 3].astype(np.float32))
+    of_bytes = call(
+        folders["reranker"], "score", query=query, image_bytes=np.array(encoded, object)
+    )["score"]
+    np.testing.assert_allclose(scores, of_bytes, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ([90, 92], r"at most 8,192 numbers.* Received: 90 tokens x 92 = 8,280 numbers"),
+        ([None, 3], r"same T and W for all images\. Received: shape=\(None, None, 3\)"),
+        ([3], r"Image tokens are \[B, T, W\] .* Received: shape=\(None, 3\)"),
+    ],
+)
+def test_image_tokens_of_a_size_that_a_gallery_cannot_have(shape, message):
+    class Wide(GridReranker):
+        def encode_image_tokens(self, batch):
+            rows = tf.shape(batch["image"])[:1]
+            sizes = [rows if size is None else [size] for size in shape]
+            return tf.zeros(tf.concat([rows, *sizes], axis=0))
+
+    source = ExportSource.of(make_grid_reranker(Wide), TOKENIZER)
+    with pytest.raises(ValueError, match=message):
+        MEMBERS["reranker"].signatures(source)
+
+
+@pytest.mark.parametrize(("kind", "images"), [("vqa", 1), ("nlvr2", 2)])
+def test_an_answerer_gives_the_best_answers(kind, images, tmp_path):
+    config = model_config_from_dict(
+        {
+            "system": "vilt",
+            "image_size": 16,
+            "patch_size": 8,
+            "width": 8,
+            "depth": 1,
+            "heads": 1,
+            "max_length": 6,
+            "vocabulary_size": TOKENIZER.vocabulary_size,
+            "mask_id": 0,
+            "tasks": [{"kind": kind}],
+            "answers": ["no", "yes", "左边"],
+        }
+    )
+    model = build_model(config)
+    folder = export_members(model, TOKENIZER, tmp_path)["answerer"]
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 3, 16, 16, 3)).astype(np.uint8)
+    pixels = pixels[:images]
+    query = np.array(["red", "cat", "red cat"], object)
+    encoded = [np.array([tf.io.encode_png(p).numpy() for p in side], object) for side in pixels]
+    names = ("image_bytes", "image_2_bytes")
+    answer = call(folder, "answer", query=query, **dict(zip(names, encoded)))
+    batch = {**TOKENIZER.tokenize(query), **dict(zip(("image", "image_2"), pixels))}
+    scores = model.answer(batch).numpy()
+    order = np.argsort(-scores, axis=1)
+    np.testing.assert_allclose(answer["scores"], np.take_along_axis(scores, order, 1), atol=1e-5)
+    expected = np.array(["no", "yes", "左边"])[order].tolist()
+    assert [[text.decode() for text in row] for row in answer["answers"]] == expected

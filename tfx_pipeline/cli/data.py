@@ -29,6 +29,14 @@ def emoji(
         Literal["by_pair", "by_image"],
         typer.Option(help="Hold out pairs, or images with all their pairs."),
     ] = "by_pair",
+    tasks: Annotated[
+        bool,
+        typer.Option(
+            "--tasks",
+            help="With --split by_image: also questions about the images, in the forms of VQA, "
+            "NLVR2 and SNLI-VE.",
+        ),
+    ] = False,
     scenes: Annotated[
         int | None,
         typer.Option(metavar="N", help="N scenes of two or three emoji and what is true of them."),
@@ -48,7 +56,7 @@ def emoji(
     from vl_models.terminal import echo, progress_bar
 
     if scenes is not None:
-        _refuse(context, "--scenes", "days", "impressions", "limit", "split")
+        _refuse(context, "--scenes", "days", "impressions", "limit", "split", "tasks")
         _write_scenes(out, scenes, pictures=pictures, seed=seed, size=size)
         return
     _refuse(context, "an emoji set without --scenes", "pictures")
@@ -62,6 +70,7 @@ def emoji(
             size=size,
             limit=limit,
             split=split,
+            tasks=tasks,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     echo(
@@ -69,6 +78,9 @@ def emoji(
         f"queries ({summary.test_pairs:,} held out for test), {summary.impressions:,} "
         f"impressions and {summary.clicks:,} clicks in {summary.days} days (simulated)."
     )
+    for form, questions in summary.questions.items():
+        counts = ", ".join(f"{count:,} {split}" for split, count in questions.splits.items())
+        echo(f"{out / form}: {questions.questions:,} questions ({counts}).")
 
 
 def _refuse(context: typer.Context, where: str, *names: str) -> None:
@@ -123,8 +135,8 @@ def captions(
     ] = 0.01,
 ) -> None:
     """A caption set as a data folder; every caption is a clicked row."""
-    from tfx_pipeline.data.captions import REJECTED_FOLDER, Place, write_captions
-    from tfx_pipeline.data.rejected import describe
+    from tfx_pipeline.data.captions import Place, write_captions
+    from tfx_pipeline.data.rejected import FOLDER, describe
     from vl_models.errors import UserError
     from vl_models.terminal import echo
 
@@ -149,8 +161,67 @@ def captions(
         + (f", {summary.unassigned:,} without a split" if summary.unassigned else "")
         + f". Read {summary.read:,} = {accepted:,} accepted + {rejected:,} rejected."
     )
-    if told := describe(out / REJECTED_FOLDER):
+    if told := describe(out / FOLDER):
         echo(f"{told}.")
+
+
+def _questions(form: str, about: str) -> None:
+    """Add a command that reads questions in a published form."""
+
+    def command(
+        context: typer.Context,
+        files: Annotated[
+            list[Path],
+            typer.Argument(metavar="FILE...", help="Of all splits, which their names tell."),
+        ],
+        images: Annotated[Path, typer.Option(help="Folder with the images, at any depth.")],
+        out: Annotated[Path, typer.Option(help="Data folder to write.", callback=on_disk)],
+        name: Annotated[str | None, typer.Option(help="Name of the data set.")] = None,
+        min_occurrences: Annotated[
+            int, typer.Option(min=1, help="Of vqa: fewest questions of an answer that is learnt.")
+        ] = 9,
+        max_rejected_fraction: Annotated[
+            float, typer.Option(min=0, max=1, help="Share of the questions that may be lost.")
+        ] = 0.01,
+    ) -> None:
+        if form != "vqa":
+            _refuse(context, form, "min_occurrences")
+        from tfx_pipeline.data.questions.write import write_questions
+        from tfx_pipeline.data.rejected import FOLDER, describe
+        from vl_models.terminal import echo
+
+        summary = write_questions(
+            form,
+            files,
+            images,
+            out,
+            name=name,
+            min_occurrences=min_occurrences,
+            max_rejected_fraction=max_rejected_fraction,
+        )
+        counts = ", ".join(f"{count:,} {split}" for split, count in summary.splits.items())
+        unanswered = f", {summary.unanswered:,} of train without one" if summary.unanswered else ""
+        echo(
+            f"{out}: {summary.questions:,} questions ({counts}) about {summary.images:,} images, "
+            f"{summary.answers:,} answers{unanswered}. Read {summary.read:,} = "
+            f"{summary.questions:,} accepted + {summary.rejected:,} rejected."
+        )
+        if told := describe(out / FOLDER):
+            echo(f"{told}.")
+
+    command.__doc__ = about
+    app.command(form)(command)
+
+
+_questions(
+    "vqa",
+    """VQA v2: questions and annotations as JSON, with soft scores min(1, annotators / 3).
+
+    Files of questions and of annotations are told apart by their content.
+    """,
+)
+_questions("nlvr2", "NLVR2: JSON lines of sentences about two images, true or false.")
+_questions("snli_ve", "SNLI-VE: JSON lines of hypotheses: entailment, neutral or contradiction.")
 
 
 @app.command()

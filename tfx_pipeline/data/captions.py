@@ -6,9 +6,7 @@ kept with its reason, as a click log's rows are.
 
 from __future__ import annotations
 
-import collections
 import dataclasses
-import json
 import shutil
 from collections.abc import Iterable
 from pathlib import Path, PurePath
@@ -17,7 +15,6 @@ from typing import Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from serving.files import write_atomically
 from tfx_pipeline.data.caption_files.caption import Caption
 from tfx_pipeline.data.caption_files.forms import AUTO, read_captions
 from tfx_pipeline.data.config import ExampleGenConfig, ImageConfig, SplitConfig
@@ -25,12 +22,12 @@ from tfx_pipeline.data.contract import Reason, Rejected, content_json
 from tfx_pipeline.data.folder import FILE_NAME, DataFolder
 from tfx_pipeline.data.image_store import SimilarFiles
 from tfx_pipeline.data.images import strip_suffix
+from tfx_pipeline.data.rejected import explain_rejected, write_rejected_rows
 from vl_models.errors import UserError
 
 Place = Literal["reference", "link", "copy"]
 
 MAX_REJECTED_FRACTION: float = ExampleGenConfig().max_rejected_fraction
-REJECTED_FOLDER = "rejected"
 _LOG = "log/captions.parquet"
 _SCHEMA = pa.schema(
     [
@@ -106,10 +103,11 @@ def write_captions(
         rejected=sum(problem.rows for problem in rejected),
     )
     if summary.rejected > max_rejected_fraction * summary.read or not captions:
-        _write_rejected(out, summary, rejected)
-        raise UserError(_too_many(file, out, summary, rejected, max_rejected_fraction))
+        write_rejected_rows(out, summary.read, rejected)
+        what = f"{file}: {{}} captions"
+        raise UserError(explain_rejected(what, out, summary.read, rejected, max_rejected_fraction))
     _place_images(names, images, out / "images", place)
-    _write_rejected(out, summary, rejected)
+    write_rejected_rows(out, summary.read, rejected)
     # Without their suffixes, a.jpg and a.png would be one image.
     distinct = len({strip_suffix(image) for image in names}) == len(names)
     ids: Literal["stem", "name"] = "stem" if distinct else "name"
@@ -159,47 +157,6 @@ def _find_images(
         if caption.image in names
     ]
     return found, missing
-
-
-def _write_rejected(out: Path, summary: CaptionSummary, rejected: list[Rejected]) -> None:
-    """Write what was rejected, in the form that a click log's rejected rows have."""
-    folder = out / REJECTED_FOLDER
-    folder.mkdir(parents=True, exist_ok=True)
-    lines = "".join(f"{problem.to_json()}\n" for problem in sorted(rejected))
-    write_atomically(folder / "rejected-00000-of-00001.jsonl", lines)
-    counts = {
-        "rows": summary.read,
-        "log": {
-            "read": summary.read,
-            "accepted": summary.captions,
-            "rejected": summary.rejected,
-        },
-        "rejected": dict(_count_reasons(rejected)),
-    }
-    write_atomically(folder / "summary.json", json.dumps(counts, indent=2, sort_keys=True) + "\n")
-
-
-def _count_reasons(rejected: Iterable[Rejected]) -> collections.Counter[str]:
-    counts: collections.Counter[str] = collections.Counter()
-    for problem in rejected:
-        counts[str(problem.reason)] += problem.rows
-    return counts
-
-
-def _too_many(
-    file: Path, out: Path, summary: CaptionSummary, rejected: list[Rejected], bound: float
-) -> str:
-    first = {str(problem.reason): problem for problem in sorted(rejected, reverse=True)}
-    reasons = "; ".join(
-        f"{reason}: {rows:,}, e.g. row {first[reason].row} ({first[reason].message})"
-        for reason, rows in _count_reasons(rejected).most_common(3)
-    )
-    return (
-        f"{file}: {summary.rejected:,} of {summary.read:,} captions "
-        f"({summary.rejected / summary.read:.1%}) were rejected, more than "
-        f"--max-rejected-fraction {bound:g} allows. {reasons}. All are listed in "
-        f"{out / REJECTED_FOLDER}. Correct the file, or raise the bound if they may be lost."
-    )
 
 
 def _place_images(names: list[str], source: Path, target: Path, place: Place) -> None:

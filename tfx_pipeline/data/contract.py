@@ -50,6 +50,8 @@ class Reason(enum.StrEnum):
 
     MISSING_QUERY = "missing_query"
     MISSING_IMAGE_ID = "missing_image_id"
+    MISSING_ANSWER = "missing_answer"
+    NO_AGREEMENT = "no_agreement"
     INVALID_UTF8 = "invalid_utf8"
     BAD_TEXT = "bad_text"
     BAD_BASE64 = "bad_base64"

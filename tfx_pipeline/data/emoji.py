@@ -11,7 +11,7 @@ import dataclasses
 import datetime
 import shutil
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -22,9 +22,13 @@ import pyarrow.parquet as pq
 from tfx_pipeline.data.cldr import Annotation, read_annotations, read_groups
 from tfx_pipeline.data.click_model import PAGE, ClickModel, Impressions, Simulator
 from tfx_pipeline.data.config import PropensityConfig, SplitConfig
+from tfx_pipeline.data.emoji_tasks.pictures import make_pictures
+from tfx_pipeline.data.emoji_tasks.write import remove_tasks, write_tasks
 from tfx_pipeline.data.folder import DataFolder
 from tfx_pipeline.data.glyphs import CANVAS, GlyphPainter, image_id
+from tfx_pipeline.data.questions.write import QuestionSummary
 from vl_models.errors import UserError
+from vl_models.features import SPLITS
 
 LANGUAGES = ("en", "zh")
 FIRST_DAY = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
@@ -64,6 +68,7 @@ class EmojiSummary:
     impressions: int
     clicks: int
     days: int
+    questions: Mapping[str, QuestionSummary]  # by task
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,6 +93,7 @@ def write_emoji(
     size: int = 72,
     limit: int | None = None,
     split: SplitPolicy = "by_pair",
+    tasks: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> EmojiSummary:
     """Write the emoji data folder.
@@ -101,6 +107,8 @@ def write_emoji(
         limit: only the first so many emoji, for quick tests.
         split: draw test and val pairs (by_pair), or images and with each all its pairs (by_image):
             then no image of test is shown in train or val, and none of val belongs to train.
+        tasks: also write `vqa/`, `nlvr2/` and `snli_ve/`, data folders of questions about the
+            images; needs `split` by_image.
         progress: called with (images done, images in all).
 
     Raises:
@@ -114,6 +122,11 @@ def write_emoji(
     ):
         if not low <= value <= high:
             raise UserError(f"{name} must be between {low} and {high}. Received: {name}={value}")
+    if tasks and split != "by_image":
+        raise UserError(
+            "Questions about images that training has not seen need --split by_image. "
+            f"Received: split={split}"
+        )
     out = Path(out)
     if (out / "data.yaml").is_file() and DataFolder.load(out).name != "emoji":
         raise UserError(f"{out}: holds another data set. Choose an empty folder.")
@@ -121,6 +134,7 @@ def write_emoji(
     names = [c for c in annotations["en"] if all(c in annotations[lang] for lang in LANGUAGES)]
     for part in ("images", "log"):
         shutil.rmtree(out / part, ignore_errors=True)
+    remove_tasks(out)
     emoji = _write_images(names, out / "images", size, limit, progress)
     pairs = _true_pairs(emoji, annotations, seed, split)
     model = ClickModel()
@@ -145,10 +159,23 @@ def write_emoji(
         propensity=PropensityConfig(mode="given", eta=model.eta, max_positions=PAGE),
         about="Emoji images and CLDR words are real; clicks are simulated. See README.txt.",
     ).save(out)
+    questions: dict[str, QuestionSummary] = {}
+    if tasks:
+        assert pairs.image_split is not None
+        splits = [SPLITS[number] for number in pairs.image_split]
+        pictures = make_pictures(emoji, annotations, read_groups(), splits)
+        questions = write_tasks(out, pictures, out / "images", seed)
     clicks = int(pa.compute.sum(table["clicked"]).as_py())
     shown = int(table.num_rows - shares[2])
     return EmojiSummary(
-        len(emoji), len(pairs.texts), len(pairs.query), int(shares[2]), shown, clicks, days
+        len(emoji),
+        len(pairs.texts),
+        len(pairs.query),
+        int(shares[2]),
+        shown,
+        clicks,
+        days,
+        questions,
     )
 
 
@@ -267,7 +294,7 @@ def _log(
             "language": pa.array(pairs.languages).take(pa.array(query)),
             "label": pa.array([label_ids.get(x or "") for x in labels]).take(pa.array(image)),
             "label_text": pa.array(labels, pa.string()).take(pa.array(image)),
-            "split": pa.array(["train", "val", "test"]).take(pa.array(splits)),
+            "split": pa.array(SPLITS).take(pa.array(splits)),
         }
     )
 

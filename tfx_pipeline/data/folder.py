@@ -33,7 +33,8 @@ class DataFolder(BaseModel):
 
     Attributes:
         version: of this form; 1.
-        kind: `clicks`, `captions`, or `features` (precomputed vectors; no images).
+        kind: `clicks`, `captions`, `answers` (questions about images), or `features` (precomputed
+            vectors; no images).
         name: of the data set; becomes `source/name`.
         log: a file, a folder, or a pattern of them, see `tfx_pipeline.data.spans.resolve_spans`.
         format: of the log files.
@@ -53,7 +54,7 @@ class DataFolder(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     version: Literal[1] = 1
-    kind: Literal["clicks", "captions", "features"]
+    kind: Literal["clicks", "captions", "answers", "features"]
     name: str
     log: str = "log/*"
     format: LogFormat = "auto"
@@ -159,9 +160,14 @@ class DataFolder(BaseModel):
         """Return the configuration of Example building for this data, with changes by field name.
 
         Raises:
-            UserError: the kind is `features`, which has no images to build Examples from; or no
-                file of texts is there.
+            UserError: the kind is `features` or `answers`, of which Examples are built otherwise;
+                or no file of texts is there.
         """
+        if self.kind == "answers":
+            raise UserError(
+                f"{self._file}: kind is answers, questions about images: it is for `vlsearch "
+                "train` and `evaluate`, with a task that learns answers."
+            )
         if self.kind == "features":
             raise UserError(
                 f"{self._file}: kind is features, which holds no images: it is for "

@@ -1,4 +1,4 @@
-"""What the train split's Examples decide about a model: widths of features, and classes."""
+"""What the train split's Examples decide about a model: widths of features, classes, answers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from tfx_pipeline.training.sources import TRAIN, split_pattern
 from vl_models import features as f
 from vl_models.input.config import DataFacts, InputConfig
-from vl_models.input.feature_facts import class_names, feature_statistics
+from vl_models.input.feature_facts import answer_names, class_names, feature_statistics
 from vl_models.input.records import count_records, find_shards
 from vl_models.models.base_config import ModelConfig
 from vl_models.text.tokenizer import Tokenizer
@@ -44,5 +44,6 @@ def read_data_facts(
         },
         classes=classes,
         text_classes=text_classes,
+        answers=answer_names(shards) if model.learns_answers else (),
         images=images,
     )

@@ -81,3 +81,13 @@ def class_names(shards: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]
         tuple(sorted(name.decode("utf-8") for name in found if name)) for found in names
     )
     return labels, text_labels
+
+
+def answer_names(shards: Sequence[str]) -> tuple[str, ...]:
+    """Return the distinct answers of all Examples, sorted by name."""
+    specification = {f.ANSWER_TEXT: tf.io.RaggedFeature(tf.string)}
+    names: set[bytes] = set()
+    for records in read_records(shards).batch(_BATCH):
+        parsed = tf.io.parse_example(records, specification)
+        names.update(np.unique(parsed[f.ANSWER_TEXT].flat_values.numpy()).tolist())
+    return tuple(sorted(name.decode("utf-8") for name in names))

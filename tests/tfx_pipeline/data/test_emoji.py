@@ -169,6 +169,12 @@ def test_images_of_test_are_shown_to_nobody(tmp_path):
     assert "val" in noise["split"].to_pylist()
 
 
+def test_questions_need_a_split_by_image(tmp_path):
+    message = r"need --split by_image\. Received: split=by_pair"
+    with pytest.raises(UserError, match=message):
+        emoji.write_emoji(tmp_path / "a", limit=10, tasks=True)
+
+
 def test_written_again_over_itself_but_over_nothing_else(tmp_path):
     emoji.write_emoji(tmp_path / "a", limit=20, impressions=500, days=3)
     emoji.write_emoji(tmp_path / "a", limit=10, impressions=500, days=1)

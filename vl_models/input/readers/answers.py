@@ -26,7 +26,8 @@ def _read(records: Records) -> Rows:
         names = texts.to_tensor("")
     padded = scores.to_tensor(1.0, shape=tf.shape(names))
     matches = names[:, :, tf.newaxis] == tf.constant(records.spec.facts.data.answers)
-    return {"answer": tf.reduce_max(tf.where(matches, padded[:, :, tf.newaxis], 0.0), axis=1)}
+    scores = tf.reduce_max(tf.where(matches, padded[:, :, tf.newaxis], 0.0), axis=1)
+    return {"answer": tf.maximum(scores, 0.0)}  # of no answer in the whole batch it is -inf
 
 
 ANSWER = Reader(_features, _read)

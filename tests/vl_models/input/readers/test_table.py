@@ -99,6 +99,8 @@ def test_answers_are_scores_of_the_known_ones():
     batch = rows_of(records, inputs=("answer",), answers=("no", "red"))
     assert batch["answer"].dtype == tf.float32
     assert batch["answer"].numpy().tolist() == [[1, 0], [0, 1], [1, 0], [0, 0]]
+    batch = rows_of([{}, {}], inputs=("answer",), answers=("no", "red"))
+    assert batch["answer"].numpy().tolist() == [[0, 0], [0, 0]]
 
 
 def test_answers_need_as_many_scores():

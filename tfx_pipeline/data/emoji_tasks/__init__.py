@@ -1,0 +1,1 @@
+"""Questions about the demo's pictures, made of their words in the form of published data sets."""

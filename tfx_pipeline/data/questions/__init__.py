@@ -1,0 +1,1 @@
+"""Questions and sentences about images, with answers from a closed set: published file formats."""
