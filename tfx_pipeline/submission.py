@@ -17,6 +17,7 @@ from tfx_pipeline import fingerprint
 from tfx_pipeline.config import PLACES, ExperimentConfig, excluded
 from tfx_pipeline.data.beam_options import resolve_beam_args
 from tfx_pipeline.data.resolved import ResolvedData
+from tfx_pipeline.release.image_tokenizer import fingerprint_image_tokenizers
 from tfx_pipeline.release.place import CURRENT, NEXT_VERSION, SERVING_DIR, place_release
 from tfx_pipeline.release.reranker import fingerprint_reranker, pin_reranker
 from tfx_pipeline.release.warm_start import fingerprint_warm_starts, pin_warm_starts
@@ -147,6 +148,7 @@ def submit(config: ExperimentConfig, seen: bool = True) -> Submission:
         codes["evaluation_code"] += reranker
         codes["serving_code"] += reranker
         codes["training_code"] += fingerprint_warm_starts(config.train) + _towers_below(config)
+        codes["training_code"] += fingerprint_image_tokenizers(config.model)
         codes["vocabulary_fingerprint"] += _pretrained_vocabulary(config.vocabulary.pretrained)
         codes["schema_fingerprint"] = _optional_file(config.data.schema_file, "data.schema_file")
     without = set(PLACES)

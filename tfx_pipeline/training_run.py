@@ -11,6 +11,7 @@ from tfx_pipeline.config import ExperimentConfig
 from tfx_pipeline.data.beam_options import resolve_beam_args
 from tfx_pipeline.data.folder import DataFolder
 from tfx_pipeline.fingerprint import fingerprint_code, fingerprint_text
+from tfx_pipeline.release.image_tokenizer import fingerprint_image_tokenizers
 from tfx_pipeline.run_lock import RunLock
 from tfx_pipeline.storage.options import use_file_system_options
 from vl_models.errors import UserError
@@ -85,6 +86,7 @@ class TrainingRun:
         towers = ""
         if config.features is not None:
             towers = fingerprint_towers(find_towers(config.features.towers))
+        towers += fingerprint_image_tokenizers(config.model)
         key = fingerprint_text(examples_key, settings, towers)
         if before not in ("", _FORMAT + key):
             if not fresh:

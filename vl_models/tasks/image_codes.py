@@ -18,7 +18,7 @@ from vl_models.encoders.image_quantizer import ImageQuantizer
 from vl_models.errors import UserError
 
 _SYSTEM = "image_tokenizer"
-_WEIGHTS_FILE, _EXPERIMENT_FILE = "weights.safetensors", "experiment.yaml"
+WEIGHTS_FILE, _EXPERIMENT_FILE = "weights.safetensors", "experiment.yaml"
 _VERSIONED = re.compile(r"(.+)@(\d+)")
 # Where a run, an export and a folder of weights have them.
 _INSIDE = ("towers/weights", "weights", ".")
@@ -46,11 +46,11 @@ class FrozenImageTokenizer:
         # In float32: the same targets on every machine, whatever the tokeniser was trained in.
         quantizer = ImageQuantizer(image, codebook, "float32")
         quantizer.build(self.image_size)
-        stored = safetensors.numpy.load_file(folder / _WEIGHTS_FILE)
+        stored = safetensors.numpy.load_file(folder / WEIGHTS_FILE)
         for variable in (v for layer in quantizer.layers for v in layer.variables):
             if variable.path not in stored:
                 raise UserError(
-                    f"{folder / _WEIGHTS_FILE} lacks '{variable.path}', which an image tokeniser "
+                    f"{folder / WEIGHTS_FILE} lacks '{variable.path}', which an image tokeniser "
                     "has. Name the folder of a finished run of `vlsearch train`."
                 )
             variable.assign(stored[variable.path])
@@ -105,12 +105,12 @@ def find_weights(path: str) -> Path:
     if version is not None:
         places.insert(0, root / "weights" / version)
     for place in places:
-        if (place / _WEIGHTS_FILE).is_file() and (place / _EXPERIMENT_FILE).is_file():
+        if (place / WEIGHTS_FILE).is_file() and (place / _EXPERIMENT_FILE).is_file():
             return place
     raise UserError(
         f"model.tasks: mim: there is no trained image tokeniser at {path}. Name the folder of a "
         "finished run (`vlsearch train --config configs/image_tokenizer.yaml`), a release, or a "
-        f"folder with {_WEIGHTS_FILE} and {_EXPERIMENT_FILE}. Received: tokenizer={path!r}"
+        f"folder with {WEIGHTS_FILE} and {_EXPERIMENT_FILE}. Received: tokenizer={path!r}"
     )
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tiny
 from processes import assert_same_run, curves
-from tiny_systems import SIZE, SYSTEMS, make_model, make_trainer
+from tiny_systems import DUAL_ENCODERS, SIZE, make_model, make_trainer
 
 from tests.harness import check_export, two_replicas
 from vl_models.errors import UserError
@@ -27,7 +27,7 @@ class Killed(Exception):
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("system", SYSTEMS)
+@pytest.mark.parametrize("system", DUAL_ENCODERS)
 def test_bfloat16_trains_resumes_and_exports(tmp_path, strategies, pattern, system):
     def run(folder, functions=None, **changes):
         trainer = make_trainer(
@@ -57,7 +57,7 @@ def test_bfloat16_trains_resumes_and_exports(tmp_path, strategies, pattern, syst
     check_export(model, tokenizer, tmp_path / "towers", tolerance=0.02)
 
 
-@pytest.mark.parametrize("system", SYSTEMS)
+@pytest.mark.parametrize("system", DUAL_ENCODERS)
 def test_bfloat16_embeds_close_to_float32_after_training(tmp_path, strategies, pattern, system):
     make_trainer(system, tmp_path, pattern, strategies[1], steps=2).fit()
     batch, _ = next(tiny.source(pattern, image_size=SIZE).open(Feed(4), START))

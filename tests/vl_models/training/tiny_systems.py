@@ -38,6 +38,7 @@ SYSTEMS = {
         **_TOWERS,
     },
 }
+DUAL_ENCODERS = tuple(name for name, config in SYSTEMS.items() if "text" in config)
 
 
 def make_model(name, **changes):
