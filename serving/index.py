@@ -1,15 +1,16 @@
 """The vector index of a release: FAISS in process, behind an interface that others can fill.
 
 Files: `index.faiss`, `items.parquet` (columns id and uri, in row order), `index.json`
-(tower_version, metric, kind, dimension, count, bits, source_prefix).
+(tower_version, metric, kind, dimension, count, bits, source_prefix, image_tokens), and where the
+release's reranker reads images apart from texts `image_tokens.npy`.
 """
 
 from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,8 +19,10 @@ import numpy as np
 from serving import arguments, files
 from serving.checksums import Listing, check_folder
 from serving.errors import DiskError, MissingFileError, ServingError
+from serving.image_tokens import TOKENS_FILE, read_image_tokens, write_image_tokens
 from serving.index_description import (
     DESCRIPTION_FILE,
+    IMAGE_TOKENS,
     REBUILD,
     read_description,
     write_description,
@@ -41,11 +44,20 @@ class Hit:
 
     The similarity is the cosine; in a binary index that of the signs, which is
     1 - 2 · Hamming distance / bits.
+
+    Attributes:
+        id: of the image.
+        uri: where the image is.
+        score: its similarity to the query.
+        rerank_score: of the release's reranker; None where that did not score it.
+        row: of the image in its index, -1 where that has no rows.
     """
 
     id: str
     uri: str
     score: float
+    rerank_score: float | None = None
+    row: int = field(default=-1, repr=False, compare=False)
 
 
 class Index(Protocol):
@@ -60,6 +72,13 @@ class Index(Protocol):
         """Length of the vectors."""
 
     def __len__(self) -> int: ...
+
+    @property
+    def source_prefix(self) -> str | None:
+        """Folder or store that the uris are relative to."""
+
+    def image_tokens(self, rows: Sequence[int]) -> np.ndarray | None:
+        """Tokens of the images of some rows, float16 [B, T, W]; None if it holds none."""
 
     def search(self, vectors: np.ndarray, k: int) -> list[list[Hit]]:
         """For each row of float32 `vectors` [B, D], up to k hits, best first."""
@@ -79,6 +98,7 @@ def build_index(
     tower_version: int | None = None,
     kind: str = "flat",
     source_prefix: str | None = None,
+    image_tokens: Iterable[tuple[np.ndarray, np.ndarray]] | None = None,
 ) -> None:
     """Write the index of a gallery into `out_dir`, which appears complete or not at all.
 
@@ -93,10 +113,12 @@ def build_index(
             "binary" (one bit per dimension, its sign, which is the hash code of towers that hash;
             exact by Hamming distance).
         source_prefix: folder or store that the uris are relative to.
+        image_tokens: what the release's reranker reads of the images, in pieces of any order:
+            rows int [n] and tokens float16 [n, T, W]. Each row is there once.
 
     Raises:
         ServingError: sizes that differ, rows that are not unit-norm, repeated ids, dimensions
-            that do not fill bytes.
+            that do not fill bytes, image tokens of other rows.
         DiskError: `out_dir` cannot be written.
     """
     import faiss
@@ -123,7 +145,7 @@ def build_index(
         index.hnsw.efConstruction = _HNSW_BUILD_BREADTH
     index.add(sign_bits(vectors) if binary else vectors)
 
-    description = {
+    description: dict[str, Any] = {
         "tower_version": tower_version,
         "metric": "hamming" if binary else "inner_product",
         "kind": kind,
@@ -144,6 +166,9 @@ def build_index(
             pa.table({"id": pa.array(ids, pa.string()), "uri": pa.array(uris, pa.string())}),
             temporary / "items.parquet",
         )
+        if image_tokens is not None:
+            shape = write_image_tokens(temporary / TOKENS_FILE, count, image_tokens)
+            description[IMAGE_TOKENS] = {"reranker_version": tower_version, "shape": list(shape)}
         write_description(temporary, description)
 
 
@@ -161,7 +186,9 @@ class SearchIndex:
         uris: Sequence[str],
         description: dict[str, Any],
         ef_search: int = 64,
+        image_tokens: np.ndarray | None = None,
     ):
+        self._image_tokens = image_tokens
         self._index = index
         self._ids = ids
         self._uris = uris
@@ -194,7 +221,8 @@ class SearchIndex:
                     f"{folder} is not an index: it has no {name}. An index folder holds "
                     f"index.faiss, items.parquet and index.json. {REBUILD}"
                 ) from None
-        check_folder(folder, INDEX_FILES, listing)
+        tokens_file = [TOKENS_FILE] if (folder / TOKENS_FILE).exists() else []
+        check_folder(folder, (*INDEX_FILES, *tokens_file), listing)
         description = _checked_description(folder)
         index = _read_faiss(folder / "index.faiss", description["kind"])
         ids, uris = _read_items(folder / "items.parquet")
@@ -205,7 +233,11 @@ class SearchIndex:
                 f"vectors of {expected[1]} dimensions, index.faiss holds {index.ntotal} of "
                 f"{index.d}, items.parquet {len(ids)} rows. {REBUILD}"
             )
-        return cls(index, ids, uris, description, ef_search)
+        tokens = None
+        if description.get(IMAGE_TOKENS) is not None:
+            shape = (len(ids), *description[IMAGE_TOKENS]["shape"])
+            tokens = read_image_tokens(folder / TOKENS_FILE, shape)
+        return cls(index, ids, uris, description, ef_search, tokens)
 
     @property
     def tower_version(self) -> int | None:
@@ -217,8 +249,34 @@ class SearchIndex:
         """Length of the vectors."""
         return self._index.d
 
+    @property
+    def source_prefix(self) -> str | None:
+        """Folder or store that the uris are relative to; None if they stand for themselves."""
+        return self.description.get("source_prefix")
+
+    @property
+    def has_image_tokens(self) -> bool:
+        """Whether it holds what a reranker has read of the images."""
+        return self._image_tokens is not None
+
+    @property
+    def reranker_version(self) -> int | None:
+        """Version of the reranker whose tokens it holds; None without, or before publication."""
+        return (self.description.get(IMAGE_TOKENS) or {}).get("reranker_version")
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """Ids of the images, by row."""
+        return self._ids
+
     def __len__(self) -> int:
         return self._index.ntotal
+
+    def image_tokens(self, rows: Sequence[int]) -> np.ndarray | None:
+        """Tokens of the images of some rows, float16 [B, T, W]; None if it holds none."""
+        if self._image_tokens is None:
+            return None
+        return self._image_tokens[list(rows)]
 
     def search(self, vectors: np.ndarray, k: int) -> list[list[Hit]]:
         """For each row of `vectors` float32 [B, D], the k most similar items, best first.
@@ -252,7 +310,7 @@ class SearchIndex:
         # FAISS fills up with row -1 where it found fewer than k.
         return [
             [
-                Hit(self._ids[row], self._uris[row], float(score))
+                Hit(self._ids[row], self._uris[row], float(score), row=row)
                 for row, score in zip(query_rows, query_scores)
                 if row >= 0
             ]
@@ -273,9 +331,18 @@ def _checked_description(folder: Path) -> dict[str, Any]:
         problem = f"kind={description['kind']!r}"
     if not (description["tower_version"] is None or type(description["tower_version"]) is int):
         problem = f"tower_version={description['tower_version']!r}"
+    tokens = description.get(IMAGE_TOKENS)
+    if tokens is not None and not _is_shape(tokens):
+        problem = f"{IMAGE_TOKENS}={tokens!r}"
     if problem is not None:
         raise ServingError(f"{folder / DESCRIPTION_FILE} is broken: {problem}. {REBUILD}")
     return description
+
+
+def _is_shape(tokens: Any) -> bool:
+    """Whether that describes image tokens: their shape [T, W]."""
+    shape = tokens.get("shape") if isinstance(tokens, dict) else None
+    return isinstance(shape, list) and len(shape) == 2 and all(type(n) is int for n in shape)
 
 
 def _read_faiss(path: Path, kind: str) -> Any:

@@ -10,6 +10,7 @@ from serving import files
 from serving.errors import MissingFileError, ServingError
 
 DESCRIPTION_FILE = "index.json"
+IMAGE_TOKENS = "image_tokens"  # key, where there are any: of which reranker, and their shape
 REBUILD = "Build the index again with build_index."
 
 
@@ -40,3 +41,16 @@ def write_description(folder: Path, description: dict[str, Any]) -> None:
     """Write index.json into a folder that nobody reads yet."""
     text = json.dumps(description, indent=2) + "\n"
     (folder / DESCRIPTION_FILE).write_text(text, encoding="utf-8")
+
+
+def of_version(description: dict[str, Any], version: int | None) -> dict[str, Any]:
+    """Return the description of an index of the towers, and of the reranker, of a release.
+
+    Args:
+        description: of an index.
+        version: of the release; None is before publication.
+    """
+    described = description | {"tower_version": version}
+    if description.get(IMAGE_TOKENS) is not None:
+        described[IMAGE_TOKENS] = description[IMAGE_TOKENS] | {"reranker_version": version}
+    return described

@@ -16,7 +16,13 @@ from serving import files
 from serving.checksums import check_release
 from serving.copying import copy_tree
 from serving.errors import ServingError, VersionTakenError
-from serving.index_description import DESCRIPTION_FILE, read_description, write_description
+from serving.index_description import (
+    DESCRIPTION_FILE,
+    IMAGE_TOKENS,
+    of_version,
+    read_description,
+    write_description,
+)
 from serving.model_card import MODEL_CARD, model_card
 from serving.model_config import CONFIG_FILE
 from serving.release import (
@@ -32,6 +38,7 @@ from serving.release import (
     root_path,
 )
 from serving.release_manifest import is_model_name, is_version
+from serving.rerank_settings import RERANKER, RerankSettings
 from serving.served_config import check_places, renewed_config
 
 _LOCK = ".publish.lock"
@@ -47,6 +54,7 @@ def publish_release(
     data_span: dict | list | None = None,
     model_card: str | None = None,
     weights: str | Path | None = None,
+    rerank: RerankSettings | None = None,
     lock_timeout: float = 600.0,
 ) -> Release:
     """Copy models and index into `root` under one version number and makes them the current ones.
@@ -66,6 +74,7 @@ def publish_release(
         data_span: what data it was trained on, as JSON holds it.
         model_card: Markdown by the author; metrics, data span and checksums are added to it.
         weights: folder of what a warm start reads; None for a release without it.
+        rerank: how searches use the reranker; None is the usual way. Without one it is ignored.
         lock_timeout: seconds to wait for another publisher.
 
     Raises:
@@ -102,6 +111,7 @@ def publish_release(
             metrics=dict(metrics or {}),
             lineage=dict(lineage or {}),
             data_span=data_span,
+            rerank=(rerank or RerankSettings()).to_json() if RERANKER in models else None,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
         )
         manifest_text(release)  # complains of what JSON cannot hold before anything is copied
@@ -253,7 +263,14 @@ def _check_sources(
             )
     if index is not None:
         sources[INDEX] = Path(index)
-        tower_version = read_description(sources[INDEX]).get("tower_version")
+        description = read_description(sources[INDEX])
+        if description.get(IMAGE_TOKENS) is not None and RERANKER not in models:
+            raise ServingError(
+                f"The index in {index} holds the image tokens of a {RERANKER}, and the release has "
+                f"none. Release that {RERANKER} with it, or build the index without tokens. "
+                f"Received: models={sorted(models)}."
+            )
+        tower_version = description.get("tower_version")
         if tower_version not in (None, version):
             raise ServingError(
                 f"The index in {index} was built with tower version {tower_version} and cannot be "
@@ -288,10 +305,10 @@ def _listed(folder: Path) -> dict[str, str]:
 
 
 def _content(folder: Path) -> dict[str, Any]:
-    """Checksums without the card, and index.json without the version that publishing fills in."""
+    """Checksums without the card, and index.json without the versions that publishing fills in."""
     content: dict[str, Any] = dict(_listed(folder))
     if DESCRIPTION_FILE in content:
-        content[DESCRIPTION_FILE] = read_description(folder) | {"tower_version": None}
+        content[DESCRIPTION_FILE] = of_version(read_description(folder), None)
     return content
 
 
@@ -312,7 +329,7 @@ def _copy_version(
     with files.new_tree(target) as temporary:
         copy_tree(source, temporary)
         if name == INDEX:
-            described = read_description(temporary) | {"tower_version": release.version}
+            described = of_version(read_description(temporary), release.version)
             write_description(temporary, described)
         listed = _listed(temporary)
         text = model_card(

@@ -3,7 +3,8 @@
 Layout of a release root::
 
     <root>/<model>/<version>/    SavedModel of each member, with MODEL_CARD.md
-    <root>/index/<version>/      index.faiss, items.parquet, index.json, MODEL_CARD.md
+    <root>/index/<version>/      index.faiss, items.parquet, index.json, MODEL_CARD.md, and
+                                 image_tokens.npy where the reranker reads images apart
     <root>/weights/<version>/    what a warm start reads; releases of old have none
     <root>/releases/<version>.json   the manifest of every release, for rolling back
     <root>/models.config         what the model server loads: current and previous version
@@ -54,6 +55,7 @@ class Release:
         lineage: ids of what produced it (run, artifacts, configuration).
         data_span: the part of the click log it was trained on.
         created: time of publication, ISO 8601 in UTC.
+        rerank: how searches use the reranker, see `serving.rerank_settings`; None without one.
     """
 
     version: int
@@ -66,6 +68,7 @@ class Release:
     created: str = ""
     weights: int | None = None
     checksums: dict[str, dict[str, str]] = field(default_factory=dict)
+    rerank: dict[str, Any] | None = None
 
     @property
     def folders(self) -> dict[str, int]:

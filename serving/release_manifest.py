@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from serving.errors import ServingError
+from serving.rerank_settings import ORDERS, are_settings
 
 RELEASE_FILE = "release.json"
 INDEX = "index"
@@ -163,5 +164,10 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
         "an object, a list or null",
     ),
     "created": (lambda created: isinstance(created, str), "a string"),
+    "rerank": (
+        _optional(are_settings),
+        f"null or an object of order ({' or '.join(ORDERS)}), weight (a finite number) and "
+        "candidates (a whole number from 1 on)",
+    ),
     "checksums": (_are_checksums, "an object of SHA-256 digests by file, by folder"),
 }

@@ -30,6 +30,7 @@ LONGEST = (
     "tests/vl_models/training/test_trainer.py",
     "tests/vl_models/training/test_killed_workers.py",
     "tests/tfx_pipeline/test_composed_run.py",
+    "tests/tfx_pipeline/test_reranked_run.py",
     "tests/tfx_pipeline/test_worker_run.py",
     "tests/tfx_pipeline/cli/test_compare.py",
     "tests/vl_models/models/test_prefix_conditioning.py",

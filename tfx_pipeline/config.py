@@ -14,7 +14,7 @@ import yaml
 from tfx_pipeline.data.beam_options import resolve_beam_args
 from tfx_pipeline.data.folder import DataFolder
 from tfx_pipeline.data.options import DataConfig
-from tfx_pipeline.evaluation.config import EvaluationConfig
+from tfx_pipeline.evaluation.config import EvaluationConfig, RerankOrder
 from tfx_pipeline.experiment_file import parse, read_experiment, set_key
 from tfx_pipeline.kubeflow_config import KubeflowConfig
 from tfx_pipeline.storage.metadata import check_metadata_url
@@ -86,9 +86,23 @@ class IndexConfig(StrictConfig):
     batch_size: pydantic.PositiveInt = 64
 
 
-class ReleaseConfig(StrictConfig):
-    """The check before a release."""
+class ReleasedRerankConfig(StrictConfig):
+    """How searches of the release use its reranker."""
 
+    order: RerankOrder = "score"  # or sum: cosine + weight · score
+    weight: pydantic.FiniteFloat = 1.0
+    candidates: pydantic.PositiveInt = 32  # first images of the towers that are scored
+
+
+class ReleaseConfig(StrictConfig):
+    """The check before a release, and what is released beside the run's own members.
+
+    ``reranker`` names one of another run: a run folder of `vlsearch train`, a release root, or a
+    folder that holds reranker/. ``rerank`` is how it is used, by default as it was evaluated.
+    """
+
+    reranker: str | None = None
+    rerank: ReleasedRerankConfig | None = None
     validation_queries: pydantic.PositiveInt = 32
     publish_to: str | None = None  # s3:// or gs://: releases are copied there, too
 

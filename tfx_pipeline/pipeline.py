@@ -179,6 +179,7 @@ def build_components(submission: Submission, values: RunValues | None = None) ->
         model=trainer.outputs["model"],
         code_fingerprint=submission.serving_code,
         kind=config.index.kind,
+        reranker=config.release.reranker or "",
         batch_size=config.index.batch_size,
     )
     serving_validator = ServingValidator(
@@ -187,6 +188,7 @@ def build_components(submission: Submission, values: RunValues | None = None) ->
         gallery=example_gen.outputs["gallery"],
         relevance=example_gen.outputs["relevance"],
         queries=config.release.validation_queries,
+        reranker=config.release.reranker or "",
         code_fingerprint=submission.serving_code,
     )
     pusher = ReleasePusher(

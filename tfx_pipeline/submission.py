@@ -18,6 +18,7 @@ from tfx_pipeline.config import PLACES, ExperimentConfig, excluded
 from tfx_pipeline.data.beam_options import resolve_beam_args
 from tfx_pipeline.data.resolved import ResolvedData
 from tfx_pipeline.release.place import CURRENT, NEXT_VERSION, SERVING_DIR, place_release
+from tfx_pipeline.release.reranker import fingerprint_reranker, pin_reranker
 from tfx_pipeline.release.warm_start import fingerprint_warm_starts, pin_warm_starts
 from tfx_pipeline.storage.options import use_file_system_options
 from tfx_pipeline.tuning.space import check_pipeline_space
@@ -141,7 +142,10 @@ def submit(config: ExperimentConfig, seen: bool = True) -> Submission:
         "schema_fingerprint": "",
     }
     if seen:  # unseen files are known by their names, which are in the configuration
-        config = pin_warm_starts(config)
+        config = pin_reranker(pin_warm_starts(config))
+        reranker = fingerprint_reranker(config.release.reranker)
+        codes["evaluation_code"] += reranker
+        codes["serving_code"] += reranker
         codes["training_code"] += fingerprint_warm_starts(config.train) + _towers_below(config)
         codes["vocabulary_fingerprint"] += _pretrained_vocabulary(config.vocabulary.pretrained)
         codes["schema_fingerprint"] = _optional_file(config.data.schema_file, "data.schema_file")

@@ -157,11 +157,15 @@ class TrainingRun:
     def train(self, config: ExperimentConfig) -> VisionLanguageModel:
         """Train, or continue, and export the towers; returns the trained model."""
         from tfx_pipeline.data.feature_extraction import find_towers
+        from tfx_pipeline.release.reranker import find_reranker
         from tfx_pipeline.training.towers import train_towers
         from vl_models.export import export_compositions
 
         below = config.load_data_folder().towers
-        found = None if below is None else find_towers(below)  # before the training, not after
+        # What is missing is said before the training, not after.
+        found = None if below is None else find_towers(below)
+        if config.release.reranker is not None:
+            find_reranker(config.release.reranker)
         model = train_towers(
             config,
             examples=self.data / "examples",
@@ -193,15 +197,17 @@ class TrainingRun:
         Returns:
             What is written.
         """
-        from serving.release import Release, model_folders
+        from serving.release import Release
         from tfx_pipeline.data.feature_set import FeatureSet
         from tfx_pipeline.evaluation.evaluators import evaluate
+        from tfx_pipeline.evaluation.item_table import find_items
         from tfx_pipeline.evaluation.write import write_evaluation
+        from tfx_pipeline.release.reranker import released_members
         from tfx_pipeline.report.facts import ReportFacts
         from vl_models.training.logging import HISTORY
 
         if release is None:
-            members = model_folders(self.towers)
+            members = released_members(self.towers, config.release.reranker)
         else:
             versions = Release.load(release).models
             members = {name: release / name / str(version) for name, version in versions.items()}
@@ -221,6 +227,7 @@ class TrainingRun:
                 config.evaluate,
                 gallery_dir=prepared / "gallery",
                 relevance_path=prepared / "relevance" / "relevance.parquet",
+                items_path=find_items(folder.root),
             )
         write_evaluation(
             evaluation,

@@ -69,8 +69,13 @@ def export_members(
     ``image_tower``: ``encode_image`` = ``serving_default``, image_bytes string [B] (what
     `vl_models.input.decoding` decodes) to embedding float32 [B, D]; with classes also
     ``classify_zero_shot`` to classes string [B, k] and scores float32 [B, k].
-    ``reranker``: ``score``, query string [B] and image_bytes string [B] to score float32 [B].
+    ``reranker``: ``score``, query string [B] and image_bytes string [B] to score float32 [B];
+    where the model reads images apart from texts also ``encode_image_tokens``, image_bytes
+    string [B] to tokens float16 [B, T, W], and ``score_tokens``, query string [B] and tokens
+    float16 [B, T, W] to score float32 [B].
     ``captioner``: ``caption``, image_bytes string [B] to caption string [B].
+    ``image_tokenizer``: ``tokenize``, image_bytes string [B] to tokens int32 [B, h·w]; and where
+    the model can, ``reconstruct`` to image and reconstruction uint8 [B, H, W, 3].
     ``answerer``: ``answer``, query string [B] and image_bytes string [B] (where the system reads
     two images also image_2_bytes string [B]) to answers string [B, k], best first, and scores
     float32 [B, k].
@@ -94,7 +99,8 @@ def export_members(
         Folder of each member by its name.
 
     Raises:
-        ValueError: a model of tokens without a tokeniser, or one without a member.
+        ValueError: a model of tokens without a tokeniser, or one without a member; image tokens
+            of no fixed shape, or of more than 8,192 numbers per image.
     """
     return _export(ExportSource.of(model, tokenizer, zero_shot), Path(out_dir), experiment_yaml)
 

@@ -22,6 +22,15 @@ from vl_models.text.wordpiece import WordPieceTokenizer
 from vl_models.zero_shot import ZeroShotClassifier, with_source
 
 TEXT_TOWER, IMAGE_TOWER = "text_tower", "image_tower"
+RERANKER, CAPTIONER = "reranker", "captioner"
+IMAGE_TOKENIZER = "image_tokenizer"
+ENCODE_TEXT, ENCODE_IMAGE = "encode_text", "encode_image"
+HASH_TEXT, HASH_IMAGE = "hash_text", "hash_image"
+SCORE, CAPTION = "score", "caption"
+TOKENIZE, RECONSTRUCT = "tokenize", "reconstruct"
+ENCODE_IMAGE_TOKENS, SCORE_TOKENS = "encode_image_tokens", "score_tokens"
+IMAGE_FEATURES, TEXT_FEATURES = "image_features", "text_features"
+IMAGE_BYTES, QUERY, TOKENS = "image_bytes", "query", "tokens"
 RERANKER, CAPTIONER, ANSWERER = "reranker", "captioner", "answerer"
 ENCODE_TEXT, ENCODE_IMAGE = "encode_text", "encode_image"
 HASH_TEXT, HASH_IMAGE = "hash_text", "hash_image"
@@ -35,7 +44,10 @@ DEFAULT_SIGNATURE = "serving_default"
 TOP_ANSWERS = 5
 
 # A twin of another signature, and what only the report calls: nothing to warm up.
-COLD = (DEFAULT_SIGNATURE, TEXT_ATTENTION)
+COLD = (DEFAULT_SIGNATURE, TEXT_ATTENTION, RECONSTRUCT)
+
+# Of one image, in float16: 16 KiB, so that a million images are 16 GiB on a disk.
+MOST_TOKEN_NUMBERS = 8192
 
 Answer = dict[str, tf.Tensor]
 
@@ -249,7 +261,42 @@ def _reranker(source: ExportSource) -> list[Signature]:
         batch = {**image.batch(image_bytes), **text.batch(query)}
         return {"score": tf.cast(source.model.score_pairs(batch), tf.float32)}
 
-    return [Signature(SCORE, (text.spec, image.spec), score)]
+    signatures = [Signature(SCORE, (text.spec, image.spec), score)]
+    if isinstance(source.model, capabilities.ScoresImageTokens):
+        signatures += _token_signatures(source.model, image, text)
+    return signatures
+
+
+def _token_signatures(
+    model: capabilities.ScoresImageTokens, image: RawInput, text: RawInput
+) -> list[Signature]:
+    """Reading an image, and scoring what was read of it: the first is done once per image."""
+
+    def encode_image_tokens(raw: tf.Tensor) -> Answer:
+        return {TOKENS: tf.cast(model.encode_image_tokens(image.batch(raw)), tf.float16)}
+
+    def score_tokens(query: tf.Tensor, tokens: tf.Tensor) -> Answer:
+        score = model.score_tokens(text.batch(query), tf.cast(tokens, tf.float32))
+        return {"score": tf.cast(score, tf.float32)}
+
+    traced = tf.function(encode_image_tokens, autograph=False).get_concrete_function(image.alone)
+    shape = traced.structured_outputs[TOKENS].shape
+    if shape.rank != 3 or None in shape[1:]:
+        raise ValueError(
+            "Image tokens are [B, T, W] with the same T and W for all images. "
+            f"Received: shape={shape}"
+        )
+    if shape[1] * shape[2] > MOST_TOKEN_NUMBERS:
+        raise ValueError(
+            f"The image tokens of one image are at most {MOST_TOKEN_NUMBERS:,} numbers, so that a "
+            "gallery's fit on a disk; pool them, or make them narrower. "
+            f"Received: {shape[1]} tokens x {shape[2]} = {shape[1] * shape[2]:,} numbers"
+        )
+    tokens = tf.TensorSpec([None, *shape[1:]], tf.float16, name=TOKENS)
+    return [
+        Signature(ENCODE_IMAGE_TOKENS, (image.alone,), encode_image_tokens),
+        Signature(SCORE_TOKENS, (text.spec, tokens), score_tokens),
+    ]
 
 
 def _captioner(source: ExportSource) -> list[Signature]:
@@ -266,6 +313,25 @@ def _captioner(source: ExportSource) -> list[Signature]:
         return {"caption": detokenize(tokenizer, token_ids)}
 
     return [Signature(CAPTION, (image.alone,), caption)]
+
+
+def _image_tokenizer(source: ExportSource) -> list[Signature]:
+    """Codes row by row; and, to judge them by, the pixels that were read and those made of them."""
+    image, model = source.image, source.model
+    assert image is not None
+
+    def tokenize(image_bytes: tf.Tensor) -> Answer:
+        codes = model.tokenize_image(image.batch(image_bytes))
+        return {"tokens": tf.reshape(codes, [-1, codes.shape[1] * codes.shape[2]])}
+
+    def reconstruct(image_bytes: tf.Tensor) -> Answer:
+        batch = image.batch(image_bytes)
+        return {"image": batch["image"], "reconstruction": model.reconstruct_image(batch)}
+
+    signatures = [Signature(TOKENIZE, (image.alone,), tokenize)]
+    if isinstance(model, capabilities.ReconstructsImages):
+        signatures.append(Signature(RECONSTRUCT, (image.alone,), reconstruct))
+    return signatures
 
 
 def _answerer(source: ExportSource) -> list[Signature]:
@@ -322,6 +388,12 @@ MEMBERS: dict[str, Member] = {
         _captioner,
         "writes a text about an image",
         IMAGE_FEATURES,
+    ),
+    IMAGE_TOKENIZER: Member(
+        capabilities.TokenizesImages,
+        ("image",),
+        _image_tokenizer,
+        "turns an image into a grid of codes, which masked image modelling has to guess",
     ),
     ANSWERER: Member(
         capabilities.Answers,

@@ -6,7 +6,7 @@ from tfx_pipeline.data.config import ExampleGenConfig, ImageConfig, PropensityCo
 from tfx_pipeline.data.examples import OutputDirs, build_examples
 from tfx_pipeline.data.question_examples import WriteQuestions, build_question_examples
 from tfx_pipeline.data.word_counts import count_words
-from tfx_pipeline.release.gallery_embeddings import encode_gallery
+from tfx_pipeline.release.gallery_embeddings import TokenReader, encode_gallery
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -27,7 +27,8 @@ def words(pipeline, folder):
 
 
 def index(pipeline, folder):
-    encode_gallery(pipeline, str(folder), f"{folder}/image_tower", f"{folder}/out", 64)
+    reader = TokenReader(f"{folder}/reranker", f"{folder}/tokens")
+    encode_gallery(pipeline, str(folder), f"{folder}/image_tower", f"{folder}/out", 64, reader)
 
 
 def questions(pipeline, folder):

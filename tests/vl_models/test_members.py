@@ -4,6 +4,7 @@ import pytest
 import tensorflow as tf
 
 from tests.harness import run_signature
+from tests.vl_models.grid_reranker import GridReranker, make_grid_reranker
 from tests.vl_models.models.feature_batch import SIDES
 from tests.vl_models.test_export import TOKENIZER, images, make_model
 from vl_models.export import export_compositions, export_members
@@ -25,6 +26,9 @@ class Captions(CLIP):
 
     def score_pairs(self, batch):
         return tf.reduce_sum(self.encode_image(batch) * self.encode_text(batch), axis=-1)
+
+    def tokenize_image(self, batch):
+        return tf.cast(batch["image"][:, ::8, ::8, 0], tf.int32)
 
 
 @pytest.fixture(scope="module")
@@ -135,6 +139,48 @@ def test_a_model_that_can_do_nothing_is_refused(tmp_path):
 
     with pytest.raises(ValueError, match=r"can do nothing that is served.*model=Nothing"):
         export_members(Nothing(), None, tmp_path)
+
+
+def test_an_image_is_read_once_and_scored_with_many_texts(tmp_path):
+    model = make_grid_reranker()
+    folders = export_members(model, TOKENIZER, tmp_path)
+    assert list(folders) == ["text_tower", "image_tower", "reranker"]
+    pixels, encoded = images((16, 16), (16, 16), (16, 16))
+    tokens = call(
+        folders["reranker"], "encode_image_tokens", image_bytes=np.array(encoded, object)
+    )["tokens"]
+    assert (tokens.shape, tokens.dtype) == ((3, 4, 3), np.float16)
+    quarters = np.stack(pixels).reshape(3, 2, 8, 2, 8, 3).mean((2, 4)).reshape(3, 4, 3) / 255
+    np.testing.assert_allclose(tokens, quarters, atol=1e-3)
+    query = np.array(["red", "cat", "猫"], object)
+    scores = call(folders["reranker"], "score_tokens", query=query, tokens=tokens)["score"]
+    ids = TOKENIZER.tokenize(tf.constant(query.tolist()))["token_ids"].numpy()[:, 1]
+    assert scores.dtype == np.float32
+    np.testing.assert_array_equal(scores, tokens[np.arange(3), 0, ids % 3].astype(np.float32))
+    of_bytes = call(
+        folders["reranker"], "score", query=query, image_bytes=np.array(encoded, object)
+    )["score"]
+    np.testing.assert_allclose(scores, of_bytes, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ([90, 92], r"at most 8,192 numbers.* Received: 90 tokens x 92 = 8,280 numbers"),
+        ([None, 3], r"same T and W for all images\. Received: shape=\(None, None, 3\)"),
+        ([3], r"Image tokens are \[B, T, W\] .* Received: shape=\(None, 3\)"),
+    ],
+)
+def test_image_tokens_of_a_size_that_a_gallery_cannot_have(shape, message):
+    class Wide(GridReranker):
+        def encode_image_tokens(self, batch):
+            rows = tf.shape(batch["image"])[:1]
+            sizes = [rows if size is None else [size] for size in shape]
+            return tf.zeros(tf.concat([rows, *sizes], axis=0))
+
+    source = ExportSource.of(make_grid_reranker(Wide), TOKENIZER)
+    with pytest.raises(ValueError, match=message):
+        MEMBERS["reranker"].signatures(source)
 
 
 @pytest.mark.parametrize(("kind", "images"), [("vqa", 1), ("nlvr2", 2)])

@@ -27,11 +27,43 @@ def query(
             help="Release root, the folder with release.json: a path, s3:// or gs://.",
         ),
     ] = "build/demo/serving",
+    rerank: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=0,
+            help="How many of the towers' first images the reranker scores; 0 none, by default as "
+            "many as the release says.",
+        ),
+    ] = None,
+    deadline: Annotated[
+        float | None,
+        typer.Option(
+            "--rerank-deadline",
+            metavar="SECONDS",
+            help="Keep the towers' order if reranking takes longer.",
+        ),
+    ] = None,
+    order: Annotated[
+        str | None,
+        typer.Option(
+            "--rerank-order",
+            metavar="ORDER",
+            help="score, or sum: cosine + weight · score; by default as the release says.",
+        ),
+    ] = None,
+    weight: Annotated[
+        float | None,
+        typer.Option("--rerank-weight", metavar="X", help="Of the score in the sum."),
+    ] = None,
     html: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Also write a contact sheet.")
     ] = None,
 ) -> None:
-    """Search: the query goes over gRPC to the text tower, its vector to the index."""
+    """Search: the query goes over gRPC to the text tower, its vector to the index.
+
+    A release with a reranker has the first images ordered by that.
+    """
     from rich.table import Table
 
     from serving.arguments import check_query
@@ -56,15 +88,24 @@ def query(
     from serving.search import SearchService, embedded_server
 
     with embedded_server(root) if server is None else PredictClient(server) as client:
-        [hits] = SearchService(root, client).search([text], k)
+        [hits] = SearchService(root, client).search(
+            [text], k, rerank, deadline=deadline, order=order, weight=weight
+        )
+    is_reranked = hits.ranking == "reranker"
     table = Table(title=cell(text if len(text) <= 80 else f"{text[:79]}…"))
-    for column in ("rank", "score"):
+    for column in ("rank", "score", *(["reranker"] if is_reranked else [])):
         table.add_column(column, justify="right")
     for column in ("image", "uri"):
         table.add_column(column, overflow="fold")
     for rank, hit in enumerate(hits, start=1):
-        table.add_row(str(rank), f"{hit.score:.4f}", cell(hit.id), cell(hit.uri))
+        second = "" if hit.rerank_score is None else f"{hit.rerank_score:.4f}"
+        scores = (f"{hit.score:.4f}", *([second] if is_reranked else []))
+        table.add_row(str(rank), *scores, cell(hit.id), cell(hit.uri))
     console().print(table)
+    if is_reranked:
+        echo("Order: the reranker's.")
+    if hits.note:
+        echo(hits.note)
     if html is not None:
         from serving.files import write_atomically
         from tfx_pipeline.report.contact_sheet import render_contact_sheet

@@ -9,13 +9,14 @@ import typer
 
 from tfx_pipeline.cli.places import ConfigOption, override_option
 
-app = typer.Typer(no_args_is_help=True, help="Weights of CLIP and its descendants.")
+app = typer.Typer(no_args_is_help=True, help="Weights of other programs.")
 
 _FILES = typer.Argument(
     metavar="FILE...", help="safetensors: one file, all shards, or the index of the shards."
 )
 _LAYOUT = typer.Option(
-    "--layout", help="auto, open_clip, openai_clip, chinese_clip or huggingface_clip."
+    "--layout",
+    help="auto, open_clip, openai_clip, chinese_clip, or huggingface_clip, _vilt or _beit.",
 )
 
 
@@ -31,25 +32,29 @@ def import_(
         typer.Option(metavar="PATTERN", help="Variables that may stay without a value."),
     ] = None,
 ) -> None:
-    """Bring a checkpoint's towers into the variables of an experiment's model.
+    """Bring a checkpoint into the variables of an experiment's model.
 
     Every shape is checked. What is written is what `train.warm_start: {from: FILE}` loads.
     """
     from tfx_pipeline.config import ExperimentConfig
+    from vl_models.input.config import DataFacts
     from vl_models.terminal import console, echo, styled
     from vl_models.text.factory import pretrained_tokenizer
+    from vl_models.text.vocabulary import MASK, SPECIAL_TOKENS
     from vl_models.weights.importer import import_weights, write_weights
     from vl_models.weights.report import import_table
 
     experiment = ExperimentConfig.load(config, list(overrides or []))
     vocabulary, length = experiment.vocabulary, experiment.model.max_length
     size = vocabulary.size
+    mask_id: int | None = SPECIAL_TOKENS.index(MASK)
     if vocabulary.pretrained is not None:
         tokenizer = pretrained_tokenizer(vocabulary.kind, vocabulary.pretrained, length)
-        size = tokenizer.vocabulary_size
+        size, mask_id = tokenizer.vocabulary_size, tokenizer.mask_id
+    facts = DataFacts(vocabulary_size=size, mask_id=mask_id)
     result = import_weights(
         files,
-        experiment.model.model_copy(update={"vocabulary_size": size}),
+        experiment.model.completed(facts),
         layout=layout,
         allow_missing=list(allow_missing or []),
         learned_vocabulary=vocabulary.pretrained is None,

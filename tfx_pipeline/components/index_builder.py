@@ -3,6 +3,7 @@
 # No postponed annotations here: TFX reads the types of the component function.
 
 import logging
+import shutil
 from pathlib import Path
 
 import apache_beam as beam
@@ -17,7 +18,12 @@ from tfx.types import standard_artifacts
 from tfx.utils import path_utils
 
 from tfx_pipeline.components.artifacts import Gallery, VectorIndex
-from tfx_pipeline.release.gallery_embeddings import encode_gallery, read_embeddings
+from tfx_pipeline.release.gallery_embeddings import (
+    TokenReader,
+    encode_gallery,
+    read_embeddings,
+    read_image_tokens,
+)
 
 
 @component(use_beam=True)
@@ -27,10 +33,13 @@ def IndexBuilder(
     index: OutputArtifact[VectorIndex],
     kind: Parameter[str],
     batch_size: Parameter[int] = 64,
+    reranker: Parameter[str] = "",
     code_fingerprint: Parameter[str] = "",
     beam_pipeline: BeamComponentParameter[beam.Pipeline] = None,
 ) -> None:
     """Write the embeddings (Parquet shards) and the index over them; nothing without a tower.
+
+    Where the reranker reads images apart from texts, the index holds what it reads of each.
 
     Args:
         gallery: every image of the store.
@@ -38,18 +47,35 @@ def IndexBuilder(
         index: gets `embeddings/` and `index/` (as `serving.index` reads it).
         kind: "flat", "hnsw" or "binary".
         batch_size: images per call of the tower.
+        reranker: names one of another run, see `ReleaseConfig`; "" for none.
         code_fingerprint: of the code that builds, for the cache key only.
         beam_pipeline: given by TFX.
     """
     del code_fingerprint
     from serving.index import build_index
+    from tfx_pipeline.release.reranker import released_members
+    from tfx_pipeline.release.signatures import read_signatures
+    from vl_models.members import ENCODE_IMAGE_TOKENS, IMAGE_TOWER, RERANKER, TOKENS
 
-    image_tower = Path(path_utils.serving_model_path(model.uri), "image_tower")
-    if not image_tower.is_dir():  # a release of a reranker alone is not searched
+    members = released_members(Path(path_utils.serving_model_path(model.uri)), reranker)
+    if IMAGE_TOWER not in members:  # a release of a reranker alone is not searched
         return
-    embeddings_dir = Path(index.uri, "embeddings")
+    reads_apart = None
+    if RERANKER in members:
+        reads_apart = read_signatures(members[RERANKER]).get(ENCODE_IMAGE_TOKENS)
+    embeddings_dir, tokens_dir = Path(index.uri, "embeddings"), Path(index.uri, "image_tokens")
+    image_tower = str(members[IMAGE_TOWER])
+    reader = None
+    if reads_apart is not None:
+        reader = TokenReader(str(members[RERANKER]), str(tokens_dir))
     with beam_pipeline as pipeline:
-        encode_gallery(pipeline, gallery.uri, str(image_tower), str(embeddings_dir), batch_size)
+        encode_gallery(pipeline, gallery.uri, image_tower, str(embeddings_dir), batch_size, reader)
     ids, uris, matrix = read_embeddings(embeddings_dir)
-    build_index(matrix, ids, uris, Path(index.uri, "index"), kind=kind)
+    tokens = None
+    if reads_apart is not None:
+        width = reads_apart.widths[TOKENS]
+        assert width is not None  # tokens of an export have a fixed shape
+        tokens = read_image_tokens(tokens_dir, ids, width)
+    build_index(matrix, ids, uris, Path(index.uri, "index"), kind=kind, image_tokens=tokens)
+    shutil.rmtree(tokens_dir, ignore_errors=True)  # the index holds them
     logging.info("Index of %d images, %d dimensions", *matrix.shape)

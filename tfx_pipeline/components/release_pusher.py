@@ -53,9 +53,11 @@ def ReleasePusher(
     del code_fingerprint
     from serving.errors import VersionTakenError
     from serving.publish import publish_release
-    from serving.release import WEIGHTS, model_folders, next_version
+    from serving.release import WEIGHTS, next_version
     from tfx_pipeline.config import ExperimentConfig
     from tfx_pipeline.release.model_card import render_model_card
+    from tfx_pipeline.release.rerank_settings import released_rerank
+    from tfx_pipeline.release.reranker import describe_origin, released_members
     from tfx_pipeline.storage import releases
     from tfx_pipeline.storage.options import use_file_system_options
 
@@ -70,13 +72,18 @@ def ReleasePusher(
         logging.warning("Not released: %s", "; ".join(reasons))
         return
 
+    config = ExperimentConfig.from_yaml(experiment)
     exported = Path(path_utils.serving_model_path(model.uri))
-    models = model_folders(exported)
+    models = released_members(exported, config.release.reranker)
     built, weights = Path(index.uri, "index"), exported / WEIGHTS
     metrics = json.loads(Path(evaluation.uri, METRICS_FILE).read_text(encoding="utf-8"))
     spans = evaluation.get_string_custom_property("spans")
     data_span = [int(span) for span in spans.split(",") if span]
-    made_of = {**json.loads(lineage), **({"run": run_name} if run_name else {})}
+    made_of = {
+        **json.loads(lineage),
+        **({"run": run_name} if run_name else {}),
+        **describe_origin(config.release.reranker),
+    }
     artifacts = {"model": model.id, "index": index.id, "evaluation": evaluation.id}
 
     def publish(number: int) -> None:
@@ -89,12 +96,14 @@ def ReleasePusher(
             metrics=metrics,
             lineage={**made_of, "artifacts": artifacts},
             data_span=data_span,
+            rerank=released_rerank(config, metrics),
             model_card=render_model_card(
-                name=ExperimentConfig.from_yaml(experiment).name,
+                name=config.name,
                 version=number,
                 models=models,
                 experiment=experiment,
                 spans=data_span,
+                reranker=config.release.reranker,
             ),
         )
 

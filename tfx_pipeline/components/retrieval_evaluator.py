@@ -47,12 +47,13 @@ def RetrievalEvaluator(
         serving_root: folder of the releases.
         code_fingerprint: of the evaluation's code, for the cache key only.
     """
-    from serving.release import model_folders
     from tfx_pipeline.config import ExperimentConfig
     from tfx_pipeline.data.rejected import count_reasons
     from tfx_pipeline.evaluation.evaluators import evaluate
+    from tfx_pipeline.evaluation.item_table import find_items
     from tfx_pipeline.evaluation.write import write_evaluation
     from tfx_pipeline.release.place import CURRENT, current_metrics
+    from tfx_pipeline.release.reranker import released_members
     from tfx_pipeline.report.facts import ReportFacts
 
     del code_fingerprint
@@ -62,10 +63,11 @@ def RetrievalEvaluator(
         config = config.with_values(rules, "The run's parameter thresholds")
     spans = relevance.get_string_custom_property("spans")
     result = evaluate(
-        model_folders(path_utils.serving_model_path(model.uri)),
+        released_members(Path(path_utils.serving_model_path(model.uri)), config.release.reranker),
         config.evaluate,
         gallery_dir=gallery.uri,
         relevance_path=Path(relevance.uri, "relevance.parquet"),
+        items_path=find_items(config.data.folder),
         baseline=current_metrics(serving_root)
         if baseline == CURRENT
         else json.loads(baseline or "null"),

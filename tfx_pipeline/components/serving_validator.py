@@ -21,6 +21,7 @@ def ServingValidator(
     relevance: InputArtifact[RelevanceTable],
     infra_blessing: OutputArtifact[standard_artifacts.InfraBlessing],
     queries: Parameter[int] = 32,
+    reranker: Parameter[str] = "",
     code_fingerprint: Parameter[str] = "",
 ) -> None:
     """Serve a staged copy in the release layout on loopback and search it over gRPC.
@@ -32,6 +33,7 @@ def ServingValidator(
         relevance: real queries to ask.
         infra_blessing: `blessed` = 1 if every answer was right, else 0 with the reason.
         queries: how many queries to ask, and images to encode.
+        reranker: names one of another run, see `ReleaseConfig`; "" for none.
         code_fingerprint: of the code that serves, for the cache key only.
     """
     del code_fingerprint
@@ -45,6 +47,7 @@ def ServingValidator(
         relevance_path=Path(relevance.uri, "relevance.parquet"),
         staging_dir=Path(infra_blessing.uri, "staged"),
         queries=queries,
+        reranker=reranker,
     )
     infra_blessing.set_int_custom_property("blessed", int(problem is None))
     if problem is not None:

@@ -10,9 +10,20 @@ import pydantic
 from vl_models.metrics.retrieval import MapDenominator, Protocol
 from vl_models.strict_config import StrictConfig
 
+SplitName = Literal["train", "val", "test"]
+RerankOrder = Literal["score", "sum"]
 Direction = Literal["text_to_image", "image_to_text"]
 SliceName = Literal["language", "head_tail", "query_length", "correlation"]
-EvaluatorName = Literal["retrieval", "classes", "zero_shot", "images", "rerank", "answers"]
+EvaluatorName = Literal[
+    "retrieval",
+    "classes",
+    "zero_shot",
+    "images",
+    "rerank",
+    "twins",
+    "image_tokens",
+    "answers",
+]
 
 
 class BootstrapConfig(StrictConfig):
@@ -50,10 +61,17 @@ class ReportConfig(StrictConfig):
 
 
 class RerankConfig(StrictConfig):
-    """What a reranker gets to see."""
+    """What a reranker gets to see, and what is made of its scores."""
 
     candidates: pydantic.PositiveInt = pydantic.Field(
-        default=100, description="first images of the towers, at most the gallery"
+        default=32, description="first images of the towers, at most the gallery"
+    )
+    order: RerankOrder = pydantic.Field(
+        default="score",
+        description="by score alone, or by the sum: cosine + weight · score",
+    )
+    weight: pydantic.FiniteFloat | Literal["auto"] = pydantic.Field(
+        default="auto", description="of the score in the sum; auto: the best on the split val"
     )
 
 
@@ -76,7 +94,7 @@ class EvaluationConfig(StrictConfig):
     evaluators: list[EvaluatorName] | None = pydantic.Field(
         default=None, min_length=1, description="all that fit members and data by default"
     )
-    splits: list[Literal["train", "val", "test"]] = pydantic.Field(default=["test"], min_length=1)
+    splits: list[SplitName] = pydantic.Field(default=["test"], min_length=1)
     gallery: Literal["all", "split"] = pydantic.Field(
         default="all",
         description="every image of the store, or those clicked in the evaluated splits",

@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 
 from tfx_pipeline.data.feature_set import FeatureSet
-from tfx_pipeline.evaluation.config import EvaluationConfig
+from tfx_pipeline.evaluation.config import EvaluationConfig, SplitName
 from tfx_pipeline.evaluation.encoded_data import (
     EncodedData,
     JudgedData,
@@ -20,6 +20,7 @@ from tfx_pipeline.evaluation.encoded_data import (
     judge,
 )
 from tfx_pipeline.evaluation.gallery import read_batches, read_labels
+from tfx_pipeline.evaluation.item_table import read_twins
 from tfx_pipeline.evaluation.questions import AnsweredQuestion, read_questions
 from tfx_pipeline.evaluation.relevance import Relevance, read_relevance
 from tfx_pipeline.evaluation.result import Measured
@@ -36,6 +37,7 @@ class EvaluationData:
         gallery_dir: folder of ``data_tfrecord-*.gz``, every image of the store once.
         relevance_path: ``relevance.parquet`` with the clicks of all splits.
         features: a labelled set of features, for towers that read such.
+        items_path: ``items.parquet`` of the data folder, if it has one.
         questions_dir: folder of the Examples of questions, ``Split-<split>/`` each.
     """
 
@@ -46,6 +48,7 @@ class EvaluationData:
         gallery_dir: str | Path | None = None,
         relevance_path: str | Path | None = None,
         features: FeatureSet | None = None,
+        items_path: str | Path | None = None,
         questions_dir: str | Path | None = None,
     ):
         self.members = {name: Path(folder) for name, folder in members.items()}
@@ -54,6 +57,8 @@ class EvaluationData:
         self.questions_dir = None if questions_dir is None else Path(questions_dir)
         self._gallery_dir = gallery_dir
         self._relevance_path = relevance_path
+        self._items_path = items_path
+        self._images: tuple[list[str], np.ndarray] | None = None  # of the gallery, if known
 
     @property
     def has_gallery(self) -> bool:
@@ -111,7 +116,20 @@ class EvaluationData:
             self.gallery_dir,
             self.relevance,
             self.config,
+            images=self._images,
         )
+
+    def of_split(self, split: SplitName) -> EvaluationData:
+        """Return the same members and gallery with the queries of another split.
+
+        Raises:
+            UserError: the split has no queries.
+        """
+        config = self.config.model_copy(update={"splits": [split]})
+        other = EvaluationData(self.members, config, self._gallery_dir, self._relevance_path)
+        if self.has_towers and config.gallery == "all":
+            other._images = (self.encoded.image_ids, self.encoded.images)
+        return other
 
     @functools.cached_property
     def judged(self) -> JudgedData:
@@ -122,6 +140,11 @@ class EvaluationData:
         batches = read_batches(self.gallery_dir, self.config.batch_size)
         ids = [name for names, _ in batches for name in names if keep is None or name in keep]
         return judge(self.relevance, ids, self.gallery_dir, self.config)
+
+    @functools.cached_property
+    def twins(self) -> dict[str, str]:
+        """Twin of each image that has one, by image id; empty without a table of items."""
+        return {} if self._items_path is None else read_twins(self._items_path)
 
     @functools.cached_property
     def labels(self) -> dict[str, tuple[str, ...]]:

@@ -90,23 +90,32 @@ def encode_data(
     gallery_dir: str | Path,
     relevance: Relevance,
     config: EvaluationConfig,
+    images: tuple[list[str], np.ndarray] | None = None,
 ) -> EncodedData:
     """Encode the evaluated queries and the gallery, and find each pair's rows.
+
+    Args:
+        text_tower: SavedModel folder.
+        image_tower: SavedModel folder.
+        gallery_dir: folder of the gallery.
+        relevance: the evaluated queries.
+        config: what is evaluated.
+        images: ids and embeddings of the gallery, if they are known already.
 
     Raises:
         UserError: wrong towers or gallery, or no evaluated pair has its image in the gallery.
     """
-    image_ids, images = encode_gallery(
+    image_ids, vectors = images or encode_gallery(
         Tower(image_tower, "encode_image"),
         gallery_dir,
         config.batch_size,
         keep=evaluated_images(relevance, config),
     )
     texts = encode_queries(Tower(text_tower, "encode_text"), relevance.queries, config.batch_size)
-    if texts.shape[1] != images.shape[1]:
+    if texts.shape[1] != vectors.shape[1]:
         raise UserError(
             "The towers must embed into the same space. "
-            f"Received: text width={texts.shape[1]}, image width={images.shape[1]}"
+            f"Received: text width={texts.shape[1]}, image width={vectors.shape[1]}"
         )
     judged = judge(relevance, image_ids, gallery_dir, config)
-    return EncodedData(**vars(judged), texts=texts, images=images)
+    return EncodedData(**vars(judged), texts=texts, images=vectors)

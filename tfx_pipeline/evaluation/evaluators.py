@@ -13,11 +13,13 @@ from tfx_pipeline.evaluation.blessing import bless
 from tfx_pipeline.evaluation.classes import Classes
 from tfx_pipeline.evaluation.config import EvaluationConfig
 from tfx_pipeline.evaluation.data import EvaluationData, Evaluator
+from tfx_pipeline.evaluation.image_tokens import ImageTokens
 from tfx_pipeline.evaluation.images import Images
 from tfx_pipeline.evaluation.metric_keys import check_threshold_keys
 from tfx_pipeline.evaluation.rerank import Rerank
 from tfx_pipeline.evaluation.result import EvaluationResult
 from tfx_pipeline.evaluation.retrieval import Retrieval
+from tfx_pipeline.evaluation.twins import Twins
 from tfx_pipeline.evaluation.zero_shot import ZeroShot
 from vl_models.errors import UserError
 
@@ -27,6 +29,8 @@ EVALUATORS: dict[str, Evaluator] = {
     "zero_shot": ZeroShot(),
     "images": Images(),
     "rerank": Rerank(),
+    "image_tokens": ImageTokens(),
+    "twins": Twins(),
     "answers": AnswersEvaluator(),
 }
 
@@ -38,6 +42,7 @@ def evaluate(
     gallery_dir: str | Path | None = None,
     relevance_path: str | Path | None = None,
     features: FeatureSet | None = None,
+    items_path: str | Path | None = None,
     questions_dir: str | Path | None = None,
     baseline: Mapping[str, float | None] | None = None,
 ) -> EvaluationResult:
@@ -49,6 +54,7 @@ def evaluate(
         gallery_dir: folder of ``data_tfrecord-*.gz``, every image of the store once.
         relevance_path: ``relevance.parquet`` with the clicks of all splits.
         features: a labelled set of features, for towers that read such.
+        items_path: ``items.parquet`` of the data folder, if it has one.
         questions_dir: folder of the Examples of questions, ``Split-<split>/`` each.
         baseline: metrics of the current release, None if there is none.
 
@@ -56,7 +62,9 @@ def evaluate(
         UserError: no evaluator fits, or one that is named does not; models or data that cannot be
             used; or a threshold on a metric that this evaluation does not yield.
     """
-    data = EvaluationData(members, config, gallery_dir, relevance_path, features, questions_dir)
+    data = EvaluationData(
+        members, config, gallery_dir, relevance_path, features, items_path, questions_dir
+    )
     chosen = _choose(data)
     keys = {name: evaluator.keys(data) for name, evaluator in chosen.items()}
     check_threshold_keys(config, [key for own in keys.values() for key in own])

@@ -16,7 +16,15 @@ IMAGE_TO_TEXT = "image_to_text"
 TEXT_TO_IMAGE = "text_to_image"
 MEAN = "mean"
 ZERO_SHOT = "zero_shot"
-RERANK = "rerank"
+RERANK = "rerank"  # by the signature `score`, of queries and images
+RERANK_TOKENS = "rerank_tokens"  # by `score_tokens`, of images that were read before
+RERANK_WEIGHT = f"{RERANK}/weight"
+TWIN_WINS = "twin_wins"
+MS_PER_QUERY = "ms_per_query"
+RECONSTRUCTION_MSE = "reconstruction_mse"
+RECONSTRUCTION_PSNR = "reconstruction_psnr"
+CODE_PERPLEXITY = "code_perplexity"
+USED_CODES = "used_codes"
 ANSWERS = "answers"
 KNN_NEIGHBOURS = 20
 _GAPS = (MODALITY_GAP, MODALITY_CLASSIFIER, MODALITY_SILHOUETTE)
@@ -77,8 +85,26 @@ def class_metric_keys(cut_off: int, hashes: bool) -> list[str]:
 
 
 def lower_is_better(key: str) -> bool:
-    """True for ranks and all that tells the modalities apart, whatever slice and direction."""
-    return key in _GAPS or any(part in (MEDIAN_RANK, MODALITY_GAP) for part in key.split("/"))
+    """True for ranks, times, errors, and all that tells the modalities apart, in any slice."""
+    lower = (MEDIAN_RANK, MODALITY_GAP, MS_PER_QUERY, TWIN_WINS)
+    return key in (*_GAPS, RECONSTRUCTION_MSE) or any(
+        part.startswith(lower) for part in key.split("/")
+    )
+
+
+def paired_names(config: EvaluationConfig) -> list[str]:
+    """Ranking measures that are compared query by query before and after reranking."""
+    return [*(f"recall@{k}" for k in config.ks), "mrr"]
+
+
+def before(key: str) -> str:
+    """Key of what a measure was in the towers' order."""
+    return f"{key}_before"
+
+
+def difference(key: str) -> str:
+    """Key of what reranking makes of a measure: after less before, query by query."""
+    return f"{key}_difference"
 
 
 def check_threshold_keys(config: EvaluationConfig, valid: Iterable[str]) -> None:

@@ -1,33 +1,56 @@
-"""Reranking: how good is the order of a reranker over the first images of the towers?"""
+"""Reranking: how good is a reranker's order of the towers' first images, and what does it cost?"""
 
 from __future__ import annotations
 
-import numpy as np
-import tensorflow as tf
-import tensorflow_text as tf_text
+from collections.abc import Mapping
 
+import numpy as np
+import pyarrow as pa
+
+from tfx_pipeline.evaluation.candidates import (
+    Candidates,
+    find_candidates,
+    rank_candidates,
+    score_candidates,
+)
+from tfx_pipeline.evaluation.config import EvaluationConfig
 from tfx_pipeline.evaluation.data import EvaluationData, Evaluator
+from tfx_pipeline.evaluation.encode import Tower
 from tfx_pipeline.evaluation.gallery import read_images
 from tfx_pipeline.evaluation.measures import per_query_measures, summarise
-from tfx_pipeline.evaluation.metric_keys import RERANK, headline_names, measure_names
+from tfx_pipeline.evaluation.metric_keys import (
+    MS_PER_QUERY,
+    RERANK,
+    RERANK_TOKENS,
+    RERANK_WEIGHT,
+    before,
+    difference,
+    headline_names,
+    measure_names,
+    paired_names,
+)
+from tfx_pipeline.evaluation.pair_scorer import PairScorer, median_seconds
 from tfx_pipeline.evaluation.per_query import direction_table
+from tfx_pipeline.evaluation.rerank_weight import choose_weight
 from tfx_pipeline.evaluation.result import Measured, Row, Table, Tables
-from vl_models.errors import UserError
-from vl_models.members import IMAGE_BYTES, QUERY, RERANKER, SCORE
-from vl_models.metrics.ranking import COSINE_TIE_TOLERANCE, rank_blocks
+from tfx_pipeline.release.signatures import read_signatures
+from vl_models.members import ENCODE_IMAGE_TOKENS, ENCODE_TEXT, RERANKER, TEXT_TOWER
+from vl_models.metrics.bootstrap import Interval, percentile_interval, ratio_draws
+from vl_models.metrics.retrieval import PerQuery
 
-# Importing TF Text registers the ops of tokenisers inside the SavedModels.
-_TOKENIZER_OPS = tf_text
-
-_LARGEST_GALLERY = 2000  # without towers every image is scored for every query
-_ABOVE_ALL_COSINES = 2.0
+_TOWERS_MS = f"{RERANK}/towers/{MS_PER_QUERY}"
+_TIMED_QUERIES = 8
+_SUM = "sum"
+_NAMES = {RERANK: "reranked", RERANK_TOKENS: "reranked, images read before"}
 
 
 class Rerank(Evaluator):
-    """Scores each evaluated query with its candidates by the reranker's ``score`` signature.
+    """Scores each evaluated query with its candidates by the reranker's signatures.
 
     Candidates are the first images of the towers, the others follow in the towers' order;
-    without towers, all images are candidates. Measures are those of retrieval from text to image.
+    without towers, all images are candidates. Measures are those of retrieval from text to image:
+    by ``score``, and where the reranker reads images apart from texts by ``score_tokens``. Of
+    recalls and reciprocal rank there is also what they were before, and the paired difference.
     """
 
     needs = "reranker and clicks"
@@ -38,107 +61,176 @@ class Rerank(Evaluator):
 
     def keys(self, data: EvaluationData) -> list[str]:
         """See `Evaluator`."""
-        return [f"{RERANK}/{name}" for name in measure_names(data.config)]
+        keys = []
+        for way in reranking_ways(data):
+            keys += [f"{way}/{name}" for name in measure_names(data.config)]
+            if data.has_towers:
+                keys += [difference(f"{way}/{name}") for name in paired_names(data.config)]
+            keys += [f"{way}/{MS_PER_QUERY}", f"{way}/images_per_second"]
+        if data.has_towers:
+            keys += [before(f"{RERANK}/{name}") for name in paired_names(data.config)]
+            keys += [_TOWERS_MS, *([RERANK_WEIGHT] if _is_sum(data) else [])]
+        return keys
 
     def measure(self, data: EvaluationData) -> Measured:
         """See `Evaluator`.
 
         Raises:
-            UserError: no towers and a large gallery, or a reranker of other input.
+            UserError: no towers and a large gallery, or a reranker of other input; a weight to be
+                chosen, and no val split to choose it on.
         """
-        judged, config = data.judged, data.config
-        judgements = judged.judgements["text_to_image"]
-        queries, images = len(judged.relevance.queries), len(judged.image_ids)
-        rows = np.unique(judgements.query[judgements.counted])
-        candidates = _candidates(data, rows)
-        scores = _score(data, rows, candidates)
-        row_of = {int(row): at for at, row in enumerate(rows)}
-
-        def block(wanted: np.ndarray) -> np.ndarray:
-            if data.has_towers:
-                values = data.encoded.texts[wanted] @ data.encoded.images.T
-            else:
-                values = np.zeros((len(wanted), images), np.float32)
-            for at, row in enumerate(wanted):
-                mine = row_of[int(row)]
-                # Scores have any scale: their order counts, above all that are no candidates.
-                order = np.unique(scores[mine], return_inverse=True)[1]
-                values[at, candidates[mine]] = _ABOVE_ALL_COSINES + order
-            return values
-
-        ranking = rank_blocks(block, (queries, images), judgements, COSINE_TIE_TOLERANCE)
-        measures = per_query_measures(ranking, config)
-        summary = summarise(ranking, measures, config)
-        count = candidates.shape[1]
-        names = measure_names(config)
-        columns = ("metric", "reranked", *(["towers"] if data.has_towers else []))
-        table = Table(
-            columns,
-            tuple(
-                Row((name,), (f"{RERANK}/{name}", *([name] if data.has_towers else [])))
-                for name in names
-            ),
-        )
+        config = data.config
+        scorer = PairScorer(data.members[RERANKER], config.batch_size)
+        candidates, ways = find_candidates(data), reranking_ways(data)
+        metrics: dict[str, float] = {}
+        intervals: dict[str, Interval] = {}
+        if _is_sum(data):
+            metrics[RERANK_WEIGHT] = _weight(data, scorer, ways[-1])
+        towers = None
+        if data.has_towers:
+            ranking = rank_candidates(data, candidates, None)
+            towers = per_query_measures(ranking, config)
+            summary = summarise(ranking, towers, config)
+            for name in paired_names(config):
+                key = before(f"{RERANK}/{name}")
+                metrics[key], intervals[key] = summary[name]
+            metrics[_TOWERS_MS] = 1000 * _seconds_of_towers(data, candidates)
+        tables = []
+        for way in ways:
+            values = score_candidates(data, scorer, way, candidates)
+            if _is_sum(data):
+                values = candidates.cosines + metrics[RERANK_WEIGHT] * values
+            ranking = rank_candidates(data, candidates, values)
+            measures = per_query_measures(ranking, config)
+            for name, (value, interval) in summarise(ranking, measures, config).items():
+                metrics[f"{way}/{name}"], intervals[f"{way}/{name}"] = value, interval
+            if towers is not None:
+                for name, (value, interval) in _differences(towers, measures, config).items():
+                    key = difference(f"{way}/{name}")
+                    metrics[key], intervals[key] = value, interval
+            seconds = _seconds_of_reranking(data, scorer, way, candidates)
+            metrics[f"{way}/{MS_PER_QUERY}"] = 1000 * seconds
+            metrics[f"{way}/images_per_second"] = candidates.items.shape[1] / seconds
+            queries = data.judged.relevance.queries
+            tables.append(direction_table(way, queries, ranking, measures, data.slices))
+        rows, count = candidates.items.shape
         return Measured(
-            metrics={f"{RERANK}/{name}": value for name, (value, _) in summary.items()},
-            intervals={f"{RERANK}/{name}": interval for name, (_, interval) in summary.items()},
-            counts={"reranked_queries": len(rows), "candidates": count},
-            per_query=direction_table(
-                RERANK, judged.relevance.queries, ranking, measures, data.slices
-            ),
-            headline=[f"{RERANK}/{name}" for name in headline_names(config)],
+            metrics=metrics,
+            intervals=intervals,
+            counts={"reranked_queries": rows, "candidates": count},
+            per_query=pa.concat_tables(tables),
+            headline=[f"{way}/{name}" for way in ways for name in headline_names(config)],
             sections=[
-                Tables(
-                    "Reranking, text to image",
-                    (table,),
-                    f"The first {count:,} images of each of {len(rows):,} queries in the "
-                    "reranker's order; the others follow. Intervals over queries.",
-                )
+                Tables("Reranking, text to image", _tables(data), _note(data, metrics, candidates))
             ],
         )
 
 
-def _candidates(data: EvaluationData, rows: np.ndarray) -> np.ndarray:
-    """Rows of the images that are scored for each query, int64 [len(rows), K]."""
-    images = len(data.judged.image_ids)
-    if not data.has_towers:
-        if images > _LARGEST_GALLERY:
-            raise UserError(
-                f"rerank: without towers every image is scored for every query, and {images:,} "
-                f"images are too many (at most {_LARGEST_GALLERY:,}). Release text_tower and "
-                "image_tower beside the reranker, or set evaluate.gallery to split."
-            )
-        return np.tile(np.arange(images), (len(rows), 1))
-    count = min(data.config.rerank.candidates, images)
-    transposed = np.ascontiguousarray(data.encoded.images.T)
-    found = np.empty((len(rows), count), np.int64)
-    for at, row in enumerate(rows):
-        cosines = data.encoded.texts[row] @ transposed
-        found[at] = np.argsort(-cosines, kind="stable")[:count]
-    return found
+def reranking_ways(data: EvaluationData) -> list[str]:
+    """Return how the reranker can be asked; the last is how a search does."""
+    apart = ENCODE_IMAGE_TOKENS in read_signatures(data.members[RERANKER])
+    return [RERANK, *([RERANK_TOKENS] if apart else [])]
 
 
-def _score(data: EvaluationData, rows: np.ndarray, candidates: np.ndarray) -> np.ndarray:
-    """Return the reranker's scores of the candidates, float32 of their shape."""
-    path = data.members[RERANKER]
-    loaded = tf.saved_model.load(str(path))
-    score = loaded.signatures[SCORE]
-    inputs = score.structured_input_signature[1]
-    if set(inputs) != {QUERY, IMAGE_BYTES}:
-        raise UserError(
-            f"{path}: a reranker is measured with queries and images. "
-            f"Received: inputs={sorted(inputs)}"
+def _is_sum(data: EvaluationData) -> bool:
+    return data.has_towers and data.config.rerank.order == _SUM
+
+
+def _weight(data: EvaluationData, scorer: PairScorer, way: str) -> float:
+    given = data.config.rerank.weight
+    return choose_weight(data, scorer, way) if given == "auto" else float(given)
+
+
+def _differences(
+    towers: Mapping[str, PerQuery], reranked: Mapping[str, PerQuery], config: EvaluationConfig
+) -> dict[str, tuple[float, Interval]]:
+    """After less before, with intervals over queries: both of a query are drawn together."""
+    names = paired_names(config)
+    counts = np.stack([towers[name].count for name in names], axis=1)
+    gained = np.stack([reranked[name].total - towers[name].total for name in names], axis=1)
+    has_item = (counts > 0).any(axis=1)
+    draws = ratio_draws(
+        gained[has_item], counts[has_item], config.bootstrap.samples, config.bootstrap.seed
+    )
+    return {
+        name: (
+            PerQuery(total, count).mean(),
+            percentile_interval(drawn, config.bootstrap.confidence),
         )
-    ids, texts = data.judged.image_ids, data.judged.relevance.queries
-    encoded = read_images(data.gallery_dir, {ids[item] for item in np.unique(candidates)})
-    query = np.repeat(rows, candidates.shape[1])
-    item = candidates.ravel()
-    found = []
-    for at in range(0, len(item), data.config.batch_size):
-        part = slice(at, at + data.config.batch_size)
-        answer = score(
-            query=tf.constant([texts[row] for row in query[part]]),
-            image_bytes=tf.constant([encoded[ids[row]] for row in item[part]]),
+        for name, total, count, drawn in zip(names, gained.T, counts.T, draws.T, strict=True)
+    }
+
+
+def _seconds_of_towers(data: EvaluationData, candidates: Candidates) -> float:
+    """Time of a query in the text tower and an exact search, in this process."""
+    tower = Tower(data.members[TEXT_TOWER], ENCODE_TEXT)
+    texts, images = data.judged.relevance.queries, data.encoded.images
+    count = candidates.items.shape[1]
+
+    def search(number: int) -> np.ndarray:
+        [vector] = tower.encode([texts[candidates.rows[number % len(candidates.rows)]]])
+        cosines = images @ vector
+        return np.argpartition(-cosines, count - 1)[:count]
+
+    return median_seconds(search, _TIMED_QUERIES)
+
+
+def _seconds_of_reranking(
+    data: EvaluationData, scorer: PairScorer, way: str, candidates: Candidates
+) -> float:
+    """Time of one query's candidates in one call, in this process."""
+    texts, ids = data.judged.relevance.queries, data.judged.image_ids
+    count = candidates.items.shape[1]
+    rows, everything = candidates.rows[:_TIMED_QUERIES], np.arange(count)
+    items = candidates.items[: len(rows)]
+    encoded = read_images(data.gallery_dir, {ids[item] for item in np.unique(items)})
+    images = [[encoded[ids[item]] for item in mine] for mine in items]
+    queries = [[texts[row]] * count for row in rows]
+    if way == RERANK:
+        return median_seconds(
+            lambda n: scorer.of_images(queries[n % len(rows)], images[n % len(rows)], everything),
+            _TIMED_QUERIES,
         )
-        found.append(answer["score"].numpy())
-    return np.concatenate(found).reshape(candidates.shape)
+    tokens = [scorer.read(mine) for mine in images]
+    return median_seconds(
+        lambda n: scorer.of_tokens(queries[n % len(rows)], tokens[n % len(rows)], everything),
+        _TIMED_QUERIES,
+    )
+
+
+def _tables(data: EvaluationData) -> tuple[Table, ...]:
+    """Measures before and after, with differences; and what they cost."""
+    config, ways = data.config, reranking_ways(data)
+    paired = paired_names(config) if data.has_towers else []
+    columns, rows = ["metric"], []
+    if data.has_towers:
+        columns.append("towers")
+    for way in ways:
+        columns += [_NAMES[way], *(["difference"] if paired else [])]
+    for name in measure_names(config):
+        keys = []
+        if data.has_towers:
+            keys.append(before(f"{RERANK}/{name}") if name in paired else name)
+        for way in ways:
+            keys += [f"{way}/{name}", *([difference(f"{way}/{name}")] if paired else [])]
+        rows.append(Row((name,), tuple(keys)))
+    costs = [Row((_NAMES[w],), (f"{w}/{MS_PER_QUERY}", f"{w}/images_per_second")) for w in ways]
+    if data.has_towers:
+        costs.insert(0, Row(("towers",), (_TOWERS_MS, "")))
+    return (
+        Table(tuple(columns), tuple(rows)),
+        Table(("", "ms per query", "images per second"), tuple(costs), "Cost"),
+    )
+
+
+def _note(data: EvaluationData, metrics: Mapping[str, float], candidates: Candidates) -> str:
+    rows, count = candidates.items.shape
+    order = "in the reranker's order"
+    if _is_sum(data):
+        chosen = "chosen on val" if data.config.rerank.weight == "auto" else "given"
+        order = f"ordered by cosine + {metrics[RERANK_WEIGHT]:g} · score (the weight is {chosen})"
+    return (
+        f"The first {count:,} images of each of {rows:,} queries {order}; the others follow. "
+        "Intervals over queries; a difference is that of the same queries. Times are medians of "
+        f"{_TIMED_QUERIES} calls with one query's images, in one process."
+    )

@@ -162,6 +162,25 @@ class Queries(Section):
 
 
 @dataclass(frozen=True)
+class ReconstructedImage:
+    """An image as the model read it and as it was made again, both encoded; its PSNR in dB."""
+
+    image_id: str
+    original: bytes
+    reconstruction: bytes
+    psnr: float
+
+
+@dataclass(frozen=True)
+class Reconstructions(Section):
+    """Images beside what was made of their codes."""
+
+    template = "reconstructions.html.j2"
+    images: tuple[ReconstructedImage, ...]
+    note: str = ""
+
+
+@dataclass(frozen=True)
 class Measured:
     """What one evaluator found.
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from vl_models.members import MEMBERS
+from vl_models.members import MEMBERS, RERANKER
 
 _TEMPLATE = """\
 # {name}, version {version}
@@ -47,6 +47,7 @@ def render_model_card(
     models: Iterable[str],
     experiment: str,
     spans: Sequence[int] | None,
+    reranker: str | None = None,
 ) -> str:
     """Write what a reader of the release should know.
 
@@ -56,6 +57,7 @@ def render_model_card(
         models: names of its members.
         experiment: the experiment configuration, YAML.
         spans: spans of the click log, ascending; None or empty if it has none.
+        reranker: where the reranker is from, if it is of another run.
 
     Returns:
         Markdown.
@@ -63,10 +65,13 @@ def render_model_card(
     return _TEMPLATE.format(
         name=name,
         version=version,
-        models="\n".join(
-            f"- `{model}`, which {MEMBERS[model].card};" if model in MEMBERS else f"- `{model}`;"
-            for model in models
-        ),
+        models="\n".join(_line(model, reranker) for model in models),
         spans=f"spans {spans[0]} to {spans[-1]}" if spans else "all files",
         experiment=experiment.strip(),
     )
+
+
+def _line(model: str, reranker: str | None) -> str:
+    what = f", which {MEMBERS[model].card}" if model in MEMBERS else ""
+    origin = f"; of another run, {reranker}" if model == RERANKER and reranker else ""
+    return f"- `{model}`{what}{origin};"

@@ -15,14 +15,23 @@ from serving.client import PredictClient
 from serving.errors import ServingError
 from serving.index import SearchIndex
 from serving.publish import stage_release
-from serving.release import model_folders
+from serving.reranking import Hits
 from serving.search import SearchService, embedded_server
 from tfx_pipeline.release import samples
+from tfx_pipeline.release.reranker import released_members
 from tfx_pipeline.release.signatures import read_signatures
-from vl_models.members import DEFAULT_SIGNATURE, ENCODE_IMAGE, IMAGE_TOWER, TEXT_TOWER
+from vl_models.members import (
+    DEFAULT_SIGNATURE,
+    ENCODE_IMAGE,
+    ENCODE_IMAGE_TOKENS,
+    IMAGE_TOWER,
+    RERANKER,
+    TEXT_TOWER,
+    TOKENS,
+)
 
 _STAGED_VERSION = 1
-_TOLERANCE = 1e-4  # a server may batch, and so sum, in another order
+_TOLERANCE = 1e-4  # a server may batch, and so sum, in another order; of float16 two steps
 _DIFFERENT_ROWS = 0.1  # so many words or codes may tip over to the other side by that
 _HITS = 10
 
@@ -41,13 +50,15 @@ def validate_serving(
     relevance_path: Path,
     staging_dir: Path,
     queries: int,
+    reranker: str = "",
 ) -> str | None:
     """Serve a staged copy of a release on loopback and compare its answers.
 
     Checked are: the server loads every model (warm-up included); what each signature answers
     over gRPC is what the SavedModel answers in this process, finite, embeddings of unit norm; an
     image of the gallery, encoded by the served image tower, is found at its own place in the
-    index; searches return hits.
+    index, and its tokens there are what the served reranker reads of it; searches return hits,
+    in the reranker's order where there is one.
 
     Args:
         models_dir: exported members, one folder each.
@@ -56,6 +67,7 @@ def validate_serving(
         relevance_path: Parquet file whose queries are asked.
         staging_dir: where the staged copy goes while it is served; an empty or no folder.
         queries: number of queries and of images to try.
+        reranker: names one of another run that is released with these members; "" for none.
 
     Returns:
         None if all is well, else what is wrong.
@@ -63,7 +75,7 @@ def validate_serving(
     Raises:
         UserError: a signature has an input that there are no samples for.
     """
-    models = model_folders(models_dir)
+    models = released_members(models_dir, reranker)
     texts = samples.sample_queries(relevance_path, queries)
     images = samples.sample_examples(f"{gallery_dir}/*.gz", queries)
     no_image = samples.SampleExample("", b"", ())
@@ -71,13 +83,16 @@ def validate_serving(
         dataclasses.replace(image or no_image, queries=(text,) if text else ())
         for image, text in itertools.zip_longest(images, texts)
     ]
-    hits = None
+    hits: list[Hits] = []
     try:
         stage_release(staging_dir, _STAGED_VERSION, models=models, index=index_dir)
         with embedded_server(staging_dir) as client:
             answers = {name: _ask(client, name, path, rows) for name, path in models.items()}
             if index_dir is not None and TEXT_TOWER in models:
-                hits = SearchService(staging_dir, client).search(texts, _HITS)
+                service = SearchService(staging_dir, client)
+                hits = service.search(texts, _HITS, rerank=0)
+                # One is enough: where images are scored with each query, more would take minutes.
+                hits += service.search(texts[:1], _HITS)
     except ServingError as error:
         return f"the staged release cannot be served: {error}"
     finally:
@@ -85,11 +100,32 @@ def validate_serving(
     for name, path in models.items():
         if problem := _compare(name, path, answers[name]):
             return problem
-    if index_dir is not None and IMAGE_TOWER in models:
+    if index_dir is not None:
+        return _search_problem(SearchIndex.load(index_dir), models, answers, images, hits)
+    return None
+
+
+def _search_problem(
+    index: SearchIndex,
+    models: Mapping[str, Path],
+    answers: Mapping[str, Mapping[str, _Answer]],
+    images: Sequence[samples.SampleExample],
+    hits: Sequence[Hits],
+) -> str | None:
+    """Say what is wrong with the index, or with the answers to searches of it, if anything."""
+    ids = [image.image_id for image in images]
+    if IMAGE_TOWER in models:
         vectors = answers[IMAGE_TOWER][ENCODE_IMAGE].outputs["embedding"]
-        if problem := _find_themselves(vectors, [image.image_id for image in images], index_dir):
+        if problem := _find_themselves(vectors, ids, index):
             return problem
-    return "a query came back without any hit" if hits is not None and not all(hits) else None
+    if index.has_image_tokens and (problem := _same_tokens(answers[RERANKER], ids, index)):
+        return problem
+    if not all(hits):
+        return "a query came back without any hit"
+    # Without tokens the images are read, which may be where this machine cannot read them.
+    if index.has_image_tokens and hits and hits[-1].ranking != "reranker":
+        return f"reranker: a query was not reranked. {hits[-1].note}"
+    return None
 
 
 def _ask(
@@ -97,8 +133,9 @@ def _ask(
 ) -> dict[str, _Answer]:
     """Return what the server answers, by signature."""
     answers = {}
+    own = samples.with_image_tokens(model, rows)
     for signature, described in sorted(read_signatures(model).items()):
-        inputs = samples.sample_inputs(name, described.inputs, rows)
+        inputs = samples.sample_inputs(name, described.inputs, own)
         if inputs and signature != DEFAULT_SIGNATURE:
             outputs = client.predict(
                 name, inputs, signature_name=signature, version=_STAGED_VERSION
@@ -133,8 +170,9 @@ def _difference(key: str, served: np.ndarray, expected: np.ndarray) -> str | Non
         return None
     if not np.isfinite(served).all():
         return f"{key}: the server returns values that are not finite"
-    difference = float(np.abs(served - expected).max())
-    if difference > _TOLERANCE * max(1.0, float(np.abs(expected).max())):
+    difference = float(np.abs(served.astype(np.float32) - expected).max())
+    tolerance = max(_TOLERANCE, 2 * float(np.finfo(served.dtype).eps))
+    if difference > tolerance * max(1.0, float(np.abs(expected).max())):
         return f"{key}: served and exported values differ by {difference:.2g}"
     if key == "embedding":
         deviation = float(np.abs(np.linalg.norm(served, axis=1) - 1).max())
@@ -143,14 +181,14 @@ def _difference(key: str, served: np.ndarray, expected: np.ndarray) -> str | Non
     return None
 
 
-def _find_themselves(vectors: np.ndarray, ids: Sequence[str], index_dir: Path) -> str | None:
+def _find_themselves(vectors: np.ndarray, ids: Sequence[str], index: SearchIndex) -> str | None:
     """Every image must score in the index as high as the best hit for its own vector.
 
     Not "be the best hit": two files may hold the same picture, an approximate index may miss
     one now and then, and of hash codes more may be equal than there are hits.
     """
     found = 0
-    for image_id, hits in zip(ids, SearchIndex.load(index_dir).search(vectors, _HITS)):
+    for image_id, hits in zip(ids, index.search(vectors, _HITS)):
         least = hits[0].score - _TOLERANCE
         equal = [hit.id for hit in hits if hit.score >= least]
         found += image_id in equal or len(equal) == _HITS
@@ -160,3 +198,19 @@ def _find_themselves(vectors: np.ndarray, ids: Sequence[str], index_dir: Path) -
             "index; the index was not built by this tower"
         )
     return None
+
+
+def _same_tokens(
+    answers: Mapping[str, _Answer], ids: Sequence[str], index: SearchIndex
+) -> str | None:
+    """The index must hold of each image what the served reranker reads of it."""
+    if ENCODE_IMAGE_TOKENS not in answers:
+        return "the index holds image tokens, and the reranker reads none"
+    row_of = {image_id: row for row, image_id in enumerate(index.ids)}
+    if missing := [image_id for image_id in ids if image_id not in row_of]:
+        return f"the index lacks the gallery's image {missing[0]!r}"
+    stored = index.image_tokens([row_of[image_id] for image_id in ids])
+    assert stored is not None
+    served = answers[ENCODE_IMAGE_TOKENS].outputs[TOKENS]
+    problem = _difference(TOKENS, served, stored)
+    return None if problem is None else f"reranker, image tokens of the index: {problem}"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from serving.release import model_folders
 from serving.warmup import write_warmup
-from tfx_pipeline.release.samples import sample_examples, sample_inputs
+from tfx_pipeline.release.samples import sample_examples, sample_inputs, with_image_tokens
 from tfx_pipeline.release.signatures import read_signatures
 from vl_models.members import COLD
 
@@ -26,10 +26,11 @@ def write_warmup_requests(models_dir: Path, pattern: str) -> None:
     examples = sample_examples(pattern, max(_BATCH_SIZES))
     for name, folder in model_folders(models_dir).items():
         requests = []
+        samples = with_image_tokens(folder, examples)
         for signature, described in sorted(read_signatures(folder).items()):
             if signature.startswith(COLD):
                 continue
-            inputs = sample_inputs(name, described.inputs, examples)
+            inputs = sample_inputs(name, described.inputs, samples)
             requests += [
                 (signature, {key: values[:size] for key, values in inputs.items()})
                 for size in _BATCH_SIZES

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
 from vl_models.strict_config import StrictConfig
 
@@ -82,6 +82,18 @@ class CNNConfig(_PixelConfig):
                 f"here widths={self.widths}, blocks={self.blocks}"
             )
         return self
+
+
+class CodebookConfig(StrictConfig):
+    """Configuration of `Codebook`; the defaults are VQ-VAE's with random restarts."""
+
+    size: int = Field(default=512, ge=2)
+    dim: PositiveInt = 32
+    decay: float = Field(default=0.99, ge=0.0, lt=1.0)
+    keep_unused: bool = True
+    look_up_updated: bool = False
+    restart_below: NonNegativeFloat = 0.5
+    stddev: PositiveFloat = 1.0
 
 
 class _BackboneConfig(StrictConfig):

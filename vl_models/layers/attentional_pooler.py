@@ -66,4 +66,4 @@ class AttentionalPooler(ConfiguredLayer):
         x = self.norm_before(tokens)
         queries = ops.cast(self.query_vectors, x.dtype)
         queries = ops.broadcast_to(queries, (ops.shape(x)[0], self.queries, self.width))
-        return self.norm_after(queries + self.attention(queries, x, mask))
+        return self.norm_after(queries + self.attention(queries, x, context_mask=mask))

@@ -7,6 +7,9 @@ from typing import Any
 
 import keras
 
+# What every layer takes, and Keras puts into the configuration itself.
+_KERAS = inspect.signature(keras.layers.Layer.__init__).parameters
+
 
 class ConfiguredLayer(keras.layers.Layer):
     """A layer that Keras can save: it keeps each constructor argument in an attribute of its name.
@@ -25,7 +28,7 @@ class ConfiguredLayer(keras.layers.Layer):
         arguments = {
             parameter.name: _serialized(getattr(self, parameter.name))
             for parameter in parameters
-            if parameter.kind is not parameter.VAR_KEYWORD
+            if parameter.kind is not parameter.VAR_KEYWORD and parameter.name not in _KERAS
         }
         return {**super().get_config(), **arguments}
 

@@ -42,6 +42,27 @@ class ScoresPairs(Protocol):
 
 
 @runtime_checkable
+class ScoresImageTokens(ScoresPairs, Protocol):
+    """Reads an image once for all texts: what member ``reranker`` keeps of a gallery.
+
+    T and W are the same for all images, and known when the model is built.
+    """
+
+    def encode_image_tokens(self, batch: Batch) -> tf.Tensor:
+        """What is read of an image before any text, float [B, T, W]."""
+        ...
+
+    def score_tokens(self, batch: Batch, tokens: tf.Tensor) -> tf.Tensor:
+        """How well text i fits the image of tokens i, float32 [B]; higher is better, any scale.
+
+        Args:
+            batch: texts.
+            tokens: of `encode_image_tokens`, float32 [B, T, W].
+        """
+        ...
+
+
+@runtime_checkable
 class Generates(Protocol):
     """Writes texts about images: member ``captioner``."""
 
@@ -83,4 +104,22 @@ class Answers(Protocol):
 
     def answer(self, batch: Batch) -> tf.Tensor:
         """Scores float32 [B, A] of the A answers."""
+        ...
+
+
+@runtime_checkable
+class TokenizesImages(Protocol):
+    """Turns images into codes of a codebook: member ``image_tokenizer``."""
+
+    def tokenize_image(self, batch: Batch) -> tf.Tensor:
+        """Codes int32 [B, h, w] of a grid over each image."""
+        ...
+
+
+@runtime_checkable
+class ReconstructsImages(Protocol):
+    """Makes images of what it kept of them."""
+
+    def reconstruct_image(self, batch: Batch) -> tf.Tensor:
+        """Pixels uint8 [B, H, W, 3], of the size of ``image``."""
         ...

@@ -26,6 +26,7 @@ SYSTEMS = {
     "align": "ALIGN",
     "clip": "CLIP",
     "dscmr": "DSCMR",
+    "image_tokenizer": "ImageTokenizer",
     "moco": "MoCo",
     "prefix_conditioning": "PrefixConditioning",
     "siglip": "SigLIP",

@@ -41,6 +41,7 @@ class ViLT(FusionModel):
             config.mlp_ratio,
             dropout=config.dropout,
             drop_path=config.drop_path,
+            epsilon=config.epsilon,
             dtype=config.precision,
             name="encoder",
         )

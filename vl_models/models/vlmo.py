@@ -46,6 +46,7 @@ class VLMo(FusionModel):
             relative_positions=config.relative_positions,
             layer_scale=config.layer_scale,
             drop_path=config.drop_path,
+            epsilon=config.epsilon,
             dtype=config.precision,
             name="encoder",
         )

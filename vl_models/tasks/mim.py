@@ -44,6 +44,13 @@ class MaskedPatches(Task):
     def __init__(self, config: MIMConfig, model: FusionConfig) -> None:
         super().__init__(config)
         self.tokenizer = load_image_tokenizer(config.tokenizer)
+        if self.tokenizer.grid != model.grid:
+            raise UserError(
+                f"model.tasks: mim: the image tokeniser in {config.tokenizer} makes "
+                f"{self.tokenizer.grid} × {self.tokenizer.grid} codes of an image, the model reads "
+                f"{model.grid} × {model.grid} patches. Train a tokeniser with another stride, or "
+                "change patch_size."
+            )
         self.head = keras.layers.Dense(
             self.tokenizer.codes,
             kernel_initializer=initializers.normal(0.02),
@@ -60,14 +67,7 @@ class MaskedPatches(Task):
         """
         if "image" not in batch:
             return {}
-        grid = model.config.grid
-        if self.tokenizer.grid(batch["image"].shape[1]) != grid:
-            raise UserError(
-                f"model.tasks: mim: the image tokeniser in {self.config.tokenizer} makes "
-                f"{self.tokenizer.grid(batch['image'].shape[1])} codes on a side of an image of "
-                f"{batch['image'].shape[1]} pixels, the model reads {grid}. Train a tokeniser with "
-                "another stride, or change patch_size."
-            )
+        grid = self.tokenizer.grid
         patches = grid * grid
         masked = block_mask(
             stream_seed(batch["seed"], _MASK),

@@ -10,10 +10,7 @@ from typing import Any
 from vl_models.weights.layouts import find_layout
 from vl_models.weights.layouts.clip_names import PIXELS
 from vl_models.weights.read import TensorFiles
-from vl_models.weights.rules import Tower, WeightLayout, match_names
-
-Shapes = Mapping[str, tuple[int, ...]]
-
+from vl_models.weights.rules import Shapes, Tower, WeightLayout, match_names
 
 _VOCABULARIES = {
     "transformer": {"kind": "clip_bpe", "pretrained": "bpe_simple_vocab_16e6.txt.gz"},
@@ -41,6 +38,8 @@ def experiment_sections(tensors: TensorFiles, layout: str = "auto") -> dict[str,
     """
     found = find_layout(layout, tensors)
     shapes = match_names(found, list(tensors)).shapes({n: t.shape for n, t in tensors.items()})
+    if found.sections is not None:
+        return found.sections(shapes, tensors.paths[0].parent)
     facts = found.facts(tensors.paths[0].parent)
     section: dict[str, Any] = {"system": "clip"}
     sections: dict[str, Any] = {"model": section}
@@ -99,6 +98,7 @@ def _transformer(
 
 def blocks(paths: Mapping[str, Any], tower: Tower) -> int:
     """Return the number of transformer blocks among the variable paths of a tower."""
-    pattern = re.compile(rf"{tower}_encoder/block_(\d+)/")
+    encoder = "encoder" if tower == "model" else f"{tower}_encoder"
+    pattern = re.compile(rf"{encoder}/block_(\d+)/")
     found = [int(match[1]) for path in paths if (match := pattern.match(path))]
     return max(found, default=-1) + 1

@@ -26,9 +26,6 @@ TOWERS: dict[str, Tower] = {
     "text_encoder": "text",
     "text_projection": "text",
 }
-TOKEN_EMBEDDING = "text_encoder/token_embedding"
-TEXT_POSITIONS = "text_encoder/positions"
-IMAGE_POSITIONS = "image_encoder/patch_embedding/positions"
 _INSPECT = "`vlsearch weights inspect` prints the model section that fits the file."
 
 
@@ -70,24 +67,27 @@ def import_weights(
         )
         for tower in towers
     }
+    wanted["model"] = bool(found.systems)
     _check_towers(found, tensors, config, wanted)
+    embedding = found.token_embedding
     if (
         learned_vocabulary
-        and TOKEN_EMBEDDING in match.sources
-        and TOKEN_EMBEDDING in variables
-        and not matches(TOKEN_EMBEDDING, allow_missing)
+        and embedding in match.sources
+        and embedding in variables
+        and not matches(embedding, allow_missing)
     ):
         raise UserError(
-            f"The file's token embeddings ({match.sources[TOKEN_EMBEDDING].names[0]}) belong to "
+            f"The file's token embeddings ({match.sources[embedding].names[0]}) belong to "
             "its own vocabulary, and this experiment learns another. Name the checkpoint's with "
             "vocabulary: {kind: …, pretrained: …}, or leave the embeddings out: "
-            f"--allow-missing '{TOKEN_EMBEDDING}'."
+            f"--allow-missing '{embedding}'."
         )
     result = ImportResult(found.name)
-    without = (TOKEN_EMBEDDING,) if learned_vocabulary else ()
+    without = (embedding,) if learned_vocabulary else ()
     problems = []
     for path, shape in variables.items():
-        entry, problem = _entry(path, shape, match, tensors, allow_missing, without, result)
+        optional = not matches(path, found.required) or matches(path, allow_missing)
+        entry, problem = _entry(path, shape, found, match, tensors, optional, without, result)
         result.entries.append(entry)
         if problem:
             problems.append(problem)
@@ -98,7 +98,8 @@ def import_weights(
             f"(layout {found.name}):\n" + "\n".join(problems[:8]) + more + f"\n{_INSPECT}"
         )
     used = {name for entry in result.entries for name in entry.names}
-    known = used | (set(tensors) - set(match.unmatched) - set(match.rules))
+    matched = {name for source in match.sources.values() for name in source.names.values()}
+    known = used | (set(tensors) - set(match.unmatched) - matched)
     result.unmatched = [name for name in tensors if name not in known]
     result.warnings = [
         *_depth_warnings(match, config, wanted),
@@ -125,9 +126,10 @@ def write_weights(result: ImportResult, path: Path) -> None:
 def _entry(
     path: str,
     shape: tuple[int, ...],
+    layout: WeightLayout,
     match: Match,
     tensors: TensorFiles,
-    allow_missing: Sequence[str],
+    optional: bool,
     without: Sequence[str],
     result: ImportResult,
 ) -> tuple[ImportedVariable, str]:
@@ -135,8 +137,10 @@ def _entry(
 
     Its value is put into ``result``.
     """
-    optional = path.split("/")[0] not in TOWERS or matches(path, allow_missing)
     source = match.sources.get(path)
+    if source is None and matches(path, layout.zeros):
+        result.values[path] = np.zeros(shape, np.float32)
+        return ImportedVariable(path, shape, "imported", note="zero: the file has none"), ""
     if source is None:
         problem = "" if optional else f"- {path} {list(shape)}: the file has no value."
         return ImportedVariable(path, shape, "missing"), problem
@@ -147,44 +151,82 @@ def _entry(
     names = tuple(source.names[part] for part in range(source.rule.parts))
     stored = tuple(tensors[name].shape for name in names)
     try:
-        value = source.value(tensors.read, match.rules)
+        value = source.value(tensors.read)
     except (ValueError, IndexError):  # shapes that a conversion is not made for
         value = None
     status: Status = "imported"
     note = ""
     if value is not None and path not in without and value.shape != shape:
-        value, status, note = _other_length(path, value, shape, result)
+        value, status, note = _other_length(path, value, shape, layout, result)
     if path in without or value is None:
         if optional:
             return ImportedVariable(path, shape, "left out", (), stored, note), ""
         shapes = ", ".join(f"{n} {list(s)}" for n, s in zip(names, stored, strict=True))
         return (
             ImportedVariable(path, shape, "missing", (), stored),
-            f"- {shapes} does not fit {path} {list(shape)}: {_remedy(path)}",
+            f"- {shapes} does not fit {path} {list(shape)}: {_remedy(path, layout)}",
         )
     result.values[path] = np.ascontiguousarray(value, np.float32).reshape(value.shape)
     return ImportedVariable(path, shape, status, names, stored, note), ""
 
 
 def _other_length(
-    path: str, value: np.ndarray, shape: tuple[int, ...], result: ImportResult
+    path: str,
+    value: np.ndarray,
+    shape: tuple[int, ...],
+    layout: WeightLayout,
+    result: ImportResult,
 ) -> tuple[np.ndarray | None, Status, str]:
     """Return what becomes of a value of another shape: only positions may have another length."""
+    if path == layout.bias_table:
+        return _with_other_rows(value, shape)
     if value.ndim != 2 or len(shape) != 2 or value.shape[1] != shape[1]:
         return None, "missing", ""
-    if path == TEXT_POSITIONS and value.shape[0] > shape[0]:
+    if path == layout.text_positions and value.shape[0] > shape[0]:
         return value[: shape[0]], "cropped", f"the first {shape[0]} of {value.shape[0]} positions"
-    if path in (TEXT_POSITIONS, IMAGE_POSITIONS):
-        result.resize[path] = "grid" if path == IMAGE_POSITIONS else "sequence"
+    if path in (layout.text_positions, layout.image_positions):
+        result.resize[path] = "grid" if path == layout.image_positions else "sequence"
         return value, "other length", f"{value.shape[0]} positions, resized by the warm start"
     return None, "missing", ""
+
+
+def _with_other_rows(
+    value: np.ndarray, shape: tuple[int, ...]
+) -> tuple[np.ndarray | None, Status, str]:
+    """Biases of images as a table that has rows for texts, too, and columns for every block.
+
+    Those of a table that all blocks share become each block's; other rows are zero.
+    """
+    rows, heads = value.shape
+    if rows > shape[0] or shape[1] % heads:
+        return None, "missing", ""
+    blocks = shape[1] // heads
+    table = np.zeros(shape, np.float32)
+    table[:rows] = np.tile(value, (1, blocks))
+    shared = f", the same in {blocks} blocks" if blocks > 1 else ""
+    return table, "imported", f"{rows} of {shape[0]} rows{shared}; zero for texts"
 
 
 def _check_towers(
     layout: WeightLayout, tensors: TensorFiles, config: ModelConfig, wanted: Mapping[Tower, bool]
 ) -> None:
     """Refuse towers that cannot be represented, or that are configured as another kind."""
+    if layout.systems and config.system not in layout.systems:
+        raise UserError(
+            f"Files of layout {layout.name} hold a model of system {' or '.join(layout.systems)}. "
+            f"Received: model.system={config.system}. {_INSPECT}"
+        )
+    if not any(wanted.values()):
+        raise UserError(
+            f"Files of layout {layout.name} hold the towers of dual encoders, and system "
+            f"'{config.system}' has none. {_INSPECT}"
+        )
     for tower, (name, reason) in refused(layout, list(tensors)).items():
+        if tower == "model":
+            raise UserError(
+                f"The file is {reason} (tensor '{name}'), which system '{config.system}' cannot "
+                "be. Take another checkpoint."
+            )
         if wanted[tower]:
             raise UserError(
                 f"The file's {tower} tower is {reason} (tensor '{name}'), which no {tower} encoder "
@@ -205,12 +247,13 @@ def _depth_warnings(match: Match, config: ModelConfig, wanted: Mapping[Tower, bo
     """Towers of the file that are deeper than the model's."""
     warnings = []
     for tower in wanted:
-        section = getattr(config, tower, None)
+        section, place = _section(config, tower)
         depth = blocks(match.sources, tower)
         if wanted[tower] and section is not None and depth > section.depth:
+            what = "" if tower == "model" else f"'s {tower} tower"
             warnings.append(
-                f"The file's {tower} tower has {depth} blocks, the model takes the first "
-                f"{section.depth}: set model.{tower}.depth."
+                f"The file{what} has {depth} blocks, the model takes the first "
+                f"{section.depth}: set {place}.depth."
             )
     return warnings
 
@@ -223,7 +266,7 @@ def _fact_warnings(
     folder = tensors.paths[0].parent
     certain = not layout.caveat or (folder / layout.configuration).is_file()
     for tower, facts in layout.facts(folder).items():
-        section: Any = getattr(config, tower, None)
+        section, place = _section(config, tower)
         if section is None or not wanted[tower]:
             continue
         expected = {**facts, "heads": max(1, section.width // facts["head_width"])}
@@ -235,14 +278,30 @@ def _fact_warnings(
                 received = list(received) if isinstance(received, tuple) else received
                 caveat = "" if certain or key != "activation" else f", {layout.caveat}"
                 warnings.append(
-                    f"model.{tower}.{key} is {received}; models of this layout have "
-                    f"{shown}{caveat}."
+                    f"{place}.{key} is {received}; models of this layout have {shown}{caveat}."
                 )
     return warnings
 
 
-def _remedy(path: str) -> str:
-    if path == TOKEN_EMBEDDING:
+def _section(config: ModelConfig, tower: Tower) -> tuple[Any, str]:
+    """The part of a configuration that is of a tower, if there is one, and its name."""
+    if tower == "model":
+        return config, "model"
+    return getattr(config, tower, None), f"model.{tower}"
+
+
+def _remedy(path: str, layout: WeightLayout) -> str:
+    """What to set where a shape does not fit."""
+    if layout.systems:
+        if path == layout.token_embedding:
+            return (
+                "rows are the vocabulary (vocabulary.pretrained must be the checkpoint's), columns "
+                "model.width."
+            )
+        if path == layout.bias_table:
+            return "set model.image_size, model.patch_size and model.heads to the file's."
+        return "set model.width, model.mlp_ratio, model.patch_size and the answers to the file's."
+    if path == layout.token_embedding:
         return (
             "rows are the vocabulary (vocabulary.pretrained must be the checkpoint's), columns "
             "model.text.width."

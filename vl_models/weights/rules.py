@@ -11,7 +11,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-Tower = Literal["image", "text"]
+# A tower of a dual encoder, or the one model of a fusion system.
+Tower = Literal["image", "text", "model"]
+Shapes = Mapping[str, tuple[int, ...]]
 
 # What wrappers of training programs put before every name.
 _WRAPPERS = re.compile(r"^(?:module\.|_orig_mod\.)+")
@@ -35,6 +37,26 @@ def patches(values: np.ndarray) -> np.ndarray:
 def first_row(values: np.ndarray) -> np.ndarray:
     """Return the vector [W] of type 0 of a table [types, W]."""
     return values[0]
+
+
+def vector(values: np.ndarray) -> np.ndarray:
+    """Return a vector [1, …, W] as [W]."""
+    return values.reshape(-1)
+
+
+def first_position(values: np.ndarray) -> np.ndarray:
+    """Return the class token's position [W] of positions [1, 1 + N, W]."""
+    return values[0, 0]
+
+
+def other_positions(values: np.ndarray) -> np.ndarray:
+    """Return the patches' positions [N, W] of positions [1, 1 + N, W]."""
+    return values[0, 1:]
+
+
+def three_types(values: np.ndarray) -> np.ndarray:
+    """Return a table [types, W] of text, image and second image, which starts as the first."""
+    return values if len(values) > 2 else values[[0, 1, 1]]
 
 
 def scalar(values: np.ndarray) -> np.ndarray:
@@ -92,6 +114,16 @@ class WeightLayout:
             tower, given the folder of the file (which may hold a configuration).
         configuration: name of that configuration; "" if there is none.
         caveat: where the facts do not hold without it, as the end of a sentence; "" if always.
+        systems: whose variables the rules name; any dual encoder if empty.
+        required: patterns of variables that need a value.
+        token_embedding: path of the token embeddings; "" without texts.
+        text_positions: path of the texts' positions, of which shorter texts take the first.
+        image_positions: path of the positions of a grid.
+        bias_table: path of a table of relative positions that has rows for images alone.
+        zeros: patterns of variables that are zero where the file has no value: it has nothing of
+            the kind, and so adds nothing.
+        sections: makes the experiment's sections of the variables' shapes and the file's folder;
+            None for dual encoders.
     """
 
     name: str
@@ -103,25 +135,42 @@ class WeightLayout:
     facts: Callable[[Path], dict[Tower, dict[str, Any]]]
     configuration: str = ""
     caveat: str = ""
+    systems: tuple[str, ...] = ()
+    required: tuple[str, ...] = (
+        "image_encoder/*",
+        "image_projection/*",
+        "text_encoder/*",
+        "text_projection/*",
+    )
+    token_embedding: str = "text_encoder/token_embedding"
+    text_positions: str = "text_encoder/positions"
+    image_positions: str = "image_encoder/patch_embedding/positions"
+    bias_table: str = ""
+    zeros: tuple[str, ...] = ()
+    sections: Callable[[Shapes, Path], dict[str, Any]] | None = None
 
 
 @dataclass
 class MatchedTensors:
-    """The tensors that make up one variable, by part."""
+    """The tensors that make up one variable, and the rule of each, by part."""
 
-    rule: Rule
     names: dict[int, str]
+    rules: dict[int, Rule]
+
+    @property
+    def rule(self) -> Rule:
+        """One of the rules; they agree about parts and join."""
+        return next(iter(self.rules.values()))
 
     @property
     def complete(self) -> bool:
         """Whether every part is there."""
         return len(self.names) == self.rule.parts
 
-    def value(self, read: Callable[[str], np.ndarray], rules: Mapping[str, Rule]) -> np.ndarray:
-        """Convert and join; ``rules`` gives each name's own rule."""
+    def value(self, read: Callable[[str], np.ndarray]) -> np.ndarray:
+        """Convert and join."""
         parts = [
-            rules[self.names[part]].convert(read(self.names[part]))
-            for part in range(self.rule.parts)
+            self.rules[part].convert(read(self.names[part])) for part in range(self.rule.parts)
         ]
         if len(parts) == 1:
             return parts[0]
@@ -136,42 +185,43 @@ class Match:
 
     Attributes:
         sources: by variable path.
-        rules: by tensor name.
         unmatched: names that no rule knows.
     """
 
     sources: dict[str, MatchedTensors]
-    rules: dict[str, Rule]
     unmatched: list[str]
 
-    def shapes(self, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    def shapes(self, shapes: Shapes) -> dict[str, tuple[int, ...]]:
         """Shape of every complete variable, computed without reading a value."""
 
         def empty(name: str) -> np.ndarray:
             return np.broadcast_to(np.float32(0), shapes[name])
 
         return {
-            path: source.value(empty, self.rules).shape
+            path: source.value(empty).shape
             for path, source in self.sources.items()
             if source.complete
         }
 
 
 def match_names(layout: WeightLayout, names: Sequence[str]) -> Match:
-    """Apply a layout's rules to the names of a file, wrappers' prefixes aside."""
-    match = Match({}, {}, [])
+    """Apply a layout's rules to the names of a file, wrappers' prefixes aside.
+
+    A tensor that several rules match, such as a table whose rows are apart here, goes to each.
+    """
+    match = Match({}, [])
     for name in names:
         bare = _WRAPPERS.sub("", name)
         if any(re.fullmatch(pattern, bare) for pattern in layout.ignored):
             continue
+        matched = False
         for rule in layout.rules:
             if found := rule.regex.fullmatch(bare):
-                target = found.expand(rule.target)
-                source = match.sources.setdefault(target, MatchedTensors(rule, {}))
+                source = match.sources.setdefault(found.expand(rule.target), MatchedTensors({}, {}))
                 source.names[rule.part] = name
-                match.rules[name] = rule
-                break
-        else:
+                source.rules[rule.part] = rule
+                matched = True
+        if not matched:
             match.unmatched.append(name)
     return match
 

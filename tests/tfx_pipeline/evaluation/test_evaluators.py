@@ -15,8 +15,10 @@ from vl_models.errors import UserError
 _SUN = {"red": (1, 0, 0), "sun": (1, 1, 0), "sea": (0, 0, 1)}
 
 
-def save_reranker(path):
+def save_reranker(path, tokens=False):
     """Scores by how near an image's mean colour is to that of a known word."""
+    queries = tf.TensorSpec([None], tf.string, name="query")
+    images = tf.TensorSpec([None], tf.string, name="image_bytes")
 
     class Reranker(tf.Module):
         def __init__(self):
@@ -25,25 +27,33 @@ def save_reranker(path):
             rows = tf.lookup.KeyValueTensorInitializer(list(_SUN), tf.range(len(_SUN)))
             self.table = tf.lookup.StaticHashTable(rows, default_value=len(_SUN))
 
-        @tf.function(
-            input_signature=[
-                tf.TensorSpec([None], tf.string, name="query"),
-                tf.TensorSpec([None], tf.string, name="image_bytes"),
-            ]
-        )
-        def score(self, query, image_bytes):
-            colors = tf.map_fn(
+        def colors(self, image_bytes):
+            return tf.map_fn(
                 lambda encoded: tf.reduce_mean(
                     tf.cast(tf.io.decode_png(encoded, channels=3), tf.float32), axis=[0, 1]
                 ),
                 image_bytes,
                 fn_output_signature=tf.TensorSpec([3], tf.float32),
             )
+
+        @tf.function(input_signature=[queries, images])
+        def score(self, query, image_bytes):
             wanted = 255.0 * tf.gather(self.vectors, self.table.lookup(query))
-            return {"score": -tf.norm(colors - wanted, axis=-1)}
+            return {"score": -tf.norm(self.colors(image_bytes) - wanted, axis=-1)}
+
+        @tf.function(input_signature=[images])
+        def encode_image_tokens(self, image_bytes):
+            return {"tokens": tf.cast(self.colors(image_bytes), tf.float16)[:, None]}
+
+        @tf.function(input_signature=[queries, tf.TensorSpec([None, 1, 3], tf.float16, "tokens")])
+        def score_tokens(self, query, tokens):
+            wanted = 255.0 * tf.gather(self.vectors, self.table.lookup(query))
+            return {"score": -tf.norm(tf.cast(tokens[:, 0], tf.float32) - wanted, axis=-1)}
 
     reranker = Reranker()
-    tf.saved_model.save(reranker, str(path), signatures={"score": reranker.score})
+    names = ("score", *(("encode_image_tokens", "score_tokens") if tokens else ()))
+    signatures = {name: getattr(reranker, name) for name in names}
+    tf.saved_model.save(reranker, str(path), signatures=signatures)
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +81,7 @@ def test_a_reranker_turns_the_first_images_of_the_towers_round(reranked):
     ranks = {"red": [1, 1], "sun": [1], "绿色": [rank_of_green()]}
     first = np.mean([rank == 1 for rows in ranks.values() for rank in rows])
     assert found.metrics["rerank/recall@1"] == pytest.approx(first)
-    assert found.counts["candidates"] == 5  # all of the gallery: 100 are configured
+    assert found.counts["candidates"] == 5  # all of the gallery: 32 are configured
     low, high = found.intervals["rerank/recall@1"]
     assert low <= found.metrics["rerank/recall@1"] <= high
     rows = found.per_query.to_pylist()
@@ -130,6 +140,6 @@ def test_without_towers_a_large_gallery_is_refused(reranked, monkeypatch):
     members = {"reranker": reranked["members"]["reranker"]}
     found = evaluate(**{**reranked, "members": members}, config=options())
     assert found.counts["candidates"] == 5
-    monkeypatch.setattr("tfx_pipeline.evaluation.rerank._LARGEST_GALLERY", 4)
+    monkeypatch.setattr("tfx_pipeline.evaluation.candidates._LARGEST_GALLERY", 4)
     with pytest.raises(UserError, match=r"5 images are too many \(at most 4\). Release text_tower"):
         evaluate(**{**reranked, "members": members}, config=options())

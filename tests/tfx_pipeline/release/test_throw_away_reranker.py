@@ -228,7 +228,8 @@ def test_it_is_evaluated(released, store, tmp_path):
         ks=[1, 2], bootstrap={"samples": 20}, thresholds={"rerank/recall@1": {"min": 0.7}}
     )
     found = evaluate(members, config, gallery_dir=store["gallery"], relevance_path=store["clicks"])
-    assert list(found.metrics) == [f"rerank/{name}" for name in measure_names(config)]
+    names = [*measure_names(config), "ms_per_query", "images_per_second"]
+    assert list(found.metrics) == [f"rerank/{name}" for name in names]
     assert found.blessing.blessed, found.metrics  # it has learnt the colours; chance is 0.25
     assert {row["key"] for row in found.per_query.to_pylist()} == set(COLORS)
     write_evaluation(found, tmp_path)

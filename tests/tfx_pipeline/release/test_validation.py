@@ -21,6 +21,8 @@ from tfx_pipeline.release.validation import validate_serving
         ("embedding", [[0.5, 0.0]], [[0.5, 0.0]], "embeddings are not of unit norm"),
         ("embedding", [[1.0, 1e-3]], [[1.0, 0.0]], "embedding: served and exported values differ"),
         ("score", [100.0, 1.001], [100.0, 1.0], None),  # relative to the largest
+        ("tokens", np.float16([[2.0]]), np.float16([[2.002]]), None),  # one step of float16
+        ("tokens", np.float16([[2.0]]), np.float16([[2.01]]), "tokens: served and exported values"),
         ("score", [np.nan], [np.nan], "score: the server returns values that are not finite"),
         ("score", [1.0], [1.0, 2.0], r"score is served with shape \(1,\)"),
         ("caption", [b"a", b"b"], [b"a", b"c"], "caption: 1 of 2 served rows differ"),
@@ -28,7 +30,8 @@ from tfx_pipeline.release.validation import validate_serving
     ],
 )
 def test_what_is_wrong_with_a_served_tensor(key, served, expected, problem):
-    kind = None if isinstance(served[0], bytes) or key == "code" else np.float32
+    kind = getattr(served, "dtype", np.float32)
+    kind = None if isinstance(served[0], bytes) or key == "code" else kind
     found = validation._difference(key, np.array(served, kind), np.array(expected, kind))
     if problem is None:
         assert found is None

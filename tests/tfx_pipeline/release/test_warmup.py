@@ -11,6 +11,7 @@ from serving.client import PredictClient
 from serving.model_server.options import ServerOptions
 from serving.model_server.server import ModelServer
 from serving.warmup import WARMUP_FILE
+from tests.vl_models.grid_reranker import make_grid_reranker
 from tests.vl_models.test_export import TOKENIZER, images, make_model
 from tfx_pipeline.release.signatures import read_signatures
 from tfx_pipeline.release.warmup import write_warmup_requests
@@ -48,7 +49,8 @@ def warmed(tower):
     found = []
     for record in tf.data.TFRecordDataset(str(tower / WARMUP_FILE)).as_numpy_iterator():
         request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
-        [tensor] = request.inputs.values()
+        tensor, *others = request.inputs.values()
+        assert all(tensor.tensor_shape.dim[0] == other.tensor_shape.dim[0] for other in others)
         assert request.model_spec.name == tower.name
         found.append((request.model_spec.signature_name, tensor.tensor_shape.dim[0].size))
     return found
@@ -140,6 +142,21 @@ def test_images_without_queries_warm_the_image_tower_up(tmp_path):
     )
     write_warmup_requests(tmp_path / "towers", write_examples(tmp_path / "examples", queries=()))
     assert warmed(towers["image_tower"]) == [("encode_image", 1), ("encode_image", 4)]
+
+
+def test_tokens_of_images_are_the_members_own(tmp_path):
+    folder = export_members(make_grid_reranker(), TOKENIZER, tmp_path / "models")["reranker"]
+    shutil.rmtree(tmp_path / "models" / "image_tower")
+    shutil.rmtree(tmp_path / "models" / "text_tower")
+    write_warmup_requests(tmp_path / "models", write_examples(tmp_path / "examples"))
+    names = ("encode_image_tokens", "score", "score_tokens")
+    assert warmed(folder) == [(name, size) for name in names for size in (1, 4)]
+    [*_, last] = tf.data.TFRecordDataset(str(folder / WARMUP_FILE)).as_numpy_iterator()
+    tokens = prediction_log_pb2.PredictionLog.FromString(last).predict_log.request.inputs["tokens"]
+    pixels, _ = images((16, 16))
+    quarter = pixels[0][:8, :8].mean((0, 1)) / 255
+    assert tf.make_ndarray(tokens).shape == (4, 4, 3)
+    np.testing.assert_allclose(tf.make_ndarray(tokens)[0, 0], quarter, atol=1e-3)
 
 
 def test_an_input_without_samples_is_refused_not_left_cold(tmp_path):

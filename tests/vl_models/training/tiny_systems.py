@@ -20,6 +20,13 @@ SYSTEMS = {
     # The queue wraps around within the third step.
     "wenlan": {"system": "wenlan", "queue_size": 10, "momentum": 0.9, **_TOWERS},
     "unicl": {"system": "unicl", **_TOWERS},
+    # Its codebook is moved, and codes are restarted, in the forward pass.
+    "image_tokenizer": {
+        "system": "image_tokenizer",
+        "image_size": SIZE,
+        "image": {"kind": "cnn", "widths": [8], "blocks": [0]},
+        "codebook": {"size": 8, "dim": 4},
+    },
     # The reversal's strength depends on how many instances were seen.
     "adversary": {
         "system": "clip",

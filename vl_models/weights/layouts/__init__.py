@@ -7,14 +7,24 @@ from collections.abc import Collection
 
 from vl_models.errors import UserError
 from vl_models.weights.layouts.chinese_clip import CHINESE_CLIP
+from vl_models.weights.layouts.huggingface_beit import HUGGINGFACE_BEIT
 from vl_models.weights.layouts.huggingface_clip import HUGGINGFACE_CLIP
+from vl_models.weights.layouts.huggingface_vilt import HUGGINGFACE_VILT
 from vl_models.weights.layouts.open_clip import OPEN_CLIP
 from vl_models.weights.layouts.openai_clip import OPENAI_CLIP
 from vl_models.weights.rules import WeightLayout
 
 # In the order of the guess: the later ones' signs also occur in files of the earlier ones.
 LAYOUTS: dict[str, WeightLayout] = {
-    layout.name: layout for layout in (CHINESE_CLIP, HUGGINGFACE_CLIP, OPENAI_CLIP, OPEN_CLIP)
+    layout.name: layout
+    for layout in (
+        HUGGINGFACE_VILT,
+        HUGGINGFACE_BEIT,
+        CHINESE_CLIP,
+        HUGGINGFACE_CLIP,
+        OPENAI_CLIP,
+        OPEN_CLIP,
+    )
 }
 
 
