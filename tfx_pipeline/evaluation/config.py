@@ -20,8 +20,8 @@ EvaluatorName = Literal[
     "zero_shot",
     "images",
     "rerank",
-    "twins",
     "image_tokens",
+    "twins",
     "answers",
 ]
 
