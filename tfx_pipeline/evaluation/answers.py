@@ -17,7 +17,7 @@ from tfx_pipeline.evaluation.data import EvaluationData, Evaluator
 from tfx_pipeline.evaluation.metric_keys import ANSWERS
 from tfx_pipeline.evaluation.question_alone import QuestionAlone
 from tfx_pipeline.evaluation.questions import (
-    Question,
+    AnsweredQuestion,
     Shown,
     in_batches,
     read_questions,
@@ -160,7 +160,9 @@ def _batches(data: EvaluationData) -> Iterator[list[Shown]]:
 
 
 def _per_question(
-    questions: Sequence[Question], given: dict[str, list[str]], columns: dict[str, np.ndarray]
+    questions: Sequence[AnsweredQuestion],
+    given: dict[str, list[str]],
+    columns: dict[str, np.ndarray],
 ) -> pa.Table:
     return pa.table(
         {

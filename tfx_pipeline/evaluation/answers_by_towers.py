@@ -10,7 +10,7 @@ import numpy as np
 from tfx_pipeline.evaluation.encode import Tower, encode_queries
 from tfx_pipeline.evaluation.ordered_thresholds import OrderedThresholds
 from tfx_pipeline.evaluation.question_alone import QuestionAlone
-from tfx_pipeline.evaluation.questions import Question, Shown, in_batches
+from tfx_pipeline.evaluation.questions import AnsweredQuestion, Shown, in_batches
 from vl_models.members import ENCODE_IMAGE, ENCODE_TEXT, IMAGE_TOWER, TEXT_TOWER
 
 FEW_ANSWERS = 3  # at most so many are classes of sentences, not answers of their own
@@ -53,7 +53,7 @@ class TowerAnswers:
                 chosen.append(own[int(np.argmax(near))])
         return chosen
 
-    def _cosines(self, shown: Iterable[Shown]) -> Iterator[tuple[Question, float]]:
+    def _cosines(self, shown: Iterable[Shown]) -> Iterator[tuple[AnsweredQuestion, float]]:
         for batch in in_batches(shown, self._batch_size):
             texts = self._text.encode([one.question.text for one in batch])
             for one, text, image in zip(batch, texts, self._images(batch)):

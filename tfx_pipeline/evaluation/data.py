@@ -21,7 +21,7 @@ from tfx_pipeline.evaluation.encoded_data import (
 )
 from tfx_pipeline.evaluation.gallery import read_batches, read_labels
 from tfx_pipeline.evaluation.item_table import read_twins
-from tfx_pipeline.evaluation.questions import Question, read_questions
+from tfx_pipeline.evaluation.questions import AnsweredQuestion, read_questions
 from tfx_pipeline.evaluation.relevance import Relevance, read_relevance
 from tfx_pipeline.evaluation.result import Measured
 from tfx_pipeline.evaluation.slices import slice_masks, slice_values
@@ -82,7 +82,7 @@ class EvaluationData:
         return Path(self._gallery_dir)
 
     @functools.cached_property
-    def questions(self) -> list[Question]:
+    def questions(self) -> list[AnsweredQuestion]:
         """The evaluated questions, without their images."""
         assert self.questions_dir is not None
         return [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from tfx_pipeline.evaluation.questions import Question
+from tfx_pipeline.evaluation.questions import AnsweredQuestion
 
 _QUOTED = re.compile(r"[“\"‘「『][^”\"’」』]*[”\"’」』]")
 _WORDS = 3
@@ -23,7 +23,7 @@ class QuestionAlone:
         train: questions to learn from.
     """
 
-    def __init__(self, train: Iterable[Question]):
+    def __init__(self, train: Iterable[AnsweredQuestion]):
         totals: dict[str, dict[str, float]] = {}
         for question in train:
             for key in _keys(question.text):

@@ -13,7 +13,7 @@ from vl_models.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)
-class Question:
+class AnsweredQuestion:
     """A question without its images.
 
     Attributes:
@@ -37,7 +37,7 @@ class Question:
 class Shown:
     """A question with its images, encoded: one or two."""
 
-    question: Question
+    question: AnsweredQuestion
     images: tuple[bytes, ...]
 
 
@@ -54,7 +54,7 @@ def read_shown(folder: Path, split: str) -> Iterator[Shown]:
         for example in read_records(str(file)):
             feature = example.features.feature
             names = [answer.decode() for answer in feature[f.ANSWER_TEXT].bytes_list.value]
-            question = Question(
+            question = AnsweredQuestion(
                 feature[f.QUESTION_ID].bytes_list.value[0].decode(),
                 feature[f.QUERY_TEXT].bytes_list.value[0].decode(),
                 feature[f.QUERY_LANGUAGE].bytes_list.value[0].decode(),
@@ -67,7 +67,7 @@ def read_shown(folder: Path, split: str) -> Iterator[Shown]:
             yield Shown(question, images)
 
 
-def read_questions(folder: Path, split: str) -> list[Question]:
+def read_questions(folder: Path, split: str) -> list[AnsweredQuestion]:
     """Return the questions of a split; see `read_shown`."""
     return [shown.question for shown in read_shown(folder, split)]
 

@@ -1,9 +1,9 @@
 from tfx_pipeline.evaluation.question_alone import QuestionAlone
-from tfx_pipeline.evaluation.questions import Question
+from tfx_pipeline.evaluation.questions import AnsweredQuestion
 
 
 def question(text, **answers):
-    return Question("1", text, "en", answers)
+    return AnsweredQuestion("1", text, "en", answers)
 
 
 def test_the_most_similar_questions_answer():

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tfx_pipeline.data.emoji_tasks.pictures import LANGUAGES, Picture, by_word
+from tfx_pipeline.data.emoji_tasks.pictures import LANGUAGES, WordedEmoji, by_word
 
 _SPLITS = {"train": "train", "val": "dev", "test": "test"}
 _PER_PICTURE = 2  # sentences over pictures, in each language
@@ -25,13 +25,13 @@ _SENTENCES = {
         "zh": "左图和“{}”有关，右图和“{}”有关",
     },
 }
-Pair = tuple[Picture, Picture]
+Pair = tuple[WordedEmoji, WordedEmoji]
 Choose = Callable[[Sequence[Any]], Any]
 
 
 def nlvr2_lines(
-    pictures: Sequence[Picture], split: str, rng: np.random.Generator
-) -> tuple[list[dict[str, str]], dict[str, Picture]]:
+    pictures: Sequence[WordedEmoji], split: str, rng: np.random.Generator
+) -> tuple[list[dict[str, str]], dict[str, WordedEmoji]]:
     """Return the lines of a split, and the pictures of the pairs by the name of the image.
 
     Every sentence is there twice, true of one pair and false of another one with the same or like
@@ -44,7 +44,7 @@ def nlvr2_lines(
     """
     own = [picture for picture in pictures if picture.split == split]
     lines: list[dict[str, str]] = []
-    images: dict[str, Picture] = {}
+    images: dict[str, WordedEmoji] = {}
     made = (
         sentence
         for language in LANGUAGES
@@ -59,7 +59,7 @@ def nlvr2_lines(
 
 
 def _sentences(
-    own: Sequence[Picture], language: str, number: int, rng: np.random.Generator
+    own: Sequence[WordedEmoji], language: str, number: int, rng: np.random.Generator
 ) -> Iterator[tuple[str, list[tuple[str, Pair]]]]:
     """Sentences with a pair that each is true of and one that it is false of."""
     members = by_word(own, language)

@@ -14,7 +14,7 @@ _FEWEST = 5  # pictures of a word: of rarer ones, nothing could be learnt for ot
 
 
 @dataclasses.dataclass(frozen=True)
-class Picture:
+class WordedEmoji:
     """An emoji.
 
     Attributes:
@@ -44,7 +44,7 @@ def make_pictures(
     annotations: Mapping[str, Mapping[str, Annotation]],
     groups: Mapping[str, str],
     splits: Sequence[str],
-) -> list[Picture]:
+) -> list[WordedEmoji]:
     """Return the pictures in order.
 
     Args:
@@ -66,7 +66,7 @@ def make_pictures(
         return tuple(sorted(own, key=lambda word: (-common[language][word], word)))
 
     return [
-        Picture(
+        WordedEmoji(
             number,
             image_id(character),
             split,
@@ -78,9 +78,9 @@ def make_pictures(
     ]
 
 
-def by_word(pictures: Sequence[Picture], language: str) -> dict[str, list[Picture]]:
+def by_word(pictures: Sequence[WordedEmoji], language: str) -> dict[str, list[WordedEmoji]]:
     """Return the pictures of each keyword, in order."""
-    found: dict[str, list[Picture]] = {}
+    found: dict[str, list[WordedEmoji]] = {}
     for picture in pictures:
         for word in picture.words[language]:
             found.setdefault(word, []).append(picture)

@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from tfx_pipeline.data.emoji_tasks.pictures import LANGUAGES, Picture
+from tfx_pipeline.data.emoji_tasks.pictures import LANGUAGES, WordedEmoji
 
 _SENTENCES = {"en": "this has to do with {}", "zh": "这和{}有关"}
 LABELS = ("entailment", "neutral", "contradiction")
 
 
 def snli_ve_lines(
-    pictures: Sequence[Picture], split: str, rng: np.random.Generator
+    pictures: Sequence[WordedEmoji], split: str, rng: np.random.Generator
 ) -> list[dict[str, str]]:
     """Return the lines of a split: for each picture and language one of every label.
 
@@ -42,8 +42,8 @@ def snli_ve_lines(
 
 
 def _hypotheses(
-    pictures: Sequence[Picture], split: str, language: str, rng: np.random.Generator
-) -> Iterator[tuple[Picture, str, str]]:
+    pictures: Sequence[WordedEmoji], split: str, language: str, rng: np.random.Generator
+) -> Iterator[tuple[WordedEmoji, str, str]]:
     groups = _words_of(pictures, language, lambda picture: picture.top_group)
     subgroups = _words_of(pictures, language, lambda picture: picture.group)
     # As often as pictures have them, so that the word alone does not tell the label.
@@ -64,7 +64,7 @@ def _hypotheses(
 
 
 def _words_of(
-    pictures: Sequence[Picture], language: str, group_of: Callable[[Picture], str]
+    pictures: Sequence[WordedEmoji], language: str, group_of: Callable[[WordedEmoji], str]
 ) -> dict[str, list[str]]:
     """Keywords of the pictures of each group, each as often as there are such pictures."""
     found: dict[str, list[str]] = {}

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tfx_pipeline.data.emoji_tasks.pictures import LANGUAGES, Picture
+from tfx_pipeline.data.emoji_tasks.pictures import LANGUAGES, WordedEmoji
 
 HUMANS = 10  # annotators of a question
 _OF_GROUP = {"en": "what kind of thing is it?", "zh": "这是哪一类？"}
@@ -29,7 +29,7 @@ _VOTES = {1: (10,), 2: (6, 4), 3: (5, 3, 2), 4: (4, 3, 2, 1)}
 
 
 def vqa_files(
-    pictures: Sequence[Picture], split: str, rng: np.random.Generator
+    pictures: Sequence[WordedEmoji], split: str, rng: np.random.Generator
 ) -> dict[str, dict[str, Any]]:
     """Return the two files of a split as JSON, by name.
 
@@ -67,9 +67,9 @@ def vqa_files(
 
 
 def _questions(
-    pictures: Sequence[Picture], split: str, rng: np.random.Generator
-) -> Iterator[tuple[Picture, str, str, list[str]]]:
-    """Picture, question, kind of question, and what each annotator answers."""
+    pictures: Sequence[WordedEmoji], split: str, rng: np.random.Generator
+) -> Iterator[tuple[WordedEmoji, str, str, list[str]]]:
+    """Emoji, question, kind of question, and what each annotator answers."""
     # As often as pictures have them, so that the word alone does not tell the answer.
     words = {
         language: [word for picture in pictures for word in picture.words[language]]

@@ -12,7 +12,7 @@ import numpy as np
 
 from serving.files import write_atomically
 from tfx_pipeline.data.emoji_tasks.nlvr2 import nlvr2_lines
-from tfx_pipeline.data.emoji_tasks.pictures import Picture
+from tfx_pipeline.data.emoji_tasks.pictures import WordedEmoji
 from tfx_pipeline.data.emoji_tasks.snli_ve import snli_ve_lines
 from tfx_pipeline.data.emoji_tasks.vqa import vqa_files
 from tfx_pipeline.data.folder import FILE_NAME, DataFolder
@@ -40,7 +40,7 @@ def remove_tasks(out: Path) -> None:
 
 
 def write_tasks(
-    out: Path, pictures: Sequence[Picture], images: Path, seed: int
+    out: Path, pictures: Sequence[WordedEmoji], images: Path, seed: int
 ) -> dict[str, QuestionSummary]:
     """Write the folders `vqa`, `nlvr2` and `snli_ve`; earlier ones are replaced.
 
@@ -59,7 +59,7 @@ def write_tasks(
     numbers = {f"{picture.number:012d}": picture for picture in pictures}
     own = {picture.image_id: picture for picture in pictures}
     files: dict[str, dict[str, str]] = {"vqa": {}, "nlvr2": {}, "snli_ve": {}}
-    names: dict[str, dict[str, Picture]] = {"vqa": numbers, "nlvr2": {}, "snli_ve": own}
+    names: dict[str, dict[str, WordedEmoji]] = {"vqa": numbers, "nlvr2": {}, "snli_ve": own}
     for place, split in enumerate(SPLITS):
         rng = np.random.default_rng([seed, 11, place])
         for name, content in vqa_files(pictures, split, rng).items():
@@ -73,7 +73,7 @@ def write_tasks(
 
 
 def _write(
-    out: Path, form: str, files: Mapping[str, str], names: Mapping[str, Picture], images: Path
+    out: Path, form: str, files: Mapping[str, str], names: Mapping[str, WordedEmoji], images: Path
 ) -> QuestionSummary:
     """Write a published data set, and read it into its data folder."""
     if not all(text for file, text in files.items() if file.startswith("train")):

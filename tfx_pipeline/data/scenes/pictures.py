@@ -33,7 +33,7 @@ _MEASURES = {"蜗牛": "只", "马": "匹", "牛": "头", "猪": "头", "鱼": "
 
 
 @dataclasses.dataclass(frozen=True)
-class Picture:
+class NamedEmoji:
     """An emoji, and what it is called.
 
     Attributes:
@@ -64,7 +64,7 @@ class Picture:
         return noun + ("es" if re.search(r"(s|x|ch|sh|[^aeiou]o)$", noun) else "s")
 
 
-def known_pictures() -> list[Picture]:
+def known_pictures() -> list[NamedEmoji]:
     """Return all pictures that scenes may have, in the order of the CLDR.
 
     They are animals, fruits and vegetables with one code point, one English word, which is no
@@ -76,7 +76,7 @@ def known_pictures() -> list[Picture]:
     """
     english, chinese = read_annotations("en"), read_annotations("zh")
     groups = read_groups()
-    found: dict[str, Picture] = {}
+    found: dict[str, NamedEmoji] = {}
     for character, annotation in english.items():
         group = groups.get(character, "")
         animal = group.startswith(_ANIMALS)
@@ -89,11 +89,11 @@ def known_pictures() -> list[Picture]:
             continue
         usual = "只" if animal else "个"
         measure = next((m for end, m in _MEASURES.items() if name.endswith(end)), usual)
-        found[name] = Picture(character, noun, name, measure)
+        found[name] = NamedEmoji(character, noun, name, measure)
     return list(found.values())
 
 
-def choose_pictures(number: int) -> list[tuple[Picture, Image.Image]]:
+def choose_pictures(number: int) -> list[tuple[NamedEmoji, Image.Image]]:
     """Return pictures and their glyphs (RGBA, cut to what is drawn), spread over the kinds.
 
     The choice depends on nothing but the number.

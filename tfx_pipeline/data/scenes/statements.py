@@ -11,7 +11,7 @@ import itertools
 from collections.abc import Sequence
 
 from tfx_pipeline.data.scenes.layout import ALONE, PLACES, SIZES, Placed, Scene
-from tfx_pipeline.data.scenes.pictures import Picture
+from tfx_pipeline.data.scenes.pictures import NamedEmoji
 
 _BIGGER = 1.5  # a big one's side over a small one's, at least
 _ONLY_SMALL = 0.45  # share of the canvas; below it a picture that is alone is small
@@ -76,7 +76,7 @@ def holds(statement: Statement, scene: Scene) -> bool:
     return any(_direction(one, other) == statement.kind for one, other in pairs)
 
 
-def sentences(statement: Statement, pictures: Sequence[Picture]) -> list[tuple[str, str]]:
+def sentences(statement: Statement, pictures: Sequence[NamedEmoji]) -> list[tuple[str, str]]:
     """Return the ways to say it: (text, language), English first.
 
     Args:

@@ -21,7 +21,7 @@ from tfx_pipeline.data.config import CorrelationConfig, SplitConfig
 from tfx_pipeline.data.folder import FILE_NAME, DataFolder
 from tfx_pipeline.data.glyphs import image_id
 from tfx_pipeline.data.scenes.layout import PLACES, RELATIONS, SIZES, Scene, alone, twins
-from tfx_pipeline.data.scenes.pictures import Picture, choose_pictures
+from tfx_pipeline.data.scenes.pictures import NamedEmoji, choose_pictures
 from tfx_pipeline.data.scenes.statements import main_statement, sentences, true_statements
 from vl_models.errors import UserError
 
@@ -130,7 +130,7 @@ def write_scenes(
     return SceneSummary(pictures, len(items), counts["val"], counts["test"], len(log), distinct)
 
 
-def _compose(pictures: Sequence[Picture], scenes: int, seed: int) -> Iterator[_Item]:
+def _compose(pictures: Sequence[NamedEmoji], scenes: int, seed: int) -> Iterator[_Item]:
     """Lay out the scenes: each single picture everywhere, then twins, combination by combination.
 
     Raises:
@@ -169,7 +169,7 @@ def _split(rank: int) -> str:
     return {1: "test", 4: "val", 7: "test", 14: "test"}.get(rank % 20, "train")
 
 
-def _name(scene: Scene, order: Sequence[int], pictures: Sequence[Picture]) -> str:
+def _name(scene: Scene, order: Sequence[int], pictures: Sequence[NamedEmoji]) -> str:
     """Id of a scene, such as `left-u1f415-u1f408`, in the order of its main statement."""
     names = [image_id(pictures[picture].character) for picture in order]
     return "-".join(filter(None, [scene.relation, *names, scene.name]))
@@ -210,7 +210,7 @@ def render(scene: Scene, glyphs: Sequence[Image.Image], size: int) -> Image.Imag
     return canvas
 
 
-def _log(items: Sequence[_Item], pictures: Sequence[Picture]) -> pa.Table:
+def _log(items: Sequence[_Item], pictures: Sequence[NamedEmoji]) -> pa.Table:
     """Every sentence that is true of a scene, as a clicked row."""
     rows = [
         {
@@ -227,7 +227,7 @@ def _log(items: Sequence[_Item], pictures: Sequence[Picture]) -> pa.Table:
     return pa.Table.from_pylist(rows)
 
 
-def _items(items: Sequence[_Item], pictures: Sequence[Picture]) -> pa.Table:
+def _items(items: Sequence[_Item], pictures: Sequence[NamedEmoji]) -> pa.Table:
     """One row per image: what it shows, what is said of it first, and its twin."""
     schema = pa.schema(
         [

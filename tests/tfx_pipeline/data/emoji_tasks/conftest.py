@@ -1,6 +1,6 @@
 import pytest
 
-from tfx_pipeline.data.emoji_tasks.pictures import Picture
+from tfx_pipeline.data.emoji_tasks.pictures import WordedEmoji
 
 # Words by group and subgroup; the last of each subgroup is that of every second picture.
 _WORDS = {
@@ -20,7 +20,7 @@ def pictures():
         words = _WORDS[group][: 1 + number // 4 % 2]
         split = ("train", "val", "train", "test")[number // 12] if number < 48 else "test"
         made.append(
-            Picture(
+            WordedEmoji(
                 number,
                 f"u{number:x}",
                 split,

@@ -1,6 +1,6 @@
 import pytest
 
-from tfx_pipeline.data.scenes.pictures import Picture, choose_pictures, known_pictures
+from tfx_pipeline.data.scenes.pictures import NamedEmoji, choose_pictures, known_pictures
 from vl_models.errors import UserError
 
 
@@ -24,7 +24,7 @@ from vl_models.errors import UserError
     ],
 )
 def test_english_nouns(noun, article, plural):
-    picture = Picture("x", noun, "某", "只")
+    picture = NamedEmoji("x", noun, "某", "只")
     assert (picture.article, picture.plural) == (article, plural)
 
 

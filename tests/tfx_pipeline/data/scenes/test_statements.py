@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from tfx_pipeline.data.scenes.layout import PLACES, RELATIONS, SIZES, alone, twins
-from tfx_pipeline.data.scenes.pictures import Picture
+from tfx_pipeline.data.scenes.pictures import NamedEmoji
 from tfx_pipeline.data.scenes.statements import (
     Statement,
     main_statement,
@@ -16,7 +16,7 @@ from tfx_pipeline.data.scenes.write import render
 
 SIZE = 100
 DOG, OWL = 0, 1
-POOL = (Picture("d", "dog", "狗", "只"), Picture("o", "owl", "猫头鹰", "只"))
+POOL = (NamedEmoji("d", "dog", "狗", "只"), NamedEmoji("o", "owl", "猫头鹰", "只"))
 SQUARES = [Image.new("RGBA", (50, 50), colour) for colour in ("red", "blue")]
 
 
