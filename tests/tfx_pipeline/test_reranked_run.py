@@ -33,7 +33,7 @@ def released(tiny_run, reranker, tmp_path_factory):
     command = TinyRun(tiny_run.data, output).command()
     command += ["--set", f"release.reranker={reranker}", "--set", f"release.rerank={RERANK}"]
     told = vlsearch(*command).stdout
-    assert told.count("cached") == 7  # all up to the trainer
+    assert told.count("cached") == 6  # all before the trainer, whose work folder is another here
     return output
 
 

@@ -1,35 +1,56 @@
-"""A reranker that reads an image once for all texts, beside towers, in closed form."""
+"""A reranker that reads an image once for all texts, in closed form."""
 
+import keras
+import numpy as np
 import tensorflow as tf
 
-from tests.vl_models.test_export import make_model
-from vl_models.models.clip import CLIP
+from tests.vl_models.test_export import TOKENIZER
+from vl_models.models.base import VisionLanguageModel
+from vl_models.models.base_config import ModelConfig
 
-TOKENS, WIDTH = 4, 3
+SIZE, TOKENS, WIDTH = 16, 4, 3
 
 
-class GridReranker(CLIP):
+class GridReranker(VisionLanguageModel):
     """Tokens are the mean colours of an image's quarters; a text asks for a colour of the first.
 
-    The score is the first token's value in the channel that the text's first word names.
+    The score is the first token's value in the channel that the text's first word names: that of
+    its id modulo 3.
     """
+
+    inputs = ("image", "token_ids")
+    loss_names = ()
+
+    def __init__(self):
+        super().__init__(ModelConfig(system="grid_reranker", image_size=SIZE, max_length=6))
+        self.channels = keras.layers.Embedding(
+            TOKENIZER.vocabulary_size, WIDTH, trainable=False, name="channels"
+        )
+
+    def build(self):
+        self.channels.build()
+        self.channels.set_weights([np.eye(WIDTH)[np.arange(TOKENIZER.vocabulary_size) % WIDTH]])
+
+    def encode(self, batch, training):
+        return {}
+
+    def own_losses(self, batch, outputs):
+        return {}
 
     def encode_image_tokens(self, batch):
         image = tf.cast(batch["image"], tf.float32) / 255.0
-        half = image.shape[1] // 2
-        grid = tf.nn.avg_pool2d(image, half, half, "VALID")
+        grid = tf.nn.avg_pool2d(image, SIZE // 2, SIZE // 2, "VALID")
         return tf.reshape(grid, [-1, TOKENS, WIDTH])
 
     def score_tokens(self, batch, tokens):
-        channel = tf.one_hot(batch["token_ids"][:, 1] % WIDTH, WIDTH)
-        return tf.reduce_sum(tokens[:, 0] * channel, axis=-1)
+        return tf.reduce_sum(tokens[:, 0] * self.channels(batch["token_ids"][:, 1]), axis=-1)
 
     def score_pairs(self, batch):
         return self.score_tokens(batch, self.encode_image_tokens(batch))
 
 
 def make_grid_reranker(kind=GridReranker):
-    """Build it, with the towers of `make_model`."""
-    model = kind(make_model().config)
+    """Build one."""
+    model = kind()
     model.build()
     return model

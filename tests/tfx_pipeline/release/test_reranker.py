@@ -24,22 +24,14 @@ from tfx_pipeline.release.reranker import (
 from tfx_pipeline.submission import submit
 from tfx_pipeline.training_run import TrainingRun
 from vl_models.errors import UserError
-from vl_models.members import MEMBERS, ExportSource
+from vl_models.export import export_members
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """A run folder of `vlsearch train` with a reranker."""
     folder = tmp_path_factory.mktemp("run")
-    source = ExportSource.of(make_grid_reranker(), TOKENIZER)
-    signatures = {
-        one.name: tf.function(one.function, autograph=False).get_concrete_function(*one.inputs)
-        for one in MEMBERS["reranker"].signatures(source)
-    }
-    module = tf.Module()
-    module.held = [*source.text.held, [v.value for v in source.model.variables]]
-    target = folder / "towers" / "reranker"
-    tf.saved_model.save(module, str(target), signatures=signatures)
+    export_members(make_grid_reranker(), TOKENIZER, folder / "towers")
     return folder
 
 

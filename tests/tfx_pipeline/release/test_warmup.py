@@ -146,8 +146,6 @@ def test_images_without_queries_warm_the_image_tower_up(tmp_path):
 
 def test_tokens_of_images_are_the_members_own(tmp_path):
     folder = export_members(make_grid_reranker(), TOKENIZER, tmp_path / "models")["reranker"]
-    shutil.rmtree(tmp_path / "models" / "image_tower")
-    shutil.rmtree(tmp_path / "models" / "text_tower")
     write_warmup_requests(tmp_path / "models", write_examples(tmp_path / "examples"))
     names = ("encode_image_tokens", "score", "score_tokens")
     assert warmed(folder) == [(name, size) for name in names for size in (1, 4)]
