@@ -44,7 +44,13 @@ def all_gather(x: tf.Tensor) -> tf.Tensor:
     gathered = tf.distribute.get_replica_context().all_gather(tf.identity(x), axis=0)
     # The collective forgets all static shapes; layers and losses want them.
     rows = None if x.shape[0] is None else x.shape[0] * replica_count()
-    return tf.ensure_shape(gathered, [rows, *x.shape[1:]])
+    return _with_dense_gradient(tf.ensure_shape(gathered, [rows, *x.shape[1:]]))
+
+
+@tf.custom_gradient
+def _with_dense_gradient(x: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+    """Return ``x``; rows that are looked up in it give a sparse gradient, which gathers refuse."""
+    return x, tf.convert_to_tensor
 
 
 def all_gather_detached(x: tf.Tensor) -> tf.Tensor:

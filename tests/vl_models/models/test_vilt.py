@@ -11,11 +11,11 @@ from vl_models.models.registry import model_config_from_dict
 
 def test_variables_and_replicas():
     batch = make_batch()
-    model = vilt()
+    model = vilt(depth=1)
     assert model.loss_names == ("mlm", "itm", "wpa")
     assert isinstance(model, ScoresPairs)
     check_variables(model, batch)
-    check_replicas(vilt, batch)
+    check_replicas(lambda: vilt(depth=1), batch)
 
 
 def test_a_full_extent_is_a_square_image():
