@@ -11,6 +11,7 @@ image_extent          int32 [B, 2]          height and width within ``image``, i
 image_…               uint8 [B, h, h, 3]    further sizes of the same crop, see ``image_sizes``
 token_ids             int32 [B·n, L]        image-major: texts of row i are i·n … i·n + n - 1
 text_mask             bool  [B·n, L]        True = token, False = padding
+token_continuation    bool  [B·n, L]        True = the token continues the word before it
 image_features        float32 [B, d]        precomputed image features
 text_features         float32 [B·n, d]      precomputed text features
 image_id_hash         int64 [B]             fingerprint of the image id

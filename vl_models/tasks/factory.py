@@ -27,7 +27,7 @@ _FUSION_TASKS = {
     "mim": ("mim", "MaskedPatches"),
     "wpa": ("wpa", "WordPatchAlignment"),
     "token_scoring": ("token_scoring", "TokenScoring"),
-    "retrieval": ("retrieval", "Retrieval"),
+    "retrieval": ("retrieval", "TextRetrieval"),
     "vqa": ("answering", "Answering"),
     "snli_ve": ("answering", "Answering"),
     "nlvr2": ("answering", "Answering"),

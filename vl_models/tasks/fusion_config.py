@@ -170,7 +170,7 @@ class TokenScoringConfig(BaseTaskConfig):
 
 
 class RetrievalConfig(BaseTaskConfig):
-    """Configuration of `Retrieval`.
+    """Configuration of `TextRetrieval`.
 
     Attributes:
         kind: "retrieval".

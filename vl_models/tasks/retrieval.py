@@ -26,7 +26,7 @@ _TEXTS = 64
 _EXCLUDED = -1e9
 
 
-class Retrieval(Task):
+class TextRetrieval(Task):
     """Cross-entropy of an image's own text among it and texts drawn from the global batch.
 
     The head has one score. A warm start that brings a matching head makes it that head's row of

@@ -29,6 +29,12 @@ def tokenize(texts):
     return {"token_ids": tf.cast(ids, tf.int32), "text_mask": words != ""}
 
 
+def tokenize_words(texts):
+    """The same with the flags of tokens that continue a word; here none does."""
+    tokens = tokenize(texts)
+    return {**tokens, "token_continuation": tf.zeros_like(tokens["text_mask"])}
+
+
 class LinearDualEncoder(VisionLanguageModel):
     """Contrastive loss over linear towers, a label term, a modality head, and one counter."""
 
@@ -191,7 +197,7 @@ def _taken(settings, kind, **values):
     return values | {key: settings.pop(key) for key in names if key in settings}
 
 
-def source(pattern, name="clicks", weight=1.0, **config):
+def source(pattern, name="clicks", weight=1.0, text_fn=tokenize, **config):
     """A record source of the tiny files."""
     settings = {"augment": False, "max_clicked_queries": 4, **config}
-    return RecordSource(spec(name, weight, **settings), [pattern], tokenize)
+    return RecordSource(spec(name, weight, **settings), [pattern], text_fn)

@@ -15,6 +15,16 @@ _TOWERS = {
     "image": {"kind": "cnn", "widths": [8], "blocks": [0]},
     "text": {"kind": "transformer", "width": 8, "depth": 1, "heads": 1},
 }
+_FUSION = {
+    "image_size": SIZE,
+    "max_length": tiny.LENGTH,
+    "vocabulary_size": tiny.VOCABULARY,
+    "mask_id": 1,
+    "width": 8,
+    "depth": 2,
+    "heads": 1,
+    "patch_size": 4,
+}
 SYSTEMS = {
     "clip": {"system": "clip", **_TOWERS},
     # The queue wraps around within the third step.
@@ -26,6 +36,20 @@ SYSTEMS = {
         "image_size": SIZE,
         "image": {"kind": "cnn", "widths": [8], "blocks": [0]},
         "codebook": {"size": 8, "dim": 4},
+    },
+    # Masks, negatives, dropped paths and units come from the rows' seeds.
+    "vilt": {"system": "vilt", "dropout": 0.1, **_FUSION},
+    "vlmo": {
+        "system": "vlmo",
+        "pair_from": 1,
+        "drop_path": 0.2,
+        "layer_scale": 1.0,  # Adam makes of gradients near 0, which 0.1 gives, mostly rounding
+        "tasks": [
+            {"kind": "itc"},
+            {"kind": "itm", "negatives": "hard"},
+            {"kind": "mlm", "weight": 0.25},
+        ],
+        **_FUSION,
     },
     # The reversal's strength depends on how many instances were seen.
     "adversary": {
@@ -73,6 +97,6 @@ def make_trainer(name, run_dir, pattern, strategy, *, model=None, functions=None
         TrainConfig.model_validate(settings(**changes)),
         Path(run_dir),
         strategy,
-        [tiny.source(pattern, image_size=SIZE)],
+        [tiny.source(pattern, image_size=SIZE, text_fn=tiny.tokenize_words)],
         functions,
     )

@@ -16,6 +16,7 @@ READERS: Mapping[str, Reader] = {
     "image_2": IMAGE_2,
     "image_features": IMAGE_VECTORS,
     "token_ids": QUERIES,
+    "token_continuation": QUERIES,  # of the drawn texts, as the tokeniser finds it
     "text_features": QUERIES,
     "answer": ANSWER,
 }
