@@ -93,10 +93,11 @@ class MaskedWords(Task):
             whole_words=self.config.whole_words,
         )
         text = model.embed_text(texts, token_ids, training)
-        seeds = pair_seeds(batch, _PASS) if training else None
         if "image_embedded" in outputs:
+            seeds = pair_seeds(batch, _PASS) if training else None
             tokens = model.fuse(text, embedded_image(outputs), seeds, training).text.values
         else:
+            seeds = text_seeds(batch, token_ids.shape[0], _PASS) if training else None
             tokens, _ = model.alone(text, "text", seeds, training)
         return {
             "mlm_logits": self.predict(tf.boolean_mask(tokens, chosen)),
