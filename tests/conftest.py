@@ -24,6 +24,7 @@ LONGEST = (
     "tests/notebooks/test_notebooks.py",
     "tests/tfx_pipeline/test_end_to_end.py",
     "tests/vl_models/training/test_systems.py",
+    "tests/vl_models/training/test_stages_of_vlmo.py",
     "tests/tfx_pipeline/runners/test_kubeflow_local.py",
     "tests/tfx_pipeline/test_feature_run.py",
     "tests/vl_models/training/test_acceleration.py",

@@ -9,6 +9,8 @@ import tensorflow as tf
 
 from vl_models.fusion.single_stream import SingleStreamEncoder
 from vl_models.fusion.tokens import Fused, Tokens
+from vl_models.layers.masked_mean import masked_mean
+from vl_models.layers.relative_position_bias import Modality
 from vl_models.models.fusion_model import FusionModel
 from vl_models.models.vilt_config import ViLTConfig
 
@@ -52,3 +54,23 @@ class ViLT(FusionModel):
     ) -> Fused:
         """See `FusionModel`."""
         return self.encoder(text, image, seeds=seeds, training=training)
+
+    def alone(
+        self,
+        tokens: Tokens,
+        modality: Modality,
+        seeds: tf.Tensor | None = None,
+        training: bool = False,
+        *,
+        branches: bool = False,
+    ) -> tuple[tf.Tensor, tf.Tensor | None]:
+        """What the image encoder and the words' embedding give: alignment before fusion.
+
+        See `VLMo.alone`. After Li et al., "Align before Fuse: Vision and Language Representation
+        Learning with Momentum Distillation", section 3.2.
+        """
+        return tokens.values, None
+
+    def pool_alone(self, values: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+        """Mean of a modality's tokens [B, S, W] by itself: [B, W]."""
+        return masked_mean(values, mask)

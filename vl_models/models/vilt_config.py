@@ -19,6 +19,7 @@ class ViLTConfig(FusionConfig):
     """
 
     KINDS: ClassVar[tuple[str, ...]] = (
+        "itc",
         "itm",
         "mlm",
         "wpa",
@@ -35,9 +36,10 @@ class ViLTConfig(FusionConfig):
 
     @model_validator(mode="after")
     def _image_tokens_come_apart(self) -> ViLTConfig:
-        if self.image is None and any(task.kind == "token_scoring" for task in self.tasks):
+        apart = [task.kind for task in self.tasks if task.kind in ("itc", "token_scoring")]
+        if self.image is None and apart:
             raise ValueError(
-                "token_scoring needs an image encoder apart (model.image): without one, images are "
+                f"{apart[0]} needs an image encoder apart (model.image): without one, images are "
                 "read by the joint encoder alone, and nothing of them can be computed before"
             )
         if self.image is not None and self.image_fit == "pad":

@@ -98,6 +98,10 @@ class VLMo(FusionModel):
             return own, None
         return own, encoder.norm_after(encoder(below, blocks=top, as_pair=True, **options))
 
+    def pool_alone(self, values: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+        """First token of a modality's tokens [B, S, W] by itself: [B, W]."""
+        return values[:, 0]
+
     def image_tokens(self, outputs: Outputs, training: bool = False) -> Tokens:
         """Images by themselves, through their experts; those of the contrast, if it was made."""
         image = embedded_image(outputs)

@@ -76,9 +76,11 @@ class ImageTextContrast(Task):
         for side in SIDES:
             if f"{side}_embedded" in outputs:
                 own, paired = self._alone(model, side, batch, outputs, training)
-                added[f"{side}_embedding"] = self.own[side](own[:, 0])
+                mask = outputs[f"{side}_embedded_mask"]
+                added[f"{side}_embedding"] = self.own[side](model.pool_alone(own, mask))
                 if paired is not None and self.paired is not None:
-                    added[f"pair_{side}_embedding"] = self.paired[side](paired[:, 0])
+                    pooled = model.pool_alone(paired, mask)
+                    added[f"pair_{side}_embedding"] = self.paired[side](pooled)
                 if side == "image":
                     added["image_tokens"] = own
         return added
@@ -116,7 +118,7 @@ class ImageTextContrast(Task):
             def encode_side(batch: Batch) -> tf.Tensor:
                 outputs = model.encode(batch, training=False)
                 own, _ = self._alone(model, side, batch, outputs, training=False, branches=False)
-                return self.own[side](own[:, 0])
+                return self.own[side](model.pool_alone(own, outputs[f"{side}_embedded_mask"]))
 
             return encode_side
 

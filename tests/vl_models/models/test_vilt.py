@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from tests.harness import check_replicas, check_variables
-from tests.vl_models.fusion_systems import CNN, make_batch, vilt
+from tests.vl_models.fusion_systems import CNN, gradients_of, make_batch, vilt
 from vl_models.errors import UserError
 from vl_models.models.capabilities import ScoresPairs
 from vl_models.models.registry import model_config_from_dict
@@ -48,10 +48,26 @@ def test_an_image_encoder_takes_the_place_of_patches():
     assert np.abs(model.score_pairs(batch) - model.score_pairs(other)).max() > 0
 
 
+def test_images_and_words_are_aligned_before_they_are_fused():
+    model = vilt(image=CNN, tasks=[{"kind": "itc"}, {"kind": "itm", "negatives": "hard"}])
+    batch = make_batch()
+    outputs = model.forward(batch, training=False)
+    words = tf.boolean_mask(outputs["text_embedded"][0], batch["text_mask"][0])
+    expected = model.tasks[0].own["text"](tf.reduce_mean(words, axis=0)[None])
+    np.testing.assert_allclose(outputs["text_embedding"][:1], expected, atol=1e-5)
+    np.testing.assert_allclose(model.encode_image(batch), outputs["image_embedding"], atol=1e-6)
+    found = gradients_of(model, batch, "itc")
+    assert np.any(found["image_encoder/stem/kernel"])
+    assert not any(
+        np.any(g) for path, g in found.items() if path.startswith("encoder/") and g is not None
+    )
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"tasks": [{"kind": "itc"}]}, "the system has no task itc; it has itm, mlm, wpa"),
+        ({"tasks": [{"kind": "mim", "tokenizer": "x"}]}, "the system has no task mim; it has itc"),
+        ({"tasks": [{"kind": "itc"}]}, "itc needs an image encoder apart"),
         (
             {"tasks": [{"kind": "itm"}, {"kind": "token_scoring"}]},
             "token_scoring needs an image encoder apart",
