@@ -5,7 +5,7 @@ import signal
 import pytest
 import tiny
 from processes import assert_same_run, curves, finish, start, tf_configs
-from tiny_systems import SYSTEMS, make_trainer, settings
+from tiny_systems import KILLED, OVER_WORKERS, SYSTEMS, make_trainer, settings
 
 from vl_models.training.checkpoint import read_weights
 
@@ -44,18 +44,18 @@ def test_two_replicas_equal_one_device(tmp_path, strategies, pattern, one_device
 def two_workers(tmp_path_factory, pattern):
     """Folder with one run per system, by two processes that know each other by TF_CONFIG."""
     folder = tmp_path_factory.mktemp("workers")
-    jobs = [(name, folder / name, settings(), None) for name in SYSTEMS]
+    jobs = [(name, folder / name, settings(), None) for name in OVER_WORKERS]
     workers = [
         start(folder, f"worker-{index}", pattern, jobs, config)
         for index, config in enumerate(tf_configs(2))
     ]
     for worker in workers:
-        assert finish(worker).count(" 5\n") == len(SYSTEMS)
+        assert finish(worker).count(" 5\n") == len(OVER_WORKERS)
     return folder
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("system", SYSTEMS)
+@pytest.mark.parametrize("system", OVER_WORKERS)
 def test_two_workers_equal_one_device(one_device, two_workers, system):
     assert_same_run(one_device / system, two_workers / system, 1e-5)
 
@@ -69,8 +69,8 @@ def killed_runs(tmp_path_factory, pattern):
     """
     folder = tmp_path_factory.mktemp("killed")
     options = settings(steps=STEPS_KILLED, deterministic=True)
-    whole = [(name, folder / f"{name}-whole", options, None) for name in SYSTEMS]
-    killed = [(name, folder / f"{name}-killed", options, 5) for name in SYSTEMS]
+    whole = [(name, folder / f"{name}-whole", options, None) for name in KILLED]
+    killed = [(name, folder / f"{name}-killed", options, 5) for name in KILLED]
     before = whole
     for number, job in enumerate(killed):
         process = start(folder, str(number), pattern, [*before, job])
@@ -82,7 +82,7 @@ def killed_runs(tmp_path_factory, pattern):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("system", SYSTEMS)
+@pytest.mark.parametrize("system", KILLED)
 def test_a_killed_run_resumes_to_the_bit(killed_runs, system):
     assert len(curves(killed_runs / f"{system}-whole")) == STEPS_KILLED
     assert_same_run(killed_runs / f"{system}-whole", killed_runs / f"{system}-killed", 0)
