@@ -71,7 +71,8 @@ def extract_examples(examples: Path, towers: Mapping[str, Path], out: Path) -> N
     """Write the Examples of all splits anew, with features in the place of images.
 
     `image/features` is the image tower's embedding of `image/encoded`, which is left out;
-    `query/features` holds the text tower's of every `query/text`, one after the other.
+    `query/features` holds the text tower's of every `query/text`, one after the other. Examples of
+    images alone or texts alone get those of what they have.
 
     Args:
         examples: folder with `Split-<split>/`.
@@ -79,7 +80,7 @@ def extract_examples(examples: Path, towers: Mapping[str, Path], out: Path) -> N
         out: gets `Split-<split>/`; what is there of the same Examples and towers is taken.
 
     Raises:
-        UserError: an Example without an image.
+        UserError: an Example without an image that is not one of a text alone.
     """
     from tfx_pipeline.evaluation.encode import Tower
 
@@ -109,14 +110,16 @@ def _extracted(shard: Path, image_tower: Tower, text_tower: Tower) -> Iterator[b
     records = untuned(tf.data.TFRecordDataset(str(shard), "GZIP").batch(_BATCH))
     for batch in records.as_numpy_iterator():
         parsed = [tf.train.Example.FromString(record) for record in batch]
-        images = image_tower.encode([_image(example.features.feature) for example in parsed])
+        shown = [_image(e.features.feature) for e in parsed if not _is_text_alone(e)]
+        images = iter(encode_batches(image_tower, shown))
         texts = [list(e.features.feature[f.QUERY_TEXT].bytes_list.value) for e in parsed]
         encoded = encode_batches(text_tower, [text for own in texts for text in own])
         ends = np.cumsum([len(own) for own in texts])[:-1]
-        for example, image, vectors in zip(parsed, images, np.split(encoded, ends)):
+        for example, vectors in zip(parsed, np.split(encoded, ends)):
             values = example.features.feature
-            del values[f.IMAGE_ENCODED]
-            values[f.IMAGE_FEATURES].float_list.value[:] = image
+            if not _is_text_alone(example):
+                del values[f.IMAGE_ENCODED]
+                values[f.IMAGE_FEATURES].float_list.value[:] = next(images)
             values[f.QUERY_FEATURES].float_list.value[:] = vectors.ravel()
             yield example.SerializeToString(deterministic=True)
 
@@ -126,6 +129,12 @@ def encode_batches(tower: Tower, raw: Sequence[str] | Sequence[bytes]) -> np.nda
     starts = range(0, len(raw), _BATCH)
     blocks = [tower.encode(raw[start : start + _BATCH]) for start in starts]
     return np.concatenate(blocks) if blocks else np.zeros((0, 0), np.float32)
+
+
+def _is_text_alone(example: Any) -> bool:
+    values = example.features.feature
+    # Looking a key up in a map of protobuf adds it.
+    return f.SOURCE_TYPE in values and values[f.SOURCE_TYPE].bytes_list.value[:] == [b"text_only"]
 
 
 def _image(values: Any) -> bytes:

@@ -76,6 +76,25 @@ def test_images_and_texts_become_the_towers_embeddings(model, run, examples, tmp
             np.testing.assert_allclose(vectors, expected, atol=1e-5)
 
 
+def test_texts_alone_get_features_of_what_they_have(model, run, tmp_path):
+    folder = tmp_path / "examples" / "Split-train-text-only"
+    with record_writer(str(folder / "data_tfrecord-00000-of-00001.gz")) as writer:
+        for text in ("red", "猫"):
+            values = {
+                f.IMAGE_ID: [b"text:" + text.encode()],
+                f.QUERY_TEXT: [text.encode()],
+                f.SOURCE_TYPE: [b"text_only"],
+            }
+            writer.write(make_example(values).SerializeToString())
+    extract_examples(tmp_path / "examples", find_towers(run), tmp_path / "out")
+    expected = model.encode_text({**TOKENIZER.tokenize(tf.constant(["red", "猫"]))})
+    found = list(read(tmp_path / "out" / "Split-train-text-only"))
+    assert len(found) == 2
+    for values, vector in zip(found, expected):
+        assert f.IMAGE_FEATURES not in values
+        np.testing.assert_allclose(values[f.QUERY_FEATURES].float_list.value, vector, atol=1e-5)
+
+
 def test_what_is_extracted_is_kept_until_the_towers_change(run, examples, tmp_path):
     towers, out = find_towers(run), tmp_path / "out"
     extract_examples(examples, towers, out)
