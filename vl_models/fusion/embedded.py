@@ -11,12 +11,22 @@ from vl_models.row_random import stream_seed
 _PAIR = 4300
 
 
+def has_pairs(outputs: Outputs) -> bool:
+    """Whether both modalities were embedded."""
+    return {"text_embedded", "image_embedded"} <= outputs.keys()
+
+
+def first_texts(values: tf.Tensor, rows: int) -> tf.Tensor:
+    """Of values [B·n, ...] of texts those of the first text of each row: [B, ...]."""
+    return values[:: values.shape[0] // rows]
+
+
 def embedded_text(outputs: Outputs) -> Tokens:
     """The first text of each row, as embedded: pairs are scored one text per image."""
-    rows = outputs["text_embedded"].shape[0]
-    images = outputs.get("image_embedded")
-    step = 1 if images is None or not rows else rows // images.shape[0]
-    return Tokens(outputs["text_embedded"][::step], outputs["text_embedded_mask"][::step])
+    tokens = Tokens(outputs["text_embedded"], outputs["text_embedded_mask"])
+    rows = outputs["image_embedded"].shape[0]
+    # Of exported signatures the number of rows is unknown; they have one text for each image.
+    return tokens if rows is None else Tokens(*(first_texts(part, rows) for part in tokens))
 
 
 def embedded_image(outputs: Outputs) -> Tokens:

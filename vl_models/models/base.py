@@ -109,6 +109,8 @@ class VisionLanguageModel(LayerOwner, abc.ABC):
 
     def after_warm_start(self, loaded: Collection[str]) -> None:
         """Bring copies of weights up to date; ``loaded`` are the paths that got new values."""
+        for task in self.tasks:
+            task.after_warm_start(loaded)
 
     def scalars(self) -> dict[str, tf.Tensor]:
         """Values worth logging beside the losses, for example the temperature."""

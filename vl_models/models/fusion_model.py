@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Collection
 
 import numpy as np
 import tensorflow as tf
@@ -12,7 +11,7 @@ from vl_models.batch import Batch, Outputs
 from vl_models.encoders.bert import BertEncoder
 from vl_models.encoders.factory import build_image_encoder
 from vl_models.encoders.towers import text_seeds
-from vl_models.fusion.embedded import embedded_image, embedded_text, pair_seeds
+from vl_models.fusion.embedded import embedded_image, embedded_text
 from vl_models.fusion.tokens import Fused, Tokens
 from vl_models.layers.patches import hide_patches, patchify
 from vl_models.layers.pixel_norm import PixelNormalization
@@ -195,26 +194,18 @@ class FusionModel(VisionLanguageModel):
             training: whether something is dropped.
         """
 
-    def image_tokens(self, outputs: Outputs, training: bool = False) -> Tokens:
+    def image_tokens(self, outputs: Outputs) -> Tokens:
         """Return what can be computed of images before there is a text.
 
         Args:
             outputs: of `encode` and the tasks so far.
-            training: whether something is dropped.
         """
         return embedded_image(outputs)
 
-    def fuse_batch(self, batch: Batch, training: bool = False) -> Fused:
-        """Read the texts and images of a batch together, row by row, one text per image."""
-        outputs = self.encode(batch, training)
-        return self.fuse(
-            embedded_text(outputs), embedded_image(outputs), pair_seeds(batch, 0), training
-        )
-
-    def after_warm_start(self, loaded: Collection[str]) -> None:
-        """Let tasks start from what was loaded."""
-        for task in self.tasks:
-            task.after_warm_start(loaded)
+    def fuse_batch(self, batch: Batch) -> Fused:
+        """Read the texts and images of a batch together, row by row; nothing is dropped."""
+        outputs = self.encode(batch, training=False)
+        return self.fuse(embedded_text(outputs), embedded_image(outputs))
 
     def zeros(self) -> Batch:
         """Return a batch of one row of zeros."""

@@ -121,6 +121,7 @@ class MoCo(VisionLanguageModel):
 
     def after_warm_start(self, loaded: Collection[str]) -> None:
         """Copy loaded weights to the momentum encoder, unless it was loaded too."""
+        super().after_warm_start(loaded)
         self.momentum_image.synchronise(loaded)
 
     def scalars(self) -> dict[str, tf.Tensor]:

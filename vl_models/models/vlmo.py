@@ -102,7 +102,7 @@ class VLMo(FusionModel):
         """First token of a modality's tokens [B, S, W] by itself: [B, W]."""
         return values[:, 0]
 
-    def image_tokens(self, outputs: Outputs, training: bool = False) -> Tokens:
+    def image_tokens(self, outputs: Outputs) -> Tokens:
         """Images by themselves, through their experts; those of the contrast, if it was made."""
         image = embedded_image(outputs)
         if "image_tokens" in outputs:

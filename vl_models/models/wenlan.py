@@ -180,6 +180,7 @@ class WenLan(DualEncoder):
 
     def after_warm_start(self, loaded: Collection[str]) -> None:
         """Copy loaded weights to the momentum encoders, unless these were loaded too."""
+        super().after_warm_start(loaded)
         self.momentum_image.synchronise(loaded)
         self.momentum_text.synchronise(loaded)
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 from vl_models.batch import Batch, Outputs
 from vl_models.distribution import global_mean
 from vl_models.errors import UserError
-from vl_models.fusion.embedded import embedded_image, embedded_text, pair_seeds
+from vl_models.fusion.embedded import embedded_image, embedded_text, has_pairs, pair_seeds
 from vl_models.fusion.tokens import concatenate
 from vl_models.layers.answer_head import AnswerHead
 from vl_models.tasks.base import Task
@@ -58,7 +58,7 @@ class Answering(Task):
 
     def forward(self, model: Any, batch: Batch, outputs: Outputs, training: bool) -> Outputs:
         """Score the answers: ``answer_logits`` float32 [B, A]; nothing without texts and images."""
-        if not {"text_embedded", "image_embedded"} <= outputs.keys() or "answer" not in batch:
+        if not has_pairs(outputs) or "answer" not in batch:
             return {}
         return {"answer_logits": self._logits(model, batch, outputs, training)}
 

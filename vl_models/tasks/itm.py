@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from vl_models.batch import Batch, Outputs
 from vl_models.distribution import all_gather, global_mean
-from vl_models.fusion.embedded import embedded_image
+from vl_models.fusion.embedded import embedded_image, first_texts, has_pairs
 from vl_models.layers import initializers
 from vl_models.losses.negatives import draw_negatives, half_of
 from vl_models.row_random import draw_uniform, stream_seed
@@ -52,7 +52,7 @@ class ImageTextMatching(Task):
             after the joint encoder, ``itm_text_tokens`` [P, L, W] and ``itm_image_tokens``
             [P, N, W] with their masks; nothing if a modality is absent.
         """
-        if not {"text_embedded", "image_embedded"} <= outputs.keys():
+        if not has_pairs(outputs):
             return {}
         rows = embedded_image(outputs).values.shape[0]
         mismatches = Mismatches.of_batch(batch, rows, self.config.exclude_known)
@@ -88,30 +88,24 @@ class ImageTextMatching(Task):
 
     def _triple(self, batch: Batch, outputs: Outputs, mismatches: Mismatches) -> list[Pass]:
         """Each pair; its text with a negative image; its image with a negative text."""
-        hard = self.config.negatives == "hard"
-        logits = [tf.zeros(forbidden.shape) for forbidden in (mismatches.images, mismatches.texts)]
-        if hard:
-            logits = _contrast_logits(outputs)
-        drawn = [
-            draw_negatives(own, forbidden, stream_seed(batch["seed"], stream))
-            for own, forbidden, stream in (
-                (logits[0], mismatches.images, _IMAGE),
-                (logits[1], mismatches.texts, _TEXT),
-            )
-        ]
-        (images, has_image), (texts, has_text) = drawn
+        of_images, of_texts = self._logits(outputs, mismatches)
+        images, has_image = draw_negatives(
+            of_images, mismatches.images, stream_seed(batch["seed"], _IMAGE)
+        )
+        texts, has_text = draw_negatives(
+            of_texts, mismatches.texts, stream_seed(batch["seed"], _TEXT)
+        )
         own, one = mismatches.index, tf.ones_like(mismatches.index, tf.float32)
+        zero = tf.zeros_like(one)
         return [
             Pass(own, own, one, one),
-            Pass(own, images, 0.0 * one, tf.cast(has_image, tf.float32)),
-            Pass(texts, own, 0.0 * one, tf.cast(has_text, tf.float32)),
+            Pass(own, images, zero, tf.cast(has_image, tf.float32)),
+            Pass(texts, own, zero, tf.cast(has_text, tf.float32)),
         ]
 
     def _half(self, batch: Batch, outputs: Outputs, mismatches: Mismatches) -> list[Pass]:
         """Each text once; for exactly half of the global batch with another image."""
-        logits = tf.zeros(mismatches.images.shape)
-        if self.config.negatives == "hard":
-            logits = _contrast_logits(outputs)[0]
+        logits, _ = self._logits(outputs, mismatches)
         seeds = stream_seed(batch["seed"], _IMAGE)
         images, found = draw_negatives(logits, mismatches.images, seeds)
         own = mismatches.index
@@ -125,6 +119,12 @@ class ImageTextMatching(Task):
                 tf.cast(stays | found, tf.float32),
             )
         ]
+
+    def _logits(self, outputs: Outputs, mismatches: Mismatches) -> list[tf.Tensor]:
+        """What images are drawn by for own texts, and texts for own images, [B, G] each."""
+        if self.config.negatives == "hard":
+            return _contrast_logits(outputs)
+        return [tf.zeros(part.shape) for part in (mismatches.images, mismatches.texts)]
 
 
 def matching_head(precision: str) -> keras.layers.Dense:
@@ -143,8 +143,8 @@ def log_odds(logits: tf.Tensor) -> tf.Tensor:
 def _contrast_logits(outputs: Outputs) -> list[tf.Tensor]:
     """Scaled cosines of own texts to all images and of own images to all texts, [B, G] each."""
     image, text = outputs["image_embedding"], outputs["text_embedding"]
-    text = text[:: text.shape[0] // image.shape[0]]
-    image, text = tf.stop_gradient(image), tf.stop_gradient(text)
+    image = tf.stop_gradient(image)
+    text = tf.stop_gradient(first_texts(text, image.shape[0]))
     scale = tf.stop_gradient(outputs["itc_scale"])
     return [
         scale * tf.matmul(own, all_gather(other), transpose_b=True)

@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from vl_models.batch import Batch, Outputs
-from vl_models.fusion.embedded import embedded_image, embedded_text, pair_seeds
+from vl_models.fusion.embedded import embedded_image, embedded_text, first_texts, pair_seeds
 from vl_models.fusion.tokens import Fused, Tokens, concatenate
 from vl_models.losses.positives import PairHashes, known_positives, own_pairs
 
@@ -38,7 +38,7 @@ class Mismatches:
         """
         first = dict(batch)
         if "query_hash" in batch:
-            first["query_hash"] = batch["query_hash"][:: batch["query_hash"].shape[0] // rows]
+            first["query_hash"] = first_texts(batch["query_hash"], rows)
         own = PairHashes.of_batch(first, rows, rows)
         everyone = own.gathered()
         match = known_positives if exclude_known else own_pairs

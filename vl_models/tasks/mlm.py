@@ -12,7 +12,7 @@ from vl_models.batch import Batch, Outputs
 from vl_models.distribution import global_mean
 from vl_models.encoders.towers import text_seeds
 from vl_models.errors import UserError
-from vl_models.fusion.embedded import embedded_image, pair_seeds
+from vl_models.fusion.embedded import embedded_image, first_texts, pair_seeds
 from vl_models.layers import initializers
 from vl_models.layers.gelu import exact_gelu
 from vl_models.layers.layer_norm import LayerNorm
@@ -125,8 +125,8 @@ class MaskedWords(Task):
     def _texts(self, batch: Batch, outputs: Outputs) -> Batch:
         """The texts that are read: of pairs the first of each image, else all."""
         keys = ("token_ids", "text_mask", CONTINUATION)
-        step = 1
+        found = {key: batch[key] for key in keys}
         if "image_embedded" in outputs:
-            step = batch["token_ids"].shape[0] // batch["image"].shape[0]
-        found = {key: batch[key][::step] for key in keys}
+            rows = batch["image"].shape[0]
+            found = {key: first_texts(value, rows) for key, value in found.items()}
         return {**found, "seed": batch["seed"]} if "seed" in batch else found

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from vl_models.batch import Batch, Outputs
 from vl_models.distribution import global_mean
-from vl_models.fusion.embedded import embedded_image
+from vl_models.fusion.embedded import embedded_image, has_pairs
 from vl_models.layers import initializers
 from vl_models.losses.negatives import draw_several
 from vl_models.row_random import stream_seed
@@ -43,7 +43,6 @@ class TextRetrieval(Task):
 
     def __init__(self, config: RetrievalConfig, model: FusionConfig) -> None:
         super().__init__(config)
-        self.has_matching = any(task.kind == "itm" for task in model.tasks)
         self.head = keras.layers.Dense(
             1,
             kernel_initializer=initializers.normal(0.02),
@@ -51,7 +50,7 @@ class TextRetrieval(Task):
             name="retrieval_head",
         )
         self.matching_head: keras.layers.Dense | None = None
-        if not self.has_matching:
+        if not any(task.kind == "itm" for task in model.tasks):
             self.matching_head = matching_head(model.precision)
 
     def build(self, width: int) -> None:
@@ -68,7 +67,7 @@ class TextRetrieval(Task):
             ``retrieval_logits`` float32 [B, 1 + N], the pair first, and ``retrieval_mask`` of its
             shape; nothing if a modality is absent.
         """
-        if not {"text_embedded", "image_embedded"} <= outputs.keys():
+        if not has_pairs(outputs):
             return {}
         rows = embedded_image(outputs).values.shape[0]
         mismatches = Mismatches.of_batch(batch, rows, self.config.exclude_known)

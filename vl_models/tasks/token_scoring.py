@@ -11,7 +11,7 @@ import tensorflow as tf
 from vl_models.batch import Batch, Outputs
 from vl_models.distribution import all_gather, global_mean
 from vl_models.encoders.bert import BertEncoder
-from vl_models.fusion.embedded import pair_seeds
+from vl_models.fusion.embedded import first_texts, pair_seeds
 from vl_models.fusion.single_stream import SingleStreamEncoder
 from vl_models.fusion.tokens import Tokens
 from vl_models.layers import initializers
@@ -47,7 +47,6 @@ class TokenScoring(Task):
         super().__init__(config)
         assert model.vocabulary_size is not None
         precision = model.precision
-        self.model_width = model.width
         self.max_length = model.max_length
 
         def dense(units: int, name: str) -> keras.layers.Dense:
@@ -87,10 +86,11 @@ class TokenScoring(Task):
         """Score the pairs of matching: ``token_logits`` float32 [P]; nothing without them."""
         if "itm_logits" not in outputs:
             return {}
-        image_tokens = all_gather(self._pooled(model, outputs, training))
+        image_tokens = all_gather(self._pooled(model, outputs))
         rows = batch["image"].shape[0]
-        step = batch["token_ids"].shape[0] // rows
-        ids, mask = (all_gather(batch[key][::step]) for key in ("token_ids", "text_mask"))
+        ids, mask = (
+            all_gather(first_texts(batch[key], rows)) for key in ("token_ids", "text_mask")
+        )
         texts, images = outputs["itm_texts"], outputs["itm_images"]
         passes = texts.shape[0] // rows
         seeds = None
@@ -122,16 +122,16 @@ class TokenScoring(Task):
 
         def encode_image_tokens(batch: Batch) -> tf.Tensor:
             images = {key: value for key, value in batch.items() if key.startswith("image")}
-            return tf.cast(self._pooled(model, model.encode(images, False), False), tf.float32)
+            return tf.cast(self._pooled(model, model.encode(images, training=False)), tf.float32)
 
         def score_tokens(batch: Batch, tokens: tf.Tensor) -> tf.Tensor:
             return self._score(batch["token_ids"], batch["text_mask"], tokens)
 
         return {"encode_image_tokens": encode_image_tokens, "score_tokens": score_tokens}
 
-    def _pooled(self, model: Any, outputs: Outputs, training: bool) -> tf.Tensor:
+    def _pooled(self, model: Any, outputs: Outputs) -> tf.Tensor:
         """What an index keeps of images, [B, T, W]."""
-        tokens = model.image_tokens(outputs, training)
+        tokens = model.image_tokens(outputs)
         return self.compress(self.pooler(tokens.values, tokens.mask))
 
     def _score(
