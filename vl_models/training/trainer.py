@@ -21,6 +21,7 @@ from vl_models.models.base import VisionLanguageModel
 from vl_models.training.best import BestWeights
 from vl_models.training.checkpoint import by_path
 from vl_models.training.config import TrainConfig
+from vl_models.training.determinism import op_determinism
 from vl_models.training.ending import ENDING, REMEDY, Ending
 from vl_models.training.logging import RunLog
 from vl_models.training.measurements import Measurements
@@ -112,8 +113,6 @@ class Trainer:
                 self._mixer.check_names(phase.sources)
         self.plans = plan_stages(stages, self._updates_per_epoch)
         self.total_steps = self.plans[-1].first_step + self.plans[-1].steps
-        if config.deterministic:
-            tf.config.experimental.enable_op_determinism()
         # Initial weights come from the run's seed, whatever the process did before.
         keras.utils.set_random_seed(config.seed)
         with strategy.scope():
@@ -166,7 +165,7 @@ class Trainer:
             (self.run_dir / ENDING).unlink(missing_ok=True)  # of fewer steps
         pending = Measurements()
         try:
-            with StopRequest() as stop, log:
+            with StopRequest() as stop, log, op_determinism(self.config.deterministic):
                 interrupted = self._run(stop, log, pending)
         except (tf.errors.UnavailableError, tf.errors.AbortedError) as error:
             if self._place.count == 1:
