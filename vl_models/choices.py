@@ -12,3 +12,5 @@ WarmUp = Literal["masked", "random"]
 TokenizerKind = Literal["wordpiece", "clip_bpe"]
 # How an image comes into the model's square, see `vl_models.input.images`.
 ImageFit = Literal["crop", "pad"]
+
+ResizeKind = Literal["grid", "sequence", "relative_grid", "relative_sequence"]

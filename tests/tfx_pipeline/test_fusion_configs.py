@@ -65,7 +65,7 @@ def test_vlmo_decays_what_its_program_decays():
     for path in (
         "encoder/block_0/attention_norm/gamma",
         "encoder/block_0/attention/query_bias",
-        "encoder/position_bias/table",
+        "encoder/position_bias/image_table",
         "encoder/norm_after/beta",
     ):
         assert path in kept

@@ -121,13 +121,16 @@ class MultiwayEncoder(ConfiguredLayer):
             [B, S, W], without the last norm.
         """
         x = tokens.values
-        biases = self.position_bias(modality=modality) if self.relative_positions else None
-        for index in range(self.depth) if blocks is None else blocks:
+        blocks = range(self.depth) if blocks is None else blocks
+        biases = {}
+        if self.relative_positions:
+            biases = self.position_bias(modality=modality, blocks=blocks)
+        for index in blocks:
             x = self.blocks[index](
                 x,
                 routes=self._routes(index, modality, as_pair, x.shape[1]),
                 key_mask=None if modality == IMAGE else tokens.mask,
-                bias=None if biases is None else biases[index],
+                bias=biases.get(index),
                 seeds=None if seeds is None else stream_seed(seeds, index),
                 training=training,
             )

@@ -30,9 +30,14 @@ from vl_models.layers.configured import ConfiguredLayer
 
 Modality = Literal["image", "text", "pair"]
 
+_CROSS_ROWS = 2
+
 
 class RelativePositionBias(ConfiguredLayer):
     """What attention logits get from the places of query and key, for all blocks of an encoder.
+
+    The parts of the table are variables of their own, since each is brought to another grid or
+    length in its own way (`vl_models.training.resizing`).
 
     Args:
         grid: g, patches on a side.
@@ -49,28 +54,49 @@ class RelativePositionBias(ConfiguredLayer):
         self.depth = depth
 
     def build(self, input_shape: Any = None) -> None:
-        """Create ``table`` [rows, depth · heads]: the heads of the first block come first."""
-        self.table = self.add_weight(
-            name="table",
-            shape=(table_rows(self.grid, self.text_length), self.depth * self.heads),
-            initializer=initializers.normal(0.02),
+        """Create the table's parts [rows, depth · heads]: the heads of the first block come first.
+
+        ``image_table`` for patches, ``cross_table`` for what lies between the modalities,
+        ``text_table`` for tokens.
+        """
+        self.image_table, self.cross_table, self.text_table = (
+            self.add_weight(
+                name=f"{name}_table",
+                shape=(rows, self.depth * self.heads),
+                initializer=initializers.normal(0.02),
+            )
+            for name, rows in (
+                ("image", image_rows(self.grid)),
+                ("cross", _CROSS_ROWS),
+                ("text", text_rows(self.text_length)),
+            )
         )
 
-    def call(self, modality: Modality) -> list[Any]:
-        """Biases of each block, [1, heads, S, S] for the sequences of a modality.
+    def call(self, modality: Modality, blocks: range | None = None) -> dict[int, Any]:
+        """Biases [1, heads, S, S] by number of the block, for the sequences of a modality.
 
         Pairs are the text's tokens, then the image's.
+
+        Args:
+            modality: what the sequences are.
+            blocks: neighbouring blocks that ask for them; all by default.
         """
+        blocks = range(self.depth) if blocks is None else blocks
+        if not blocks:
+            return {}
+        columns = slice(blocks[0] * self.heads, (blocks[-1] + 1) * self.heads)
+        parts = [self.image_table, self.cross_table, self.text_table]
+        table = ops.concatenate([part[:, columns] for part in parts], axis=0)
         index = bias_indices(self.grid, self.text_length, modality)
         size = index.shape[0]
-        rows = ops.take(self.table, index.ravel(), axis=0)
-        biases = ops.reshape(ops.transpose(rows), (self.depth, 1, self.heads, size, size))
-        return ops.unstack(biases, num=self.depth, axis=0)
+        rows = ops.take(table, index.ravel(), axis=0)
+        biases = ops.reshape(ops.transpose(rows), (len(blocks), 1, self.heads, size, size))
+        return dict(zip(blocks, ops.unstack(biases, num=len(blocks), axis=0), strict=True))
 
 
 def table_rows(grid: int, text_length: int) -> int:
     """Return the number of rows of the table."""
-    return image_rows(grid) + 2 + text_rows(text_length)
+    return image_rows(grid) + _CROSS_ROWS + text_rows(text_length)
 
 
 def image_rows(grid: int) -> int:
@@ -87,7 +113,7 @@ def bias_indices(grid: int, text_length: int, modality: Modality) -> np.ndarray:
     """Row of the table for each query and key, int [S, S]."""
     image, text = _image_indices(grid), _text_indices(text_length)
     cross = image_rows(grid)
-    text = text + cross + 2
+    text = text + cross + _CROSS_ROWS
     if modality == "image":
         return image
     if modality == "text":

@@ -15,6 +15,7 @@ from vl_models.fusion.embedded import embedded_image, embedded_text
 from vl_models.fusion.tokens import Fused, Tokens
 from vl_models.layers.patches import hide_patches, patchify
 from vl_models.layers.pixel_norm import PixelNormalization
+from vl_models.layers.relative_position_bias import Modality
 from vl_models.layers.type_vector import TypeVector
 from vl_models.layers.visual_embedding import VisualEmbedding
 from vl_models.models.base import VisionLanguageModel
@@ -23,6 +24,8 @@ from vl_models.row_random import stream_seed
 from vl_models.tasks.factory import build_fusion_tasks
 
 _IMAGE, _ENCODER = 41, 42
+# Of texts (kept apart, in `text_type`), images, and the second image of a pair (NLVR2).
+_IMAGE_TYPES = 3
 
 
 class FusionModel(VisionLanguageModel):
@@ -33,7 +36,6 @@ class FusionModel(VisionLanguageModel):
 
     Args:
         config: sizes and tasks; ``vocabulary_size`` must be set.
-        types: number of modality types.
         absolute_positions: whether texts and images have learned positions.
         mask_token: whether patches can be masked.
         maximum_patches: of an image in training.
@@ -48,7 +50,6 @@ class FusionModel(VisionLanguageModel):
         self,
         config: FusionConfig,
         *,
-        types: int,
         absolute_positions: bool,
         mask_token: bool,
         maximum_patches: int | None = None,
@@ -81,7 +82,7 @@ class FusionModel(VisionLanguageModel):
             config.width,
             config.grid,
             positions=absolute_positions or self.image_encoder is not None,
-            types=types,
+            types=_IMAGE_TYPES,
             mask_token=mask_token,
             maximum_tokens=maximum_patches,
             dtype=precision,
@@ -192,6 +193,42 @@ class FusionModel(VisionLanguageModel):
             image: of B images, from `embed_image`.
             seeds: int32 [B, 2] of the pairs; needed to drop in training.
             training: whether something is dropped.
+        """
+
+    @abc.abstractmethod
+    def alone(
+        self,
+        tokens: Tokens,
+        modality: Modality,
+        seeds: tf.Tensor | None = None,
+        training: bool = False,
+        *,
+        branches: bool = False,
+    ) -> tuple[tf.Tensor, tf.Tensor | None]:
+        """Read one modality by itself.
+
+        Args:
+            tokens: of images or of texts.
+            modality: which of them.
+            seeds: int32 [B, 2] of the rows; needed to drop in training.
+            training: whether something is dropped.
+            branches: whether the experts of pairs read it, too, in the blocks that have some.
+
+        Returns:
+            [B, S, W] of the modality's experts, and of those of pairs (None if these are not asked
+            for, or there are none).
+        """
+
+    @abc.abstractmethod
+    def pool_alone(self, values: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+        """One vector of a modality's tokens by itself.
+
+        Args:
+            values: [B, S, W], from `alone`.
+            mask: bool [B, S].
+
+        Returns:
+            [B, W].
         """
 
     def image_tokens(self, outputs: Outputs) -> Tokens:

@@ -30,8 +30,6 @@ class ViLT(FusionModel):
     def __init__(self, config: ViLTConfig) -> None:
         super().__init__(
             config,
-            # One for texts is apart; the third is that of the second image (NLVR2).
-            types=3,
             absolute_positions=True,
             mask_token=False,
             maximum_patches=config.maximum_patches,
@@ -66,11 +64,11 @@ class ViLT(FusionModel):
     ) -> tuple[tf.Tensor, tf.Tensor | None]:
         """What the image encoder and the words' embedding give: alignment before fusion.
 
-        See `VLMo.alone`. After Li et al., "Align before Fuse: Vision and Language Representation
+        See `FusionModel`. After Li et al., "Align before Fuse: Vision and Language Representation
         Learning with Momentum Distillation", section 3.2.
         """
         return tokens.values, None
 
     def pool_alone(self, values: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
-        """Mean of a modality's tokens [B, S, W] by itself: [B, W]."""
+        """See `FusionModel`; the mean of all tokens."""
         return masked_mean(values, mask)

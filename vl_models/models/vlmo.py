@@ -31,7 +31,6 @@ class VLMo(FusionModel):
     def __init__(self, config: VLMoConfig) -> None:
         super().__init__(
             config,
-            types=3,
             absolute_positions=not config.relative_positions,
             mask_token=any(task.kind == "mim" for task in config.tasks),
         )
@@ -76,19 +75,7 @@ class VLMo(FusionModel):
         *,
         branches: bool = False,
     ) -> tuple[tf.Tensor, tf.Tensor | None]:
-        """Read one modality by itself.
-
-        Args:
-            tokens: of images or of texts.
-            modality: which of them.
-            seeds: int32 [B, 2] of the rows; needed to drop in training.
-            training: whether something is dropped.
-            branches: whether the experts of pairs read it in the top blocks, too.
-
-        Returns:
-            [B, S, W] after the last norm: of the modality's experts, and of those of pairs (None
-            if these are not asked for, or there are none).
-        """
+        """See `FusionModel`; all are after the last norm."""
         encoder, split = self.encoder, self.config.pair_from
         options = {"modality": modality, "seeds": seeds, "training": training}
         lower = encoder(tokens, blocks=range(split), **options)
@@ -99,7 +86,7 @@ class VLMo(FusionModel):
         return own, encoder.norm_after(encoder(below, blocks=top, as_pair=True, **options))
 
     def pool_alone(self, values: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
-        """First token of a modality's tokens [B, S, W] by itself: [B, W]."""
+        """See `FusionModel`; the first token."""
         return values[:, 0]
 
     def image_tokens(self, outputs: Outputs) -> Tokens:

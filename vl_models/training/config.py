@@ -6,6 +6,7 @@ from typing import Literal
 
 import pydantic
 
+from vl_models.choices import ResizeKind
 from vl_models.errors import UserError
 from vl_models.strict_config import StrictConfig
 from vl_models.training.schedules import ScheduleConfig
@@ -63,8 +64,9 @@ class WarmStartConfig(StrictConfig):
     """Weights to start from: another run, a checkpoint, or a safetensors file.
 
     ``map`` replaces prefixes of paths in the file, ``only`` restricts which variables are
-    loaded, ``resize`` names position embeddings whose length may differ: "grid" for square
-    patch grids (leading class tokens kept), "sequence" for text positions.
+    loaded, ``resize`` names positions whose length may differ: "grid" for square patch grids
+    (leading class tokens kept), "sequence" for texts, "relative_grid" and "relative_sequence" for
+    biases by relative position.
     """
 
     model_config = pydantic.ConfigDict(populate_by_name=True)
@@ -72,7 +74,7 @@ class WarmStartConfig(StrictConfig):
     source: str = pydantic.Field(alias="from")
     map: dict[str, str] = pydantic.Field(default_factory=dict)
     only: tuple[str, ...] = ("*",)
-    resize: dict[str, Literal["grid", "sequence"]] = pydantic.Field(default_factory=dict)
+    resize: dict[str, ResizeKind] = pydantic.Field(default_factory=dict)
 
     @pydantic.field_validator("resize", mode="before")
     @classmethod

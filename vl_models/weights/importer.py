@@ -145,10 +145,10 @@ def _entry(
         problem = "" if optional else f"- {path} {list(shape)}: the file has no value."
         return ImportedVariable(path, shape, "missing"), problem
     if not source.complete:
-        note = f"only {', '.join(source.names.values())} of {source.rule.parts} parts"
+        note = f"only {', '.join(source.names.values())} of {source.parts} parts"
         problem = "" if optional else f"- {path} {list(shape)}: the file has {note}."
         return ImportedVariable(path, shape, "missing", note=note), problem
-    names = tuple(source.names[part] for part in range(source.rule.parts))
+    names = tuple(source.names[part] for part in range(source.parts))
     stored = tuple(tensors[name].shape for name in names)
     try:
         value = source.value(tensors.read)
@@ -178,33 +178,26 @@ def _other_length(
     result: ImportResult,
 ) -> tuple[np.ndarray | None, Status, str]:
     """Return what becomes of a value of another shape: only positions may have another length."""
-    if path == layout.bias_table:
-        return _with_other_rows(value, shape)
+    note = ""
+    if path == layout.bias_table and shape[1] > value.shape[1] and shape[1] % value.shape[1] == 0:
+        blocks = shape[1] // value.shape[1]
+        value, note = np.tile(value, (1, blocks)), f"the same in {blocks} blocks"
+        if value.shape == shape:
+            return value, "imported", note
     if value.ndim != 2 or len(shape) != 2 or value.shape[1] != shape[1]:
         return None, "missing", ""
     if path == layout.text_positions and value.shape[0] > shape[0]:
         return value[: shape[0]], "cropped", f"the first {shape[0]} of {value.shape[0]} positions"
-    if path in (layout.text_positions, layout.image_positions):
-        result.resize[path] = "grid" if path == layout.image_positions else "sequence"
-        return value, "other length", f"{value.shape[0]} positions, resized by the warm start"
+    kinds = {
+        layout.text_positions: "sequence",
+        layout.image_positions: "grid",
+        layout.bias_table: "relative_grid",
+    }
+    if path in kinds:
+        result.resize[path] = kinds[path]
+        resized = f"{value.shape[0]} positions, resized by the warm start"
+        return value, "other length", ", ".join(filter(None, (resized, note)))
     return None, "missing", ""
-
-
-def _with_other_rows(
-    value: np.ndarray, shape: tuple[int, ...]
-) -> tuple[np.ndarray | None, Status, str]:
-    """Biases of images as a table that has rows for texts, too, and columns for every block.
-
-    Those of a table that all blocks share become each block's; other rows are zero.
-    """
-    rows, heads = value.shape
-    if rows > shape[0] or shape[1] % heads:
-        return None, "missing", ""
-    blocks = shape[1] // heads
-    table = np.zeros(shape, np.float32)
-    table[:rows] = np.tile(value, (1, blocks))
-    shared = f", the same in {blocks} blocks" if blocks > 1 else ""
-    return table, "imported", f"{rows} of {shape[0]} rows{shared}; zero for texts"
 
 
 def _check_towers(

@@ -73,7 +73,8 @@ class Rule:
         target: variable path, with the pattern's groups as in `re.sub`.
         convert: brings a tensor into the variable's form.
         part: which part of the value, from 0.
-        parts: how many there are.
+        parts: how many there are; None for as many as the file has, of which the pattern's first
+            group tells the number (a tensor of every block).
         join: parts are put side by side on the last axis, or added.
     """
 
@@ -81,7 +82,7 @@ class Rule:
     target: str
     convert: Callable[[np.ndarray], np.ndarray] = keep
     part: int = 0
-    parts: int = 1
+    parts: int | None = 1
     join: Literal["concatenate", "add"] = "concatenate"
 
     @cached_property
@@ -119,7 +120,7 @@ class WeightLayout:
         token_embedding: path of the token embeddings; "" without texts.
         text_positions: path of the texts' positions, of which shorter texts take the first.
         image_positions: path of the positions of a grid.
-        bias_table: path of a table of relative positions that has rows for images alone.
+        bias_table: path of biases of images by relative position.
         zeros: patterns of variables that are zero where the file has no value: it has nothing of
             the kind, and so adds nothing.
         sections: makes the experiment's sections of the variables' shapes and the file's folder;
@@ -163,15 +164,18 @@ class MatchedTensors:
         return next(iter(self.rules.values()))
 
     @property
+    def parts(self) -> int:
+        """Return how many parts make the value."""
+        return max(self.names) + 1 if self.rule.parts is None else self.rule.parts
+
+    @property
     def complete(self) -> bool:
         """Whether every part is there."""
-        return len(self.names) == self.rule.parts
+        return len(self.names) == self.parts
 
     def value(self, read: Callable[[str], np.ndarray]) -> np.ndarray:
         """Convert and join."""
-        parts = [
-            self.rules[part].convert(read(self.names[part])) for part in range(self.rule.parts)
-        ]
+        parts = [self.rules[part].convert(read(self.names[part])) for part in range(self.parts)]
         if len(parts) == 1:
             return parts[0]
         if self.rule.join == "concatenate":
@@ -218,8 +222,9 @@ def match_names(layout: WeightLayout, names: Sequence[str]) -> Match:
         for rule in layout.rules:
             if found := rule.regex.fullmatch(bare):
                 source = match.sources.setdefault(found.expand(rule.target), MatchedTensors({}, {}))
-                source.names[rule.part] = name
-                source.rules[rule.part] = rule
+                part = int(found[1]) if rule.parts is None else rule.part
+                source.names[part] = name
+                source.rules[part] = rule
                 matched = True
         if not matched:
             match.unmatched.append(name)

@@ -53,5 +53,16 @@ def test_a_pair_has_the_biases_of_its_parts():
         np.testing.assert_array_equal(pair[depth][..., 3:, 3:], image[depth])
         across = np.unique(pair[depth][0, 1, :3, 3:])
         assert across.size == 1
-        row = layer.table[image_rows(2), depth * 2 + 1]
+        row = layer.cross_table[0, depth * 2 + 1]
         np.testing.assert_array_equal(across[0], row)
+
+
+def test_some_blocks_get_what_they_get_among_all():
+    layer = RelativePositionBias(2, 3, heads=2, depth=4, name="layer")
+    everything = layer(modality="pair")
+    some = layer(modality="pair", blocks=range(1, 3))
+    assert list(everything) == [0, 1, 2, 3]
+    assert list(some) == [1, 2]
+    for index, bias in some.items():
+        np.testing.assert_array_equal(bias, everything[index])
+    assert layer(modality="text", blocks=range(4, 4)) == {}

@@ -8,7 +8,8 @@ from vl_models.errors import UserError
 from vl_models.models.registry import build_model
 from vl_models.training.checkpoint import by_path
 from vl_models.training.config import WarmStartConfig
-from vl_models.training.warm_start import resize_positions, warm_start
+from vl_models.training.resizing import resize_positions
+from vl_models.training.warm_start import warm_start
 from vl_models.weights.importer import import_weights, write_weights
 
 POSITIONS = "image_encoder/patch_embedding/positions"

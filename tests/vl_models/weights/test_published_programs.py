@@ -227,21 +227,41 @@ def test_a_missing_tensor_and_another_width_are_named(vilt, tmp_path):
 
 def test_beit_of_another_kind_is_refused(tmp_path):
     tensors = safetensors.numpy.load_file(PROGRAMS / "beit_mim" / "model.safetensors")
-    for name, reason in (
-        ("beit.embeddings.position_embeddings", "a BEiT with absolute positions"),
-        (
-            "beit.encoder.layer.0.attention.attention.relative_position_bias."
-            "relative_position_bias_table",
-            "a BEiT with relative positions of every block",
-        ),
+    tensors["beit.embeddings.position_embeddings"] = np.zeros([52, 4], np.float32)
+    with pytest.raises(UserError, match="The file is a BEiT with absolute positions"):
+        result_of(tensors, tmp_path, system="vlmo", pair_from=3)
+
+
+SHARED = "beit.shared_position_bias.relative_position_bias_table"
+OF_BLOCK = "beit.encoder.layer.{}.attention.attention.relative_position_bias.{}".format
+BIASES = "encoder/position_bias/image_table"
+
+
+def test_tables_of_every_block_are_put_side_by_side(tmp_path):
+    tensors = safetensors.numpy.load_file(PROGRAMS / "beit_mim" / "model.safetensors")
+    shared = result_of(tensors, tmp_path, system="vlmo", pair_from=3).values[BIASES]
+    table = tensors.pop(SHARED)
+    depth = shared.shape[1] // table.shape[1]
+    for block in range(depth):
+        tensors[OF_BLOCK(block, "relative_position_bias_table")] = table + block
+        tensors[OF_BLOCK(block, "relative_position_index")] = np.zeros([2, 2], np.int64)
+    own = result_of(tensors, tmp_path, system="vlmo", pair_from=3)
+    added = np.repeat(np.arange(depth, dtype=np.float32), table.shape[1])
+    np.testing.assert_array_equal(own.values[BIASES], shared + added)
+    assert not any("relative_position" in name for name in own.unmatched)
+    del tensors[OF_BLOCK(0, "relative_position_bias_table")]
+    with pytest.raises(
+        UserError, match=rf"- {BIASES} \[.*\]: the file has only .*of {depth} parts"
     ):
-        with pytest.raises(UserError, match=f"The file is {reason}"):
-            result_of(
-                {**tensors, name: np.zeros([52, 4], np.float32)},
-                tmp_path,
-                system="vlmo",
-                pair_from=3,
-            )
+        result_of(tensors, tmp_path, system="vlmo", pair_from=3)
+
+
+def test_biases_of_another_grid_are_left_to_the_warm_start(tmp_path):
+    tensors = safetensors.numpy.load_file(PROGRAMS / "beit_mim" / "model.safetensors")
+    rows = tensors[SHARED].shape[0]
+    result = result_of(tensors, tmp_path, system="vlmo", pair_from=3, image_size=64)
+    assert result.resize == {BIASES: "relative_grid"}
+    assert result.values[BIASES].shape[0] == rows
 
 
 def test_names_of_published_files_are_those_of_transformers_4(tmp_path):

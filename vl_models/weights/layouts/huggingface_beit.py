@@ -18,6 +18,7 @@ _MODEL = r"(?:beit\.)?"
 _EMBEDDINGS = rf"{_MODEL}embeddings\."
 _LAYER = rf"{_MODEL}(?:encoder\.layer|layers)\.(\d+)\."
 _TABLE = r"relative_position_bias_table"
+_BIASES = "encoder/position_bias/image_table"
 # As query, key and value are named.
 _PARTS = (
     r"(?:attention\.query|q_proj)",
@@ -55,7 +56,13 @@ def _encoder() -> tuple[Rule, ...]:
         *linear(rf"{_LAYER}(?:output\.dense|mlp\.fc2)", f"{block}/image_mlp_output"),
         Rule(
             rf"{_MODEL}(?:encoder\.relative_position_bias|shared_position_bias)\.{_TABLE}",
-            "encoder/position_bias/table",
+            _BIASES,
+        ),
+        # Of a file that was fine-tuned, every block has its own; of a shared one, all are equal.
+        Rule(
+            rf"{_LAYER}attention\.(?:attention\.)?relative_position_bias\.{_TABLE}",
+            _BIASES,
+            parts=None,
         ),
         *norm("layernorm", "encoder/norm_after"),
     )
@@ -72,7 +79,7 @@ def _sections(shapes: Shapes, folder: Path) -> dict[str, Any]:
     depth = len([path for path in shapes if path.endswith("/image_mlp_hidden/bias")])
     hidden = shapes["encoder/block_0/image_mlp_hidden/bias"][0]
     # (2 g - 1)² rows for two patches, and three for the class token.
-    grid = (math.isqrt(shapes["encoder/position_bias/table"][0] - 3) + 1) // 2
+    grid = (math.isqrt(shapes[_BIASES][0] - 3) + 1) // 2
     return {
         "model": {
             "system": "vlmo",
@@ -96,11 +103,6 @@ HUGGINGFACE_BEIT = WeightLayout(
     ignored=(r".*relative_position_index",),
     refusals=(
         Refusal(rf"{_EMBEDDINGS}position_embeddings", "model", "a BEiT with absolute positions"),
-        Refusal(
-            rf"{_LAYER}.*{_TABLE}",
-            "model",
-            "a BEiT with relative positions of every block, one that was fine-tuned",
-        ),
     ),
     kinds={},
     facts=_facts,
@@ -112,14 +114,18 @@ HUGGINGFACE_BEIT = WeightLayout(
         "encoder/block_*/attention*",
         "encoder/block_*/mlp_scale/*",
         "encoder/block_*/image_*",
-        "encoder/position_bias/*",
+        _BIASES,
         "encoder/norm_after/*",
     ),
     token_embedding="",
     text_positions="",
     image_positions="",
-    bias_table="encoder/position_bias/table",
+    bias_table=_BIASES,
     # BEiT has one modality, so that nothing tells it from others.
-    zeros=("image_embedding/type_vectors",),
+    zeros=(
+        "image_embedding/type_vectors",
+        "encoder/position_bias/cross_table",
+        "encoder/position_bias/text_table",
+    ),
     sections=_sections,
 )
