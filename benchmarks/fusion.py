@@ -1,7 +1,7 @@
-"""What reading image and text together costs where it is served.
+"""What reading image and text together costs, where it is served and where it is trained.
 
-    python benchmarks/fusion.py [PART ...] [--reranker DIR] [--rounds 5] [--photos DIR]
-                                [--json FILE]
+    python benchmarks/fusion.py [PART ...] [--reranker DIR] [--rounds 5] [--steps 3]
+                                [--photos DIR] [--python PATH] [--json FILE]
 
 Parts, by default all:
 
@@ -11,6 +11,16 @@ server  Reranking the 32 first images of a query through the model server, again
 tokens  Images scored per second by `score_tokens`, against `score` of bytes, on photographs of
         500 pixels (bar: at least 5 times); and what the tokens of an image take on a disk (bar:
         at most 16,384 bytes).
+
+step    A training step of a ViLT (6 blocks of 192, 36 patches, 16 words, batch 64, fp32) against
+        transformers' ViltModel with the same loss and optimiser, and one block, forward and
+        backward, against PyTorch's with F.scaled_dot_product_attention (bar: at least 1.0 times as
+        fast, each). PyTorch runs in an environment of its own, made in build/bench-env from
+        requirements/bench.txt, or with the interpreter that --python names.
+share   Drawing hard negatives, masks of words and patches, and optimal transport, as a share of a
+        step of VLMo that has all of them (bar: at most 15 %).
+memory  What a training adds to a process's peak memory: ViLT and VLMo beside a CLIP whose towers
+        have the same width and depth.
 
 The reranker is an exported one, or a model of 224 pixels made here: six blocks of 192 over patches
 of 16 pixels, pooled to 49 tokens of 160, and two blocks that read them with a text. Both sides
@@ -45,20 +55,29 @@ SCORE, SCORE_TOKENS, READ = "score", "score_tokens", "encode_image_tokens"
 def main() -> None:
     parser = argument_parser(__doc__)
     add_photos_argument(parser)
-    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
+    names = [*SERVING, *TRAINING]
+    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(names))
     parser.add_argument("--reranker", type=Path, metavar="DIR", help="an exported one")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=3, help="of each side in a round")
+    parser.add_argument("--python", type=Path, metavar="PATH", help="has PyTorch and transformers")
     arguments = parser.parse_args()
-    unknown = set(arguments.parts) - PARTS.keys()
+    unknown = set(arguments.parts) - SERVING.keys() - set(TRAINING)
     if unknown:
-        parser.error(f"PART is one of {', '.join(PARTS)}, not {', '.join(sorted(unknown))}")
+        parser.error(f"PART is one of {', '.join(names)}, not {', '.join(sorted(unknown))}")
     results = Results()
-    images = large(photo_files(arguments.photos))
+    parts = arguments.parts or names
+    for part in filter(TRAINING.__contains__, parts):
+        import _fusion_training
+
+        getattr(_fusion_training, f"measure_{part}")(arguments, results)
+    serving = [part for part in parts if part in SERVING]
+    images = large(photo_files(arguments.photos)) if serving else []
     if images:
         with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
             reranker = arguments.reranker or export(Path(folder))
-            for part in arguments.parts or PARTS:
-                PARTS[part](reranker.resolve(), images, arguments, results, stack)
+            for part in serving:
+                SERVING[part](reranker.resolve(), images, arguments, results, stack)
     results.finish(arguments)
 
 
@@ -245,7 +264,8 @@ def ratio_of(one: list[float], other: list[float]) -> float:
     return median(a / b for a, b in zip(one, other, strict=True))
 
 
-PARTS: dict[str, Callable[[Path, list[bytes], argparse.Namespace, Results, ExitStack], None]] = {
+TRAINING = ("step", "share", "memory")
+SERVING: dict[str, Callable[[Path, list[bytes], argparse.Namespace, Results, ExitStack], None]] = {
     "server": measure_server,
     "tokens": measure_tokens,
 }

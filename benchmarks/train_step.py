@@ -9,9 +9,8 @@ one batch again and again; ours normalises uint8 pixels in the step, open_clip's
 bf16 is mixed_bfloat16 against autocast. Without --precision it is measured only where the CPU
 multiplies bfloat16 (AVX512-BF16, AMX): elsewhere a step of PyTorch's takes minutes.
 
-open_clip runs in an environment of its own, made in build/bench-env from requirements/bench.txt,
-or with the interpreter that --python names. PyTorch's CPU build is not on every package index;
-PIP_FIND_LINKS or PIP_EXTRA_INDEX_URL tell pip where it is.
+open_clip runs in an environment of its own, made in build/bench-env from requirements/bench.txt, or
+with the interpreter that --python names; _pytorch.py says more.
 
     python benchmarks/train_step.py [--precision fp32 bf16] [--activation quick_gelu] [--rounds 7]
                                     [--steps 3] [--python PATH] [--ours-only] [--smoke]
@@ -20,12 +19,8 @@ PIP_FIND_LINKS or PIP_EXTRA_INDEX_URL tell pip where it is.
 
 from __future__ import annotations
 
-import json
 import math
 import os
-import subprocess
-import time
-import venv
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -36,6 +31,16 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
 import tensorflow as tf
+from _pytorch import (
+    IDLE_BAR,
+    Side,
+    alternate,
+    bench_python,
+    idle_share,
+    our_side,
+    ratio_of_speeds,
+    torch_side,
+)
 from _shared import Results, argument_parser
 
 from vl_models.models.registry import build_model, model_config_from_dict
@@ -46,16 +51,7 @@ from vl_models.training.schedules import ScheduleConfig
 from vl_models.training.step import compile_steps
 from vl_models.training.strategy import make_strategy
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-REQUIREMENTS = REPOSITORY / "requirements" / "bench.txt"
-ENVIRONMENT = REPOSITORY / "build" / "bench-env"
-WORKER = Path(__file__).with_name("_open_clip_step.py")
 PRECISIONS = {"fp32": "float32", "bf16": "mixed_bfloat16"}
-IDLE_BAR = 0.02  # of one core
-
-# Makes so many steps; returns "seconds" of wall time, "cpu" seconds of this process, and the
-# last "loss".
-Side = Callable[[str, int], dict[str, float]]
 
 
 @dataclass(frozen=True)
@@ -140,87 +136,8 @@ def ours(setting: Setting, precisions: list[str]) -> tuple[Side, int]:
     tf.config.threading.set_inter_op_parallelism_threads(setting.threads)
     tf.keras.utils.set_random_seed(0)
     built = {precision: trainer_step(setting, precision) for precision in precisions}
-
-    def make_steps(precision: str, steps: int) -> dict[str, float]:
-        step = built[precision][0]
-        started, used = time.perf_counter(), time.process_time()
-        for _ in range(steps):
-            loss = step()
-        return {
-            "loss": float(loss),
-            "seconds": time.perf_counter() - started,
-            "cpu": time.process_time() - used,
-        }
-
-    return make_steps, built[precisions[0]][1]
-
-
-def open_clip(python: Path, setting: Setting, precisions: list[str]) -> tuple[Side, int]:
-    """open_clip's side, in a process that ends with this one, and its parameters.
-
-    Its answers have the CPU time between the requests too: "idle_cpu".
-    """
-    # Isolated: neither PYTHONPATH nor the folder of this script, with its serving.py.
-    process = subprocess.Popen(
-        [python, "-I", WORKER, json.dumps(asdict(setting)), *precisions],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdin is not None and process.stdout is not None
-    requests, answers = process.stdin, process.stdout
-
-    def answer() -> dict[str, float]:
-        line = answers.readline()
-        if not line:
-            raise SystemExit(
-                f"open_clip's side, run by {python}, ended with status {process.wait()}; its error "
-                f"is above. The interpreter needs what {REQUIREMENTS} lists."
-            )
-        return json.loads(line)
-
-    def make_steps(precision: str, steps: int) -> dict[str, float]:
-        print(json.dumps({"precision": precision, "steps": steps}), file=requests, flush=True)
-        return answer()
-
-    return make_steps, int(answer()["parameters"])
-
-
-def bench_python() -> Path:
-    """The interpreter of the environment with PyTorch and open_clip, made if it is not there."""
-    python, stamp = ENVIRONMENT / "bin" / "python", ENVIRONMENT / "requirements.txt"
-    wanted = REQUIREMENTS.read_text(encoding="utf-8")
-    if not stamp.exists() or stamp.read_text(encoding="utf-8") != wanted:
-        venv.create(ENVIRONMENT, clear=True, with_pip=True)
-        install = [python, "-m", "pip", "install", "--quiet", "--no-deps", "-r", REQUIREMENTS]
-        if subprocess.run(install).returncode:
-            raise SystemExit(
-                f"pip could not install {REQUIREMENTS} into {ENVIRONMENT}. If it did not find "
-                "PyTorch's CPU build, tell it where that is (PIP_FIND_LINKS, "
-                "PIP_EXTRA_INDEX_URL), or name an interpreter that has it with --python."
-            )
-        stamp.write_text(wanted, encoding="utf-8")
-    return python
-
-
-def alternate(
-    sides: dict[str, Side], precision: str, rounds: int, steps: int
-) -> dict[str, list[dict[str, float]]]:
-    """The answers of every round by side, each with the CPU time of this process meanwhile.
-
-    Who begins changes from round to round, so that a machine growing slower favours nobody.
-    """
-    for make_steps in sides.values():
-        make_steps(precision, 1)  # compiles
-    answers: dict[str, list[dict[str, float]]] = {name: [] for name in sides}
-    for number in range(rounds):
-        for name in sorted(sides, reverse=number % 2 == 0):
-            used = time.process_time()
-            answer = sides[name](precision, steps)
-            if not math.isfinite(answer["loss"]):
-                raise SystemExit(f"{name}, {precision}: the loss is {answer['loss']}.")
-            answers[name].append({**answer, "our_cpu": time.process_time() - used})
-    return answers
+    side = our_side({precision: step for precision, (step, _) in built.items()})
+    return side, built[precisions[0]][1]
 
 
 def report(
@@ -241,17 +158,9 @@ def report(
         numbers = {"speed": speed, "cores": cores, "rounds": speeds[name]}
         results.add(f"{name}/{precision}", value, parameters=parameters, **numbers)
     if len(speeds) == 2:
-        ratios = [mine / its for mine, its in zip(speeds["vlsearch"], speeds["open_clip"])]
+        ratios = ratio_of_speeds(answers, "open_clip")
         ratio = median(ratios)
         results.add(f"ratio_to_open_clip/{precision}", f"{ratio:.2f}", ratio=ratio, rounds=ratios)
-
-
-def idle_share(answers: dict[str, list[dict[str, float]]]) -> float:
-    """CPU time of the side that waits, over the wall time of the one that runs; the larger one."""
-    mine, its = answers["vlsearch"], answers["open_clip"]
-    waited = sum(answer["seconds"] for answer in its)
-    ours_idle = sum(answer["our_cpu"] for answer in its) / waited
-    return max(ours_idle, sum(a["idle_cpu"] for a in its) / sum(a["seconds"] for a in mine))
 
 
 def main() -> None:
@@ -276,7 +185,9 @@ def main() -> None:
     sides = {"vlsearch": mine}
     if not arguments.ours_only:
         python = arguments.python or bench_python()
-        sides["open_clip"], its_parameters = open_clip(python, setting, precisions)
+        sides["open_clip"], its_parameters = torch_side(
+            python, "open_clip", asdict(setting), precisions
+        )
         if parameters != its_parameters:
             raise SystemExit(
                 f"The models differ: {parameters} parameters here, {its_parameters} in open_clip's."
@@ -286,7 +197,7 @@ def main() -> None:
         answers = alternate(sides, precision, rounds, arguments.steps)
         report(results, precision, answers, setting.batch * arguments.steps, parameters)
         if len(sides) == 2 and not arguments.smoke:
-            idle = idle_share(answers)
+            idle = idle_share(answers, "open_clip")
             results.add(
                 f"idle side/{precision}",
                 f"{idle:.1%} of a core",

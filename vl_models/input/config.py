@@ -37,7 +37,8 @@ class SourceConfig(StrictConfig):
     ``image_draw_power`` p draws an image in proportion to its clicks ** p, once per epoch on
     average, and `image_log_q` is the log share of that; None takes each image once, and
     `image_log_q` is the log share of the clicks. ``weak_weight`` is a factor on draws and weights
-    of queries of weak correlation.
+    of queries of weak correlation. With ``similar_images`` a batch is made of images that were
+    clicked for the same queries, other ones in every epoch: hard negatives for matching.
     """
 
     name: str = pydantic.Field(default="queries", pattern=r"^[a-z][a-z0-9_]*$")
@@ -48,6 +49,7 @@ class SourceConfig(StrictConfig):
     use_labels: bool = False  # with texts: labels True
     image_draw_power: pydantic.NonNegativeFloat | None = 0.0
     weak_weight: pydantic.NonNegativeFloat = 1.0
+    similar_images: bool = False
 
     @pydantic.model_validator(mode="before")
     @classmethod
@@ -120,6 +122,14 @@ class InputConfig(StrictConfig):
         if scale is not None and not 0 < scale[0] <= scale[1] <= 1:
             raise ValueError("crop_scale is two shares in (0, 1], the smaller one first")
         return scale
+
+    @pydantic.model_validator(mode="after")
+    def _similar_images_are_shuffled(self) -> InputConfig:
+        if not self.shuffle and any(source.similar_images for source in self.sources):
+            raise ValueError(
+                "similar_images reorders records, and shuffle: false keeps their order"
+            )
+        return self
 
     @pydantic.model_validator(mode="after")
     def _one_kind_of_crop(self) -> InputConfig:

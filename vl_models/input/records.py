@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from vl_models.errors import UserError
 from vl_models.input.patterns import in_folder
+from vl_models.input.similarity import by_similarity
 from vl_models.input.untuned import processors, untuned
 
 # A row's index is copy · 2**48 + shard · 2**32 + offset in the shard; copies are of records
@@ -28,7 +29,7 @@ _SELECTED = 64
 # A record's place in the epoch is window · 2**32 + offset in the order that leaves the buffer.
 _WINDOW = 2**32
 # Distinguish the random streams that one (seed, epoch) feeds.
-_SHARD_ORDER, _BUFFER = 1, 2
+_SHARD_ORDER, _BUFFER, _SIMILAR = 1, 2, 3
 
 
 Records = dict[str, tf.Tensor]
@@ -50,11 +51,19 @@ START = InputPosition()
 
 @dataclass(frozen=True)
 class Shuffle:
-    """How records are ordered: the run's seed, shards read together, records buffered."""
+    """How records are ordered.
+
+    Attributes:
+        seed: of the run.
+        shards: read together.
+        buffer: records in the shuffle buffer.
+        similar: whether similar images follow each other, see `vl_models.input.similarity`.
+    """
 
     seed: int
     shards: int
     buffer: int
+    similar: bool = False
 
 
 def find_shards(patterns: Sequence[str]) -> list[str]:
@@ -153,6 +162,9 @@ def ordered_batches(
                 records = records.shuffle(
                     shuffle.buffer, buffer_seed, reshuffle_each_iteration=False
                 )
+                if shuffle.similar:
+                    seed = _stream_seed(shuffle.seed, _SIMILAR, epoch)
+                    records = by_similarity(records, seed, shuffle.buffer)
             resumed = (epoch == start.epoch) & (window == start.window)
             skipped = tf.where(resumed, tf.constant(start.offset, tf.int64), 0)
             return records.enumerate(window * _WINDOW).skip(skipped)

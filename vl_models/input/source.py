@@ -218,7 +218,8 @@ def make_dataset(
     if _needs_sums(spec, feed):
         scan = scan or scan_records(shards, selection)
         offset -= scan.log_weight
-    shuffle = Shuffle(feed.seed, spec.shared.shuffle_shards, feed.shuffle_buffer)
+    shards_together, similar = spec.shared.shuffle_shards, spec.source.similar_images
+    shuffle = Shuffle(feed.seed, shards_together, feed.shuffle_buffer, similar)
     records = ordered_batches(
         shards,
         feed.batch_size,

@@ -11,6 +11,7 @@ from vl_models.batch import Outputs
 from vl_models.fusion.embedded import embedded_image
 from vl_models.fusion.multiway import IMAGE, PAIR, MultiwayEncoder
 from vl_models.fusion.tokens import Fused, Tokens, fused, side_by_side
+from vl_models.layers.masked_mean import masked_mean
 from vl_models.layers.relative_position_bias import Modality
 from vl_models.models.fusion_model import FusionModel
 from vl_models.models.vlmo_config import VLMoConfig
@@ -86,8 +87,8 @@ class VLMo(FusionModel):
         return own, encoder.norm_after(encoder(below, blocks=top, as_pair=True, **options))
 
     def pool_alone(self, values: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
-        """See `FusionModel`; the first token."""
-        return values[:, 0]
+        """See `FusionModel`."""
+        return masked_mean(values, mask) if self.config.pooling == "mean" else values[:, 0]
 
     def image_tokens(self, outputs: Outputs) -> Tokens:
         """Images by themselves, through their experts; those of the contrast, if it was made."""

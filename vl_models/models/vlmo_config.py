@@ -20,6 +20,8 @@ class VLMoConfig(FusionConfig):
         relative_positions: whether attention knows relative positions (base and large); else
             images and texts have learned absolute ones (base_plus).
         layer_scale: initial factor of the branches; None for none (base_plus).
+        pooling: what stands for a modality that is read alone: its first token, as published, or
+            the mean of its tokens, which small encoders learn faster.
         image_fit: "crop"; the relative positions are those of a square grid.
         tasks: as published by default: contrast, matching with hard negatives, a quarter of MLM.
     """
@@ -43,6 +45,7 @@ class VLMoConfig(FusionConfig):
     pair_from: int = Field(default=3, ge=0)
     relative_positions: bool = True
     layer_scale: PositiveFloat | None = 0.1
+    pooling: Literal["first", "mean"] = "first"
     tasks: tuple[FusionTaskConfig, ...] = (
         ITCConfig(),
         ITMConfig(negatives="hard"),

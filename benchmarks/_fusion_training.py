@@ -1,0 +1,281 @@
+"""What training a fusion encoder costs: the parts `step`, `share` and `memory` of fusion.py."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from _pytorch import (
+    Side,
+    alternate,
+    bench_python,
+    idle_share,
+    our_side,
+    ratio_of_speeds,
+    torch_side,
+)
+from _shared import Results
+
+from vl_models.layers.transformer_block import TransformerBlock
+from vl_models.losses.negatives import draw_negatives
+from vl_models.losses.optimal_transport import transport_distance
+from vl_models.models.registry import build_model, model_config_from_dict
+from vl_models.tasks.masked_blocks import block_mask
+from vl_models.tasks.masked_words import mask_words
+from vl_models.training.config import OptimizerConfig, PhaseConfig
+from vl_models.training.optimizers import build_groups
+from vl_models.training.schedules import ScheduleConfig
+from vl_models.training.step import compile_steps
+from vl_models.training.strategy import make_strategy
+
+STEP_BAR, SHARE_BAR, PARAMETERS_BAR = 1.0, 0.15, 0.01
+PRECISION = "fp32"
+MASK_ID = 3
+Step = Callable[[], tf.Tensor]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What both sides build: a ViLT of 6 × 192 over 36 patches and 16 words."""
+
+    batch: int = 64
+    image_size: int = 96
+    patch_size: int = 16
+    depth: int = 6
+    width: int = 192
+    heads: int = 3
+    text_length: int = 16
+    vocabulary_size: int = 8192
+    tokens: int = 53
+    threads: int = 2
+
+    @property
+    def grid(self) -> int:
+        """Patches on a side."""
+        return self.image_size // self.patch_size
+
+
+def measure_step(arguments: argparse.Namespace, results: Results) -> None:
+    """A training step, and one block, against PyTorch's."""
+    python = arguments.python or bench_python()
+    setting = Setting()
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: setting.threads])
+    vilt = {"system": "vilt", "tasks": [{"kind": "itm", "layout": "half"}]}
+    sides: dict[str, tuple[Step, int]] = {
+        "vilt": trainer_step(setting, vilt),
+        "block": block_step(setting),
+    }
+    for program, (step, parameters) in sides.items():
+        theirs, their_parameters = torch_side(python, program, asdict(setting), [PRECISION])
+        if abs(parameters / their_parameters - 1) > PARAMETERS_BAR:
+            raise SystemExit(f"{program}: {parameters} parameters here, {their_parameters} there.")
+        pair: dict[str, Side] = {"vlsearch": our_side({PRECISION: step}), program: theirs}
+        answers = alternate(pair, PRECISION, arguments.rounds, arguments.steps)
+        ratios = ratio_of_speeds(answers, program)
+        seconds = {
+            name: median(answer["seconds"] / arguments.steps for answer in rounds)
+            for name, rounds in answers.items()
+        }
+        results.add(
+            {"vilt": "step of ViLT, to transformers'", "block": "a block, to PyTorch's"}[program],
+            f"{1000 * seconds['vlsearch']:.0f} ms, theirs {1000 * seconds[program]:.0f} ms "
+            f"({median(ratios):.2f} x)",
+            f">= {STEP_BAR:.1f} x",
+            median(ratios) >= STEP_BAR,
+            rounds=ratios,
+            seconds=seconds,
+            idle=idle_share(answers, program),
+        )
+
+
+def measure_share(arguments: argparse.Namespace, results: Results) -> None:
+    """Negatives, masks and transport as a share of a step that has all of them."""
+    setting = Setting()
+    tasks = [
+        {"kind": "itc"},
+        {"kind": "itm", "negatives": "hard"},
+        {"kind": "mlm"},
+        {"kind": "wpa"},
+    ]
+    step, _ = trainer_step(setting, {"system": "vlmo", "pair_from": 4, "tasks": tasks})
+    calls = {"step": step, **mechanisms(setting)}
+    side = our_side(calls)
+    for name in calls:
+        side(name, 2)
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(arguments.rounds):
+        for name in calls:
+            times[name].append(side(name, arguments.steps)["seconds"] / arguments.steps)
+    parts = [name for name in calls if name != "step"]
+    shares = [
+        sum(times[name][number] for name in parts) / times["step"][number]
+        for number in range(arguments.rounds)
+    ]
+    each = ", ".join(f"{name} {1000 * median(times[name]):.1f} ms" for name in parts)
+    results.add(
+        "negatives, masks, transport in a step",
+        f"{median(shares):.1%} of {1000 * median(times['step']):.0f} ms ({each})",
+        f"<= {SHARE_BAR:.0%}",
+        median(shares) <= SHARE_BAR,
+        shares=shares,
+        seconds=times,
+    )
+
+
+def measure_memory(arguments: argparse.Namespace, results: Results) -> None:
+    """Peak memory of a training, beside a CLIP's of the same widths; each in its own process."""
+    peaks = {}
+    for system in SYSTEMS:
+        worker = [sys.executable, str(Path(__file__).resolve()), system]
+        answer = subprocess.run(worker, check=True, stdout=subprocess.PIPE, text=True)
+        peaks[system] = json.loads(answer.stdout.splitlines()[-1])["mebibytes"]
+    value = ", ".join(f"{name} {peak:,.0f} MiB" for name, peak in peaks.items())
+    results.add("peak memory that a training adds", value, **peaks)
+
+
+def trainer_step(setting: Setting, model: dict[str, Any]) -> tuple[Step, int]:
+    """The trainer's compiled step on one batch, returning a loss; and the number of parameters."""
+    sizes = {
+        key: getattr(setting, key)
+        for key in ("image_size", "patch_size", "depth", "width", "heads")
+    }
+    sizes = {} if model["system"] == "clip" else {**sizes, "mask_id": MASK_ID}
+    config = model_config_from_dict(
+        {
+            **sizes,
+            "image_size": setting.image_size,
+            "max_length": setting.text_length,
+            "vocabulary_size": setting.vocabulary_size,
+            "precision": "float32",
+            **model,
+        }
+    )
+    strategy = make_strategy("cpu")
+    with strategy.scope():
+        built = build_model(config)
+        optimizer = OptimizerConfig(kind="adamw", weight_decay=0.01)
+        groups = build_groups("", [optimizer], built.trainable_variables, ScheduleConfig())
+    update = compile_steps(built, strategy, PhaseConfig(), groups).update
+    batch, stop = one_batch(setting), tf.constant(0.0)
+    loss = f"loss/{built.loss_names[0]}"
+    count = sum(math.prod(variable.shape) for variable in built.trainable_variables)
+    return lambda: update(batch, stop)[loss], count
+
+
+def one_batch(setting: Setting) -> dict[str, tf.Tensor]:
+    random = np.random.default_rng(0)
+    side, texts = setting.image_size, (setting.batch, setting.text_length)
+    return {
+        "image": tf.constant(random.integers(0, 256, (setting.batch, side, side, 3)), tf.uint8),
+        "token_ids": tf.constant(random.integers(4, setting.vocabulary_size, texts), tf.int32),
+        "text_mask": tf.ones(texts, tf.bool),
+        "token_continuation": tf.zeros(texts, tf.bool),
+        "seed": tf.constant(random.integers(0, 2**31, (setting.batch, 2)), tf.int32),
+    }
+
+
+def block_step(setting: Setting) -> tuple[Step, int]:
+    """Forward and backward of one block, with a mask of keys."""
+    block = TransformerBlock(setting.heads)
+    shape = (setting.batch, setting.tokens, setting.width)
+    block.build(shape)
+    x = tf.random.stateless_normal(shape, (0, 0))
+    mask = tf.ones(shape[:2], tf.bool)
+
+    @tf.function
+    def step() -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            loss = tf.reduce_mean(tf.square(block(x, key_mask=mask)))
+        gradients = tape.gradient(loss, [x, *(v.value for v in block.trainable_variables)])
+        with tf.control_dependencies(gradients):
+            return tf.identity(loss)
+
+    return step, sum(math.prod(variable.shape) for variable in block.trainable_variables)
+
+
+def mechanisms(setting: Setting) -> dict[str, Step]:
+    """What a step does beside its layers, as often as VLMo's does it."""
+    batch, rows = one_batch(setting), setting.batch
+    cosines = tf.random.stateless_normal([rows, rows], (1, 0))
+    own = tf.eye(rows, dtype=tf.bool)
+    pairs, patches = 3 * rows, setting.grid**2 + 1
+    text = tf.random.stateless_normal([pairs, setting.text_length, setting.width], (2, 0))
+    image = tf.random.stateless_normal([pairs, patches, setting.width], (3, 0))
+
+    @tf.function
+    def negatives() -> tf.Tensor:
+        images, _ = draw_negatives(cosines, own, batch["seed"])
+        texts, _ = draw_negatives(tf.transpose(cosines), own, batch["seed"] + 1)
+        return tf.reduce_sum(images + texts)
+
+    @tf.function
+    def masks() -> tf.Tensor:
+        ids, _ = mask_words(
+            batch["token_ids"],
+            batch["text_mask"],
+            batch["token_continuation"],
+            batch["text_mask"],
+            batch["seed"],
+            mask_id=MASK_ID,
+            candidates=np.arange(setting.vocabulary_size),
+        )
+        grid = (setting.grid, setting.grid)
+        blocks = block_mask(batch["seed"], grid, target=14, minimum=3, aspect=0.3)
+        return tf.reduce_sum(ids) + tf.math.count_nonzero(blocks, dtype=tf.int32)
+
+    @tf.function
+    def transport() -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            tape.watch([text, image])
+            every = [tf.ones(x.shape[:2], tf.bool) for x in (text, image)]
+            distance = tf.reduce_mean(transport_distance(text, image, *every))
+        with tf.control_dependencies(tape.gradient(distance, [text, image])):
+            return tf.identity(distance)
+
+    return {"negatives": negatives, "masks": masks, "transport": transport}
+
+
+def clip_of(setting: Setting) -> dict[str, Any]:
+    """A CLIP whose towers have the fusion encoder's width, heads and depth."""
+    tower = {"width": setting.width, "depth": setting.depth, "heads": setting.heads}
+    return {
+        "system": "clip",
+        "embedding_dim": setting.width,
+        "image": {"kind": "vit", "patch_size": setting.patch_size, **tower},
+        "text": {"kind": "transformer", **tower},
+    }
+
+
+SYSTEMS: dict[str, Callable[[Setting], dict[str, Any]]] = {
+    "clip": clip_of,
+    "vilt": lambda _: {"system": "vilt", "tasks": [{"kind": "itm"}, {"kind": "mlm"}]},
+    "vlmo": lambda _: {"system": "vlmo", "pair_from": 4},
+}
+
+
+def main() -> None:
+    """Print what three steps of a system add to this process's peak memory."""
+    setting = Setting()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    step, _ = trainer_step(setting, SYSTEMS[sys.argv[1]](setting))
+    for _ in range(3):
+        step()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(json.dumps({"mebibytes": (peak - before) / 1024}))
+
+
+if __name__ == "__main__":
+    main()
