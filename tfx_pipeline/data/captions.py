@@ -13,7 +13,6 @@ from pathlib import Path, PurePath
 from typing import Literal
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from tfx_pipeline.data.caption_files.caption import Caption
 from tfx_pipeline.data.caption_files.forms import AUTO, read_captions
@@ -23,6 +22,7 @@ from tfx_pipeline.data.folder import FILE_NAME, DataFolder
 from tfx_pipeline.data.image_store import SimilarFiles
 from tfx_pipeline.data.images import strip_suffix
 from tfx_pipeline.data.rejected import explain_rejected, write_rejected_rows
+from tfx_pipeline.data.tables import write_parquet
 from vl_models.errors import UserError
 
 Place = Literal["reference", "link", "copy"]
@@ -111,10 +111,7 @@ def write_captions(
     # Without their suffixes, a.jpg and a.png would be one image.
     distinct = len({strip_suffix(image) for image in names}) == len(names)
     ids: Literal["stem", "name"] = "stem" if distinct else "name"
-    (out / "log").mkdir(parents=True, exist_ok=True)
-    temporary = out / "log" / ".captions.parquet"
-    pq.write_table(_table(captions, ids), temporary)
-    temporary.replace(out / _LOG)
+    write_parquet(_table(captions, ids), out / _LOG)
     DataFolder(
         kind="captions",
         name=name or out.resolve().name,

@@ -17,7 +17,6 @@ from typing import Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from tfx_pipeline.data.cldr import Annotation, read_annotations, read_groups
 from tfx_pipeline.data.click_model import PAGE, ClickModel, Impressions, Simulator
@@ -27,6 +26,7 @@ from tfx_pipeline.data.emoji_tasks.write import remove_tasks, write_tasks
 from tfx_pipeline.data.folder import DataFolder
 from tfx_pipeline.data.glyphs import CANVAS, GlyphPainter, image_id
 from tfx_pipeline.data.questions.write import QuestionSummary
+from tfx_pipeline.data.tables import write_parquet
 from vl_models.errors import UserError
 from vl_models.features import SPLITS
 
@@ -346,8 +346,5 @@ def _write_log(table: pa.Table, folder: Path, days: int) -> None:
     for number in range(days):
         day = FIRST_DAY + datetime.timedelta(days=number)
         path = folder / f"span-{day:%Y%m%d}" / "clicks.parquet"
-        path.parent.mkdir(parents=True)
-        temporary = path.with_name(f".{path.name}")
         part = table.slice(int(edges[number]), int(edges[number + 1] - edges[number]))
-        pq.write_table(part, temporary, row_group_size=100_000)
-        temporary.replace(path)
+        write_parquet(part, path, row_group_size=100_000)

@@ -1,12 +1,15 @@
-"""Arrow helpers: tables as shuffle elements, grouping, sharding."""
+"""Arrow helpers: tables as shuffle elements and files, grouping, sharding."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 
 def to_bytes(table: pa.Table) -> bytes:
@@ -16,6 +19,23 @@ def to_bytes(table: pa.Table) -> bytes:
     with pa.ipc.new_stream(sink, table.schema, options=options) as writer:
         writer.write_table(table)
     return sink.getvalue().to_pybytes()
+
+
+def write_parquet(table: pa.Table, path: Path, **options: Any) -> None:
+    """Write a table as one Parquet file, in one piece; its folder is made if missing.
+
+    Args:
+        table: what is written.
+        path: of the file.
+        options: of `pyarrow.parquet.write_table`.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}")
+    try:
+        pq.write_table(table, temporary, **options)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def from_bytes(pieces: Iterable[bytes], schema: pa.Schema) -> pa.Table:

@@ -7,8 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
+from tfx_pipeline.data.tables import write_parquet
 from tfx_pipeline.evaluation.result import EvaluationResult
 from tfx_pipeline.report.facts import ReportFacts
 from tfx_pipeline.report.render import render_report
@@ -50,9 +49,7 @@ def write_evaluation(
             "intervals": intervals,
         },
     )
-    temporary = out / ".per_query.parquet.tmp"
-    pq.write_table(evaluation.per_query, temporary)
-    temporary.replace(out / "per_query.parquet")
+    write_parquet(evaluation.per_query, out / "per_query.parquet")
     render_report(evaluation, history_path, config_yaml, facts, out / "report.html")
     _write_json(out / "blessing.json", evaluation.blessing.to_json())
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from tfx_pipeline.data.caption_files.caption import Content
 from tfx_pipeline.data.config import SplitConfig
@@ -19,6 +18,7 @@ from tfx_pipeline.data.questions.question import Question, split_of_file
 from tfx_pipeline.data.questions.snli_ve import read_snli_ve
 from tfx_pipeline.data.questions.vqa import MIN_OCCURRENCES, read_vqa, without_rare_answers
 from tfx_pipeline.data.rejected import explain_rejected, write_rejected_rows
+from tfx_pipeline.data.tables import write_parquet
 from tfx_pipeline.data.text_files import read_text
 from vl_models.errors import UserError
 
@@ -113,10 +113,7 @@ def write_questions(
             f"{', '.join(splits)}: no answer occurs {min_occurrences} times. Give a smaller "
             "--min-occurrences."
         )
-    (out / "log").mkdir(parents=True, exist_ok=True)
-    temporary = out / "log" / ".questions.parquet"
-    pq.write_table(table, temporary)
-    temporary.replace(out / LOG)
+    write_parquet(table, out / LOG)
     DataFolder(
         kind="answers",
         name=name or out.resolve().name,

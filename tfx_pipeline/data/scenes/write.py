@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from serving.files import write_atomically
 from tfx_pipeline.data.config import CorrelationConfig, SplitConfig
@@ -23,6 +22,7 @@ from tfx_pipeline.data.glyphs import image_id
 from tfx_pipeline.data.scenes.layout import PLACES, RELATIONS, SIZES, Scene, alone, twins
 from tfx_pipeline.data.scenes.pictures import NamedEmoji, choose_pictures
 from tfx_pipeline.data.scenes.statements import main_statement, sentences, true_statements
+from tfx_pipeline.data.tables import write_parquet
 from vl_models.errors import UserError
 
 if TYPE_CHECKING:
@@ -109,8 +109,8 @@ def write_scenes(
         shutil.rmtree(out / part, ignore_errors=True)
     _write_images(items, [glyph for _, glyph in pool], out / "images", size, progress)
     log = _log(items, known)
-    _write_table(log, out / _LOG)
-    _write_table(_items(items, known), out / ITEMS)
+    write_parquet(log, out / _LOG)
+    write_parquet(_items(items, known), out / ITEMS)
     counts = {split: sum(item.split == split for item in items) for split in ("val", "test")}
     single = sum(not item.twin for item in items)
     about = ABOUT.format(
@@ -261,10 +261,3 @@ def _items(items: Sequence[_Item], pictures: Sequence[NamedEmoji]) -> pa.Table:
             }
         )
     return pa.Table.from_pylist(rows, schema)
-
-
-def _write_table(table: pa.Table, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}")
-    pq.write_table(table, temporary)
-    temporary.replace(path)
