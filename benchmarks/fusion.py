@@ -43,6 +43,7 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from _model_server import serve
+from _own_steps import measure_memory, measure_share, measure_step
 from _shared import Results, add_photos_argument, argument_parser, photo_files
 
 IMAGE_SIZE, PATCH, WIDTH, POOLED, TOKEN_WIDTH, LENGTH = 224, 16, 192, 2, 160, 16
@@ -62,15 +63,13 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=3, help="of each side in a round")
     parser.add_argument("--python", type=Path, metavar="PATH", help="has PyTorch and transformers")
     arguments = parser.parse_args()
-    unknown = set(arguments.parts) - SERVING.keys() - set(TRAINING)
+    unknown = set(arguments.parts) - SERVING.keys() - TRAINING.keys()
     if unknown:
         parser.error(f"PART is one of {', '.join(names)}, not {', '.join(sorted(unknown))}")
     results = Results()
     parts = arguments.parts or names
     for part in filter(TRAINING.__contains__, parts):
-        import _fusion_training
-
-        getattr(_fusion_training, f"measure_{part}")(arguments, results)
+        TRAINING[part](arguments, results)
     serving = [part for part in parts if part in SERVING]
     images = large(photo_files(arguments.photos)) if serving else []
     if images:
@@ -264,7 +263,11 @@ def ratio_of(one: list[float], other: list[float]) -> float:
     return median(a / b for a, b in zip(one, other, strict=True))
 
 
-TRAINING = ("step", "share", "memory")
+TRAINING: dict[str, Callable[[argparse.Namespace, Results], None]] = {
+    "step": measure_step,
+    "share": measure_share,
+    "memory": measure_memory,
+}
 SERVING: dict[str, Callable[[Path, list[bytes], argparse.Namespace, Results, ExitStack], None]] = {
     "server": measure_server,
     "tokens": measure_tokens,

@@ -18,7 +18,12 @@ pytestmark = pytest.mark.slow
 
 STEPS = 3  # of each stage
 SIZE = 16
-TEXTS = ("text_embedding/*", "text_type/*", "encoder/block_*/text_*", "encoder/position_bias/text_table")
+TEXTS = (
+    "text_embedding/*",
+    "text_type/*",
+    "encoder/block_*/text_*",
+    "encoder/position_bias/text_table",
+)
 TEXTS += ("encoder/norm_after/*", "mlm_*")
 STAGES = [
     ("images", {"mim": 1.0}, ("*",)),
