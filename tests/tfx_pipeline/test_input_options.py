@@ -54,8 +54,8 @@ def test_templates_of_all_label_sources_are_known_once_in_order():
         (
             "[{nam: a}]",
             "Unknown key 'input.sources.0.nam'; did you mean 'input.sources.0.name'? Valid keys "
-            "here: image_draw_power, name, rows, share, similar_images, templates, texts, use_labels, "
-            "weak_weight.",
+            "here: image_draw_power, name, rows, share, similar_images, templates, texts, "
+            "use_labels, weak_weight.",
         ),
         (
             "[{name: a, share: 0}]",
