@@ -20,7 +20,6 @@ from _pytorch import (
     Side,
     alternate,
     bench_python,
-    idle_share,
     our_side,
     ratio_of_speeds,
     torch_side,
@@ -40,7 +39,7 @@ from vl_models.training.step import compile_steps
 from vl_models.training.strategy import make_strategy
 
 STEP_BAR, SHARE_BAR, PARAMETERS_BAR = 1.0, 0.15, 0.01
-PRECISION = "fp32"
+PRECISIONS = {"fp32": "float32", "bf16": "mixed_bfloat16"}
 MASK_ID = 3
 Step = Callable[[], tf.Tensor]
 
@@ -68,35 +67,40 @@ class Setting:
 
 def measure_step(arguments: argparse.Namespace, results: Results) -> None:
     """A training step, and one block, against PyTorch's."""
-    python = arguments.python or bench_python()
+    python, precision = arguments.python or bench_python(), arguments.precision
     setting = Setting()
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: setting.threads])
     vilt = {"system": "vilt", "tasks": [{"kind": "itm", "layout": "half"}]}
-    sides: dict[str, tuple[Step, int]] = {
-        "vilt": trainer_step(setting, vilt),
-        "block": block_step(setting),
+    ours = {
+        "vilt": tuple(trainer_step(setting, vilt, precision, jit) for jit in (False, True)),
+        "block": tuple(block_step(setting, precision, jit) for jit in (False, True)),
     }
-    for program, (step, parameters) in sides.items():
-        theirs, their_parameters = torch_side(python, program, asdict(setting), [PRECISION])
+    for program, ((plain, parameters), (jit, _)) in ours.items():
+        theirs, their_parameters = torch_side(python, program, asdict(setting), [precision])
         if abs(parameters / their_parameters - 1) > PARAMETERS_BAR:
             raise SystemExit(f"{program}: {parameters} parameters here, {their_parameters} there.")
-        pair: dict[str, Side] = {"vlsearch": our_side({PRECISION: step}), program: theirs}
-        answers = alternate(pair, PRECISION, arguments.rounds, arguments.steps)
-        ratios = ratio_of_speeds(answers, program)
-        seconds = {
-            name: median(answer["seconds"] / arguments.steps for answer in rounds)
-            for name, rounds in answers.items()
+        sides: dict[str, Side] = {
+            "vlsearch": our_side({precision: plain}),
+            "XLA": our_side({precision: jit}),
+            program: theirs,
         }
-        results.add(
-            {"vilt": "step of ViLT, to transformers'", "block": "a block, to PyTorch's"}[program],
-            f"{1000 * seconds['vlsearch']:.0f} ms, theirs {1000 * seconds[program]:.0f} ms "
-            f"({median(ratios):.2f} x)",
-            f">= {STEP_BAR:.1f} x",
-            median(ratios) >= STEP_BAR,
-            rounds=ratios,
-            seconds=seconds,
-            idle=idle_share(answers, program),
-        )
+        answers = alternate(sides, precision, arguments.rounds, arguments.steps)
+        for name in ("vlsearch", "XLA"):
+            pair = {"vlsearch": answers[name], program: answers[program]}
+            ratios = ratio_of_speeds(pair, program)
+            own, its = (
+                1000 * median(answer["seconds"] / arguments.steps for answer in rounds)
+                for rounds in pair.values()
+            )
+            what = {"vilt": "step of ViLT", "block": "a block"}[program] + f", {precision}"
+            results.add(
+                what + (", jit_compile" if name == "XLA" else ""),
+                f"{own:.0f} ms, on PyTorch {its:.0f} ms ({median(ratios):.2f} x)",
+                f">= {STEP_BAR:.1f} x",
+                median(ratios) >= STEP_BAR,
+                rounds=ratios,
+                milliseconds={"vlsearch": own, program: its},
+            )
 
 
 def measure_share(arguments: argparse.Namespace, results: Results) -> None:
@@ -144,7 +148,9 @@ def measure_memory(arguments: argparse.Namespace, results: Results) -> None:
     results.add("peak memory that a training adds", value, **peaks)
 
 
-def trainer_step(setting: Setting, model: dict[str, Any]) -> tuple[Step, int]:
+def trainer_step(
+    setting: Setting, model: dict[str, Any], precision: str = "fp32", jit_compile: bool = False
+) -> tuple[Step, int]:
     """The trainer's compiled step on one batch, returning a loss; and the number of parameters."""
     sizes = {
         key: getattr(setting, key)
@@ -157,7 +163,7 @@ def trainer_step(setting: Setting, model: dict[str, Any]) -> tuple[Step, int]:
             "image_size": setting.image_size,
             "max_length": setting.text_length,
             "vocabulary_size": setting.vocabulary_size,
-            "precision": "float32",
+            "precision": PRECISIONS[precision],
             **model,
         }
     )
@@ -166,11 +172,11 @@ def trainer_step(setting: Setting, model: dict[str, Any]) -> tuple[Step, int]:
         built = build_model(config)
         optimizer = OptimizerConfig(kind="adamw", weight_decay=0.01)
         groups = build_groups("", [optimizer], built.trainable_variables, ScheduleConfig())
-    update = compile_steps(built, strategy, PhaseConfig(), groups).update
+    steps = compile_steps(built, strategy, PhaseConfig(), groups, jit_compile=jit_compile)
     batch, stop = one_batch(setting), tf.constant(0.0)
     loss = f"loss/{built.loss_names[0]}"
     count = sum(math.prod(variable.shape) for variable in built.trainable_variables)
-    return lambda: update(batch, stop)[loss], count
+    return lambda: steps.update(batch, stop)[loss], count
 
 
 def one_batch(setting: Setting) -> dict[str, tf.Tensor]:
@@ -185,22 +191,24 @@ def one_batch(setting: Setting) -> dict[str, tf.Tensor]:
     }
 
 
-def block_step(setting: Setting) -> tuple[Step, int]:
+def block_step(setting: Setting, precision: str, jit_compile: bool) -> tuple[Step, int]:
     """Forward and backward of one block, with a mask of keys."""
-    block = TransformerBlock(setting.heads)
+    block = TransformerBlock(setting.heads, dtype=PRECISIONS[precision])
     shape = (setting.batch, setting.tokens, setting.width)
     block.build(shape)
     x = tf.random.stateless_normal(shape, (0, 0))
     mask = tf.ones(shape[:2], tf.bool)
 
-    @tf.function
-    def step() -> tf.Tensor:
+    @tf.function(jit_compile=jit_compile)
+    def gradients() -> list[tf.Tensor]:
         with tf.GradientTape() as tape:
             tape.watch(x)
             loss = tf.reduce_mean(tf.square(block(x, key_mask=mask)))
-        gradients = tape.gradient(loss, [x, *(v.value for v in block.trainable_variables)])
-        with tf.control_dependencies(gradients):
-            return tf.identity(loss)
+        # What is not returned TensorFlow does not compute.
+        return [loss, *tape.gradient(loss, [x, *(v.value for v in block.trainable_variables)])]
+
+    def step() -> tf.Tensor:
+        return gradients()[0]
 
     return step, sum(math.prod(variable.shape) for variable in block.trainable_variables)
 
@@ -236,13 +244,15 @@ def mechanisms(setting: Setting) -> dict[str, Step]:
         return tf.reduce_sum(ids) + tf.math.count_nonzero(blocks, dtype=tf.int32)
 
     @tf.function
-    def transport() -> tf.Tensor:
+    def transport_gradients() -> list[tf.Tensor]:
         with tf.GradientTape() as tape:
             tape.watch([text, image])
             every = [tf.ones(x.shape[:2], tf.bool) for x in (text, image)]
             distance = tf.reduce_mean(transport_distance(text, image, *every))
-        with tf.control_dependencies(tape.gradient(distance, [text, image])):
-            return tf.identity(distance)
+        return [distance, *tape.gradient(distance, [text, image])]
+
+    def transport() -> tf.Tensor:
+        return transport_gradients()[0]
 
     return {"negatives": negatives, "masks": masks, "transport": transport}
 

@@ -1,7 +1,8 @@
 """What reading image and text together costs, where it is served and where it is trained.
 
     python benchmarks/fusion.py [PART ...] [--reranker DIR] [--rounds 5] [--steps 3]
-                                [--photos DIR] [--python PATH] [--json FILE]
+                                [--precision fp32 | bf16] [--photos DIR] [--python PATH]
+                                [--json FILE]
 
 Parts, by default all:
 
@@ -12,11 +13,12 @@ tokens  Images scored per second by `score_tokens`, against `score` of bytes, on
         500 pixels (bar: at least 5 times); and what the tokens of an image take on a disk (bar:
         at most 16,384 bytes).
 
-step    A training step of a ViLT (6 blocks of 192, 36 patches, 16 words, batch 64, fp32) against
+step    A training step of a ViLT (6 blocks of 192, 36 patches, 16 words, batch 64) against
         transformers' ViltModel with the same loss and optimiser, and one block, forward and
         backward, against PyTorch's with F.scaled_dot_product_attention (bar: at least 1.0 times as
-        fast, each). PyTorch runs in an environment of its own, made in build/bench-env from
-        requirements/bench.txt, or with the interpreter that --python names.
+        fast, each); ours also compiled by XLA (train.jit_compile). PyTorch runs in an environment
+        of its own, made in build/bench-env from requirements/bench.txt, or with the interpreter
+        that --python names.
 share   Drawing hard negatives, masks of words and patches, and optimal transport, as a share of a
         step of VLMo that has all of them (bar: at most 15 %).
 memory  What a training adds to a process's peak memory: ViLT and VLMo beside a CLIP whose towers
@@ -43,7 +45,7 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from _model_server import serve
-from _own_steps import measure_memory, measure_share, measure_step
+from _own_steps import PRECISIONS, measure_memory, measure_share, measure_step
 from _shared import Results, add_photos_argument, argument_parser, photo_files
 
 IMAGE_SIZE, PATCH, WIDTH, POOLED, TOKEN_WIDTH, LENGTH = 224, 16, 192, 2, 160, 16
@@ -61,6 +63,7 @@ def main() -> None:
     parser.add_argument("--reranker", type=Path, metavar="DIR", help="an exported one")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=3, help="of each side in a round")
+    parser.add_argument("--precision", choices=PRECISIONS, default="fp32", help="of the part step")
     parser.add_argument("--python", type=Path, metavar="PATH", help="has PyTorch and transformers")
     arguments = parser.parse_args()
     unknown = set(arguments.parts) - SERVING.keys() - TRAINING.keys()
