@@ -23,20 +23,16 @@ from _pytorch import (
     our_side,
     ratio_of_speeds,
     torch_side,
+    trainer_step,
 )
 from _shared import Results
 
 from vl_models.layers.transformer_block import TransformerBlock
 from vl_models.losses.negatives import draw_negatives
 from vl_models.losses.optimal_transport import transport_distance
-from vl_models.models.registry import build_model, model_config_from_dict
+from vl_models.models.registry import model_config_from_dict
 from vl_models.tasks.masked_blocks import block_mask
 from vl_models.tasks.masked_words import mask_words
-from vl_models.training.config import OptimizerConfig, PhaseConfig
-from vl_models.training.optimizers import build_groups
-from vl_models.training.schedules import ScheduleConfig
-from vl_models.training.step import compile_steps
-from vl_models.training.strategy import make_strategy
 
 STEP_BAR, SHARE_BAR, PARAMETERS_BAR = 1.0, 0.15, 0.01
 PRECISIONS = {"fp32": "float32", "bf16": "mixed_bfloat16"}
@@ -70,9 +66,9 @@ def measure_step(arguments: argparse.Namespace, results: Results) -> None:
     python, precision = arguments.python or bench_python(), arguments.precision
     setting = Setting()
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: setting.threads])
-    vilt = {"system": "vilt", "tasks": [{"kind": "itm", "layout": "half"}]}
+    vilt = fusion_of(setting, "vilt", tasks=[{"kind": "itm", "layout": "half"}])
     ours = {
-        "vilt": tuple(trainer_step(setting, vilt, precision, jit) for jit in (False, True)),
+        "vilt": tuple(step_of(setting, vilt, precision, jit) for jit in (False, True)),
         "block": tuple(block_step(setting, precision, jit) for jit in (False, True)),
     }
     for program, ((plain, parameters), (jit, _)) in ours.items():
@@ -112,7 +108,7 @@ def measure_share(arguments: argparse.Namespace, results: Results) -> None:
         {"kind": "mlm"},
         {"kind": "wpa"},
     ]
-    step, _ = trainer_step(setting, {"system": "vlmo", "pair_from": 4, "tasks": tasks})
+    step, _ = step_of(setting, fusion_of(setting, "vlmo", pair_from=4, tasks=tasks))
     calls = {"step": step, **mechanisms(setting)}
     side = our_side(calls)
     for name in calls:
@@ -148,18 +144,12 @@ def measure_memory(arguments: argparse.Namespace, results: Results) -> None:
     results.add("peak memory that a training adds", value, **peaks)
 
 
-def trainer_step(
+def step_of(
     setting: Setting, model: dict[str, Any], precision: str = "fp32", jit_compile: bool = False
 ) -> tuple[Step, int]:
-    """The trainer's compiled step on one batch, returning a loss; and the number of parameters."""
-    sizes = {
-        key: getattr(setting, key)
-        for key in ("image_size", "patch_size", "depth", "width", "heads")
-    }
-    sizes = {} if model["system"] == "clip" else {**sizes, "mask_id": MASK_ID}
+    """The trainer's step of a model, and the number of its parameters."""
     config = model_config_from_dict(
         {
-            **sizes,
             "image_size": setting.image_size,
             "max_length": setting.text_length,
             "vocabulary_size": setting.vocabulary_size,
@@ -167,16 +157,13 @@ def trainer_step(
             **model,
         }
     )
-    strategy = make_strategy("cpu")
-    with strategy.scope():
-        built = build_model(config)
-        optimizer = OptimizerConfig(kind="adamw", weight_decay=0.01)
-        groups = build_groups("", [optimizer], built.trainable_variables, ScheduleConfig())
-    steps = compile_steps(built, strategy, PhaseConfig(), groups, jit_compile=jit_compile)
-    batch, stop = one_batch(setting), tf.constant(0.0)
-    loss = f"loss/{built.loss_names[0]}"
-    count = sum(math.prod(variable.shape) for variable in built.trainable_variables)
-    return lambda: steps.update(batch, stop)[loss], count
+    return trainer_step(config, one_batch(setting), weight_decay=0.01, jit_compile=jit_compile)
+
+
+def fusion_of(setting: Setting, system: str, **options: Any) -> dict[str, Any]:
+    """A fusion system of the setting's sizes."""
+    sizes = {key: getattr(setting, key) for key in ("patch_size", "depth", "width", "heads")}
+    return {"system": system, "mask_id": MASK_ID, **sizes, **options}
 
 
 def one_batch(setting: Setting) -> dict[str, tf.Tensor]:
@@ -270,8 +257,8 @@ def clip_of(setting: Setting) -> dict[str, Any]:
 
 SYSTEMS: dict[str, Callable[[Setting], dict[str, Any]]] = {
     "clip": clip_of,
-    "vilt": lambda _: {"system": "vilt", "tasks": [{"kind": "itm"}, {"kind": "mlm"}]},
-    "vlmo": lambda _: {"system": "vlmo", "pair_from": 4},
+    "vilt": lambda setting: fusion_of(setting, "vilt", tasks=[{"kind": "itm"}, {"kind": "mlm"}]),
+    "vlmo": lambda setting: fusion_of(setting, "vlmo", pair_from=4),
 }
 
 
@@ -279,7 +266,7 @@ def main() -> None:
     """Print what three steps of a system add to this process's peak memory."""
     setting = Setting()
     before = peak_memory()
-    step, _ = trainer_step(setting, SYSTEMS[sys.argv[1]](setting))
+    step, _ = step_of(setting, SYSTEMS[sys.argv[1]](setting))
     for _ in range(3):
         step()
     print(json.dumps({"mebibytes": peak_memory() - before}))

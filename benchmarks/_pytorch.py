@@ -18,6 +18,14 @@ from typing import Any
 
 import tensorflow as tf
 
+from vl_models.models.base_config import ModelConfig
+from vl_models.models.registry import build_model
+from vl_models.training.config import OptimizerConfig, PhaseConfig
+from vl_models.training.optimizers import build_groups
+from vl_models.training.schedules import ScheduleConfig
+from vl_models.training.step import compile_steps
+from vl_models.training.strategy import make_strategy
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 REQUIREMENTS = REPOSITORY / "requirements" / "bench.txt"
 ENVIRONMENT = REPOSITORY / "build" / "bench-env"
@@ -27,6 +35,24 @@ IDLE_BAR = 0.02  # of one core
 # Makes so many steps; returns "seconds" of wall time, "cpu" seconds of this process, and the
 # last "loss".
 Side = Callable[[str, int], dict[str, float]]
+
+
+def trainer_step(
+    config: ModelConfig,
+    batch: Mapping[str, tf.Tensor],
+    weight_decay: float,
+    jit_compile: bool = False,
+) -> tuple[Callable[[], tf.Tensor], int]:
+    """The trainer's compiled step on one batch, returning the first loss; and the parameters."""
+    strategy = make_strategy("cpu")
+    with strategy.scope():
+        model = build_model(config)
+        optimizer = OptimizerConfig(kind="adamw", weight_decay=weight_decay)
+        groups = build_groups("", [optimizer], model.trainable_variables, ScheduleConfig())
+    steps = compile_steps(model, strategy, PhaseConfig(), groups, jit_compile=jit_compile)
+    stop, loss = tf.constant(0.0), f"loss/{model.loss_names[0]}"
+    count = sum(math.prod(variable.shape) for variable in model.trainable_variables)
+    return lambda: steps.update(batch, stop)[loss], count
 
 
 def our_side(steps: Mapping[str, Callable[[], tf.Tensor]]) -> Side:

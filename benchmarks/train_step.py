@@ -19,7 +19,6 @@ with the interpreter that --python names; _pytorch.py says more.
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -40,16 +39,12 @@ from _pytorch import (
     our_side,
     ratio_of_speeds,
     torch_side,
+    trainer_step,
 )
 from _shared import Results, argument_parser
 
-from vl_models.models.registry import build_model, model_config_from_dict
+from vl_models.models.registry import model_config_from_dict
 from vl_models.precision import resolve_precision
-from vl_models.training.config import OptimizerConfig, PhaseConfig
-from vl_models.training.optimizers import build_groups
-from vl_models.training.schedules import ScheduleConfig
-from vl_models.training.step import compile_steps
-from vl_models.training.strategy import make_strategy
 
 PRECISIONS = {"fp32": "float32", "bf16": "mixed_bfloat16"}
 
@@ -75,7 +70,7 @@ class Setting:
 SMALL = {"batch": 8, "image_size": 16, "image_layers": 1, "text_layers": 1, "vocabulary_size": 64}
 
 
-def trainer_step(setting: Setting, precision: str) -> tuple[Callable[[], tf.Tensor], int]:
+def clip_step(setting: Setting, precision: str) -> tuple[Callable[[], tf.Tensor], int]:
     """The trainer's compiled step on one batch, returning the loss; and the parameters' number."""
     transformer = {
         "width": setting.width,
@@ -106,18 +101,7 @@ def trainer_step(setting: Setting, precision: str) -> tuple[Callable[[], tf.Tens
             "precision": PRECISIONS[precision],
         }
     )
-    optimizer = OptimizerConfig(kind="adamw", weight_decay=0.2)
-    strategy = make_strategy("cpu")
-    with strategy.scope():
-        model = build_model(config)
-        groups = build_groups("", [optimizer], model.trainable_variables, ScheduleConfig())
-    update = compile_steps(model, strategy, PhaseConfig(), groups).update
-    batch, stop = one_batch(setting), tf.constant(0.0)
-
-    def step() -> tf.Tensor:
-        return update(batch, stop)["loss/contrastive"]
-
-    return step, sum(math.prod(variable.shape) for variable in model.trainable_variables)
+    return trainer_step(config, one_batch(setting), weight_decay=0.2)
 
 
 def one_batch(setting: Setting) -> dict[str, tf.Tensor]:
@@ -135,7 +119,7 @@ def ours(setting: Setting, precisions: list[str]) -> tuple[Side, int]:
     tf.config.threading.set_intra_op_parallelism_threads(setting.threads)
     tf.config.threading.set_inter_op_parallelism_threads(setting.threads)
     tf.keras.utils.set_random_seed(0)
-    built = {precision: trainer_step(setting, precision) for precision in precisions}
+    built = {precision: clip_step(setting, precision) for precision in precisions}
     side = our_side({precision: step for precision, (step, _) in built.items()})
     return side, built[precisions[0]][1]
 

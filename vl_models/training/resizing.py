@@ -103,10 +103,7 @@ def resize_offsets(values: np.ndarray, length: int, kind: ResizeKind) -> np.ndar
         places = np.arange(new) - new // 2 + old // 2
         offsets = offsets[:, np.clip(places, 0, old - 1)]
     else:
-        sides = [math.isqrt(max(number, 0)) for number in (old, new)]
-        if [side**2 for side in sides] != [old, new]:
-            sides = [0, 0]
-        before, after = sides
+        before, after = (math.isqrt(n) if _is_square(n) else 0 for n in (old, new))
         _check_odd(before, after, values.shape[-2], length, "(2 g - 1)² + 3 for g × g patches")
         offsets = _splines(offsets, before, after)
     whole = np.concatenate([offsets, kept], axis=1)
