@@ -16,27 +16,22 @@ from vl_models.batch import Batch
 from vl_models.input.images import image_batch
 from vl_models.models import capabilities
 from vl_models.models.base import VisionLanguageModel
+from vl_models.tasks.fusion_config import MOST_TOKEN_NUMBERS
 from vl_models.text.factory import vocabulary_files
 from vl_models.text.tokenizer import Tokenizer
 from vl_models.text.wordpiece import WordPieceTokenizer
 from vl_models.zero_shot import ZeroShotClassifier, with_source
 
 TEXT_TOWER, IMAGE_TOWER = "text_tower", "image_tower"
-RERANKER, CAPTIONER = "reranker", "captioner"
+RERANKER, CAPTIONER, ANSWERER = "reranker", "captioner", "answerer"
 IMAGE_TOKENIZER = "image_tokenizer"
 ENCODE_TEXT, ENCODE_IMAGE = "encode_text", "encode_image"
 HASH_TEXT, HASH_IMAGE = "hash_text", "hash_image"
-SCORE, CAPTION = "score", "caption"
+SCORE, CAPTION, ANSWER = "score", "caption", "answer"
 TOKENIZE, RECONSTRUCT = "tokenize", "reconstruct"
 ENCODE_IMAGE_TOKENS, SCORE_TOKENS = "encode_image_tokens", "score_tokens"
 IMAGE_FEATURES, TEXT_FEATURES = "image_features", "text_features"
-IMAGE_BYTES, QUERY, TOKENS = "image_bytes", "query", "tokens"
-RERANKER, CAPTIONER, ANSWERER = "reranker", "captioner", "answerer"
-ENCODE_TEXT, ENCODE_IMAGE = "encode_text", "encode_image"
-HASH_TEXT, HASH_IMAGE = "hash_text", "hash_image"
-SCORE, CAPTION, ANSWER = "score", "caption", "answer"
-IMAGE_FEATURES, TEXT_FEATURES = "image_features", "text_features"
-IMAGE_BYTES, IMAGE_2_BYTES, QUERY = "image_bytes", "image_2_bytes", "query"
+IMAGE_BYTES, IMAGE_2_BYTES, QUERY, TOKENS = "image_bytes", "image_2_bytes", "query", "tokens"
 CLASSIFY_ZERO_SHOT, TEXT_ATTENTION = "classify_zero_shot", "text_attention"
 DEFAULT_SIGNATURE = "serving_default"
 
@@ -45,9 +40,6 @@ TOP_ANSWERS = 5
 
 # A twin of another signature, and what only the report calls: nothing to warm up.
 COLD = (DEFAULT_SIGNATURE, TEXT_ATTENTION, RECONSTRUCT)
-
-# Of one image, in float16: 16 KiB, so that a million images are 16 GiB on a disk.
-MOST_TOKEN_NUMBERS = 8192
 
 Answer = dict[str, tf.Tensor]
 

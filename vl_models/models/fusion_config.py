@@ -8,7 +8,13 @@ from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_v
 
 from vl_models.encoders.config import Channels, GridEncoderConfig
 from vl_models.models.base_config import ModelConfig
-from vl_models.tasks.fusion_config import ANSWERING, FusionTaskConfig, order_problem
+from vl_models.tasks.fusion_config import (
+    ANSWERING,
+    MOST_TOKEN_NUMBERS,
+    FusionTaskConfig,
+    ITMConfig,
+    order_problem,
+)
 
 if TYPE_CHECKING:
     from vl_models.input.config import DataFacts
@@ -93,6 +99,10 @@ class FusionConfig(ModelConfig):
         """Whether batches must hold ``clicked_query_weight``."""
         return any(getattr(task, "positives", None) == "graph" for task in self.tasks)
 
+    def task(self, kind: str) -> FusionTaskConfig | None:
+        """The task of a kind, if the system learns it."""
+        return next((task for task in self.tasks if task.kind == kind), None)
+
     @field_validator("tasks")
     @classmethod
     def _fitting_tasks(cls, tasks: tuple[FusionTaskConfig, ...]) -> tuple[FusionTaskConfig, ...]:
@@ -121,6 +131,32 @@ class FusionConfig(ModelConfig):
             raise ValueError(
                 "image_size must be a multiple of the patches' side, here "
                 f"image_size={self.image_size}, {self._stride} pixels a patch"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _patches_worth_grounding(self) -> FusionConfig:
+        if self.image is None and self.task("grounding"):
+            raise ValueError(
+                "grounding needs an image encoder apart (model.image): words are compared with "
+                "patches before these are fused, and linear patches show nothing yet"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _images_can_be_stored(self) -> FusionConfig:
+        matching = self.task("itm")
+        if not (isinstance(matching, ITMConfig) and matching.store_tokens):
+            return self
+        if self.image is None:
+            raise ValueError("store_tokens needs an image encoder apart (model.image)")
+        if self.task("token_scoring"):
+            raise ValueError("store_tokens or the task token_scoring: an index keeps one of both")
+        tokens = self.grid**2 + 1
+        if tokens * self.width > MOST_TOKEN_NUMBERS:
+            raise ValueError(
+                f"store_tokens keeps at most {MOST_TOKEN_NUMBERS} numbers of an image, here "
+                f"{tokens} tokens · width {self.width}; take the task token_scoring"
             )
         return self
 

@@ -18,10 +18,12 @@ from vl_models.layers.pixel_norm import PixelNormalization
 from vl_models.layers.relative_position_bias import Modality
 from vl_models.layers.type_vector import TypeVector
 from vl_models.layers.visual_embedding import VisualEmbedding
+from vl_models.layers.word_grounding import WordGrounding
 from vl_models.models.base import VisionLanguageModel
 from vl_models.models.fusion_config import FusionConfig
 from vl_models.row_random import stream_seed
 from vl_models.tasks.factory import build_fusion_tasks
+from vl_models.tasks.fusion_config import GroundingConfig
 
 _IMAGE, _ENCODER = 41, 42
 # Of texts (kept apart, in `text_type`), images, and the second image of a pair (NLVR2).
@@ -78,6 +80,12 @@ class FusionModel(VisionLanguageModel):
         self.pixel_norm = PixelNormalization(
             config.mean, config.standard_deviation, dtype=precision, name="pixel_norm"
         )
+        self.grounding = None
+        if grounding := config.task("grounding"):
+            assert isinstance(grounding, GroundingConfig)
+            self.grounding = WordGrounding(
+                config.grid, grounding.dim, dtype=precision, name="word_grounding"
+            )
         self.image_embedding = VisualEmbedding(
             config.width,
             config.grid,
@@ -182,11 +190,10 @@ class FusionModel(VisionLanguageModel):
         )
         return Tokens(values, mask)
 
-    @abc.abstractmethod
     def fuse(
         self, text: Tokens, image: Tokens, seeds: tf.Tensor | None = None, training: bool = False
     ) -> Fused:
-        """Read texts and images together.
+        """Read texts and images together; words are grounded before, if the system learns it.
 
         Args:
             text: of B texts, from `embed_text`.
@@ -194,6 +201,15 @@ class FusionModel(VisionLanguageModel):
             seeds: int32 [B, 2] of the pairs; needed to drop in training.
             training: whether something is dropped.
         """
+        if self.grounding is not None:
+            text = Tokens(self.grounding(text.values, image.values[:, 1:]), text.mask)
+        return self.encode_pairs(text, image, seeds, training)
+
+    @abc.abstractmethod
+    def encode_pairs(
+        self, text: Tokens, image: Tokens, seeds: tf.Tensor | None, training: bool
+    ) -> Fused:
+        """Send texts and images through the joint encoder; arguments as in `fuse`."""
 
     @abc.abstractmethod
     def alone(

@@ -47,8 +47,8 @@ class ViLT(FusionModel):
         )
         self.add_tasks()
 
-    def fuse(
-        self, text: Tokens, image: Tokens, seeds: tf.Tensor | None = None, training: bool = False
+    def encode_pairs(
+        self, text: Tokens, image: Tokens, seeds: tf.Tensor | None, training: bool
     ) -> Fused:
         """See `FusionModel`."""
         return self.encoder(text, image, seeds=seeds, training=training)

@@ -23,6 +23,7 @@ class ViLTConfig(FusionConfig):
         "itm",
         "mlm",
         "wpa",
+        "grounding",
         "token_scoring",
         "retrieval",
         "vqa",
@@ -41,6 +42,10 @@ class ViLTConfig(FusionConfig):
             raise ValueError(
                 f"{apart[0]} needs an image encoder apart (model.image): without one, images are "
                 "read by the joint encoder alone, and nothing of them can be computed before"
+            )
+        if self.task("grounding") and self.maximum_patches < self.grid**2:
+            raise ValueError(
+                f"grounding reads the whole grid: maximum_patches must be at least {self.grid**2}"
             )
         if self.image is not None and self.image_fit == "pad":
             raise ValueError(

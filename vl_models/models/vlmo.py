@@ -57,8 +57,8 @@ class VLMo(FusionModel):
         """Whether some blocks have an expert for pairs."""
         return self.config.pair_from < self.config.depth
 
-    def fuse(
-        self, text: Tokens, image: Tokens, seeds: tf.Tensor | None = None, training: bool = False
+    def encode_pairs(
+        self, text: Tokens, image: Tokens, seeds: tf.Tensor | None, training: bool
     ) -> Fused:
         """See `FusionModel`."""
         hidden = self.encoder(

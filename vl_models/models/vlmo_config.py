@@ -32,6 +32,7 @@ class VLMoConfig(FusionConfig):
         "mlm",
         "mim",
         "wpa",
+        "grounding",
         "token_scoring",
         "retrieval",
         "vqa",

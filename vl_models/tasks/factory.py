@@ -26,6 +26,7 @@ _FUSION_TASKS = {
     "mlm": ("mlm", "MaskedWords"),
     "mim": ("mim", "MaskedPatches"),
     "wpa": ("wpa", "WordPatchAlignment"),
+    "grounding": ("grounding", "Grounding"),
     "token_scoring": ("token_scoring", "TokenScoring"),
     "retrieval": ("retrieval", "TextRetrieval"),
     "vqa": ("answering", "Answering"),

@@ -12,6 +12,8 @@ from vl_models.tasks.config import BaseTaskConfig
 
 PAIR = ("image", "token_ids")
 CONTINUATION = "token_continuation"
+# Of one image, in float16: 16 KiB, so that a million images are 16 GiB on a disk.
+MOST_TOKEN_NUMBERS = 8192
 
 
 class ITCConfig(BaseTaskConfig):
@@ -55,12 +57,16 @@ class ITMConfig(BaseTaskConfig):
             text (VLMo); "half" scores each text once, half of them with another image (ViLT).
         exclude_known: whether what is known to match is never drawn. The published programs exclude
             the pair itself alone.
+        store_tokens: whether an index may keep images as they are before they are fused, for this
+            encoder to score (`score_tokens`); at most 8,192 numbers an image. `token_scoring` is
+            for larger encoders.
     """
 
     kind: Literal["itm"] = "itm"
     negatives: Literal["random", "hard"] = "random"
     layout: Literal["triple", "half"] = "triple"
     exclude_known: bool = True
+    store_tokens: bool = False
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -132,6 +138,25 @@ class WPAConfig(BaseTaskConfig):
         return PAIR
 
 
+class GroundingConfig(BaseTaskConfig):
+    """Configuration of `Grounding`.
+
+    Attributes:
+        kind: "grounding".
+        dim: width of the space that words and patches share.
+        positives: what known clicks beside the pairs are, see `ContrastiveConfig`.
+    """
+
+    kind: Literal["grounding"] = "grounding"
+    dim: PositiveInt = 128
+    positives: PositivesMode = "uniform"
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Images and texts."""
+        return PAIR
+
+
 class TokenScoringConfig(BaseTaskConfig):
     """Configuration of `TokenScoring`.
 
@@ -161,9 +186,9 @@ class TokenScoringConfig(BaseTaskConfig):
 
     @model_validator(mode="after")
     def _small(self) -> TokenScoringConfig:
-        if self.tokens * self.token_width > 8192:
+        if self.tokens * self.token_width > MOST_TOKEN_NUMBERS:
             raise ValueError(
-                "tokens · token_width is at most 8192 (16 kB an image), here "
+                f"tokens · token_width is at most {MOST_TOKEN_NUMBERS} (16 kB an image), here "
                 f"{self.tokens} · {self.token_width}"
             )
         return self
@@ -227,6 +252,7 @@ FusionTaskConfig = Annotated[
     | MLMConfig
     | MIMConfig
     | WPAConfig
+    | GroundingConfig
     | TokenScoringConfig
     | RetrievalConfig
     | VQAConfig

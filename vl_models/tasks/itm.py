@@ -11,6 +11,7 @@ import tensorflow as tf
 from vl_models.batch import Batch, Outputs
 from vl_models.distribution import all_gather, global_mean
 from vl_models.fusion.embedded import embedded_image, first_texts, has_pairs
+from vl_models.fusion.tokens import Tokens
 from vl_models.layers import initializers
 from vl_models.losses.negatives import draw_negatives, half_of
 from vl_models.row_random import draw_uniform, stream_seed
@@ -79,12 +80,31 @@ class ImageTextMatching(Task):
         return {"itm": self.config.weight * global_mean(entropy, outputs["itm_weights"])}
 
     def abilities(self, model: Any) -> Mapping[str, Callable[..., tf.Tensor]]:
-        """``score_pairs``: the logarithm of the odds that a pair matches."""
+        """``score_pairs``: the logarithm of the odds that a pair matches.
+
+        With ``store_tokens`` the same in two steps, ``encode_image_tokens`` and ``score_tokens``.
+        """
 
         def score_pairs(batch: Batch) -> tf.Tensor:
             return log_odds(self.head(model.fuse_batch(batch).pooled))
 
-        return {"score_pairs": score_pairs}
+        def encode_image_tokens(batch: Batch) -> tf.Tensor:
+            return tf.cast(model.embed_image(batch, training=False).values, tf.float32)
+
+        def score_tokens(batch: Batch, tokens: tf.Tensor) -> tf.Tensor:
+            text = model.embed_text(batch, batch["token_ids"], training=False)
+            image = Tokens(
+                tf.cast(tokens, text.values.dtype), tf.ones(tf.shape(tokens)[:2], tf.bool)
+            )
+            return log_odds(self.head(model.fuse(text, image).pooled))
+
+        if not self.config.store_tokens:
+            return {"score_pairs": score_pairs}
+        return {
+            "score_pairs": score_pairs,
+            "encode_image_tokens": encode_image_tokens,
+            "score_tokens": score_tokens,
+        }
 
     def _triple(self, batch: Batch, outputs: Outputs, mismatches: Mismatches) -> list[Pass]:
         """Each pair; its text with a negative image; its image with a negative text."""

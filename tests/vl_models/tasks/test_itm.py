@@ -107,3 +107,29 @@ def test_one_modality_alone_has_no_loss(hard):
     batch = make_batch()
     for part in (images_alone(batch), texts_alone(batch)):
         assert "itm" not in hard.losses(part, hard.forward(part, training=True))
+
+
+@pytest.mark.parametrize("make", [vilt, vlmo])
+def test_stored_images_are_scored_as_fresh_ones(make):
+    tasks = [{"kind": "grounding"}, {"kind": "itm", "store_tokens": True}]
+    model, batch = make(image=CNN, tasks=tasks), make_batch()
+    tokens = model.encode_image_tokens(images_alone(batch))
+    assert tokens.shape == (4, 17, 16) and tokens.dtype == tf.float32
+    scores = model.score_tokens(texts_alone(batch), tokens)
+    np.testing.assert_allclose(scores, model.score_pairs(batch), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"image": None}, "store_tokens needs an image encoder apart"),
+        ({"width": 512}, "at most 8192 numbers of an image, here 17 tokens · width 512"),
+        (
+            {"tasks": [{"kind": "itm", "store_tokens": True}, {"kind": "token_scoring"}]},
+            "store_tokens or the task token_scoring",
+        ),
+    ],
+)
+def test_what_cannot_be_stored_is_refused(changes, message):
+    with pytest.raises(UserError, match=message):
+        vlmo(**{"image": CNN, "tasks": [{"kind": "itm", "store_tokens": True}], **changes})
