@@ -2,7 +2,7 @@
 
     python benchmarks/fusion.py [PART ...] [--reranker DIR] [--rounds 5] [--steps 3]
                                 [--precision fp32 | bf16] [--photos DIR] [--python PATH]
-                                [--json FILE]
+                                [--ours-only] [--smoke] [--json FILE]
 
 Parts, by default all:
 
@@ -65,10 +65,14 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=3, help="of each side in a round")
     parser.add_argument("--precision", choices=PRECISIONS, default="fp32", help="of the part step")
     parser.add_argument("--python", type=Path, metavar="PATH", help="has PyTorch and transformers")
+    parser.add_argument("--ours-only", action="store_true", help="the part step without PyTorch")
+    parser.add_argument("--smoke", action="store_true", help="training: one step of tiny models")
     arguments = parser.parse_args()
     unknown = set(arguments.parts) - SERVING.keys() - TRAINING.keys()
     if unknown:
         parser.error(f"PART is one of {', '.join(names)}, not {', '.join(sorted(unknown))}")
+    if arguments.smoke:
+        arguments.rounds = arguments.steps = 1
     results = Results()
     parts = arguments.parts or names
     for part in filter(TRAINING.__contains__, parts):

@@ -17,6 +17,7 @@ from tfx_pipeline import fingerprint
 from tfx_pipeline.config import PLACES, ExperimentConfig, excluded
 from tfx_pipeline.data.beam_options import resolve_beam_args
 from tfx_pipeline.data.resolved import ResolvedData
+from tfx_pipeline.evaluation.item_table import fingerprint_items
 from tfx_pipeline.release.image_tokenizer import fingerprint_image_tokenizers
 from tfx_pipeline.release.place import CURRENT, NEXT_VERSION, SERVING_DIR, place_release
 from tfx_pipeline.release.reranker import fingerprint_reranker, pin_reranker
@@ -145,7 +146,7 @@ def submit(config: ExperimentConfig, seen: bool = True) -> Submission:
     if seen:  # unseen files are known by their names, which are in the configuration
         config = pin_reranker(pin_warm_starts(config))
         reranker = fingerprint_reranker(config.release.reranker)
-        codes["evaluation_code"] += reranker
+        codes["evaluation_code"] += reranker + fingerprint_items(config.data.folder)
         codes["serving_code"] += reranker
         codes["training_code"] += fingerprint_warm_starts(config.train) + _towers_below(config)
         codes["training_code"] += fingerprint_image_tokenizers(config.model)

@@ -1,6 +1,8 @@
 import os
 import shutil
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from serving.publish import publish_release, roll_back
@@ -72,6 +74,21 @@ def test_touching_the_log_changes_the_key(submission, emoji_folder, tmp_path):
     status = first.stat()
     os.utime(first, ns=(status.st_atime_ns, status.st_mtime_ns + 10**9))
     assert submission(f"data.folder={data}").key != key
+
+
+def test_another_table_of_items_is_another_evaluation_and_no_other_training(
+    submission, emoji_folder, tmp_path
+):
+    data = shutil.copytree(emoji_folder, tmp_path / "data")
+    made = [submission(f"data.folder={data}")]
+    for twin in ("b", "c"):
+        pq.write_table(pa.table({"id": ["a"], "twin": [twin]}), data / "items.parquet")
+        made.append(submission(f"data.folder={data}"))
+    assert submission(f"data.folder={data}").key == made[-1].key
+    assert len({one.key for one in made}) == len({one.evaluation_code for one in made}) == 3
+    assert (
+        len({(one.data, one.data_code, one.training_code, one.serving_code) for one in made}) == 1
+    )
 
 
 def test_another_submission_is_compared_with_the_current_release(submission, publish):

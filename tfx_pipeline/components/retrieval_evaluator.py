@@ -45,7 +45,8 @@ def RetrievalEvaluator(
             submission, so that a cached step stands for the same comparison. "current" where the
             submitter could not see the releases: then those of the serving root count.
         serving_root: folder of the releases.
-        code_fingerprint: of the evaluation's code, for the cache key only.
+        code_fingerprint: of the evaluation's code and of the files that it reads beside its
+            inputs (the reranker's, the data folder's items), for the cache key only.
     """
     from tfx_pipeline.config import ExperimentConfig
     from tfx_pipeline.data.rejected import count_reasons

@@ -13,7 +13,7 @@ from vl_models.strict_config import StrictConfig
 SplitName = Literal["train", "val", "test"]
 RerankOrder = Literal["score", "sum"]
 Direction = Literal["text_to_image", "image_to_text"]
-SliceName = Literal["language", "head_tail", "query_length", "correlation"]
+SliceName = Literal["language", "head_tail", "seen_unseen", "query_length", "correlation"]
 EvaluatorName = Literal[
     "retrieval",
     "classes",
@@ -112,8 +112,9 @@ class EvaluationConfig(StrictConfig):
     map_k: pydantic.PositiveInt | None = pydantic.Field(default=None, description="cut-off of mAP")
     map_denominator: MapDenominator = "relevant"
     slices: list[SliceName] = pydantic.Field(
-        default=["language", "head_tail", "query_length", "correlation"],
-        description="correlation is left out where the relevance file has no such column",
+        default=["language", "head_tail", "seen_unseen", "query_length", "correlation"],
+        description="correlation is left out where the relevance file has no such column, "
+        "seen_unseen where it has no click of the train split",
     )
     head_min_clicks: int = pydantic.Field(
         default=10,

@@ -7,6 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tfx_pipeline.fingerprint import fingerprint_file
 from vl_models.errors import UserError
 
 ITEMS_FILE = "items.parquet"
@@ -17,6 +18,16 @@ def find_items(folder: str | Path) -> Path | None:
     """Return the items of a data folder on this disk, if it has any."""
     path = Path(folder, ITEMS_FILE)
     return path if path.is_file() else None
+
+
+def fingerprint_items(folder: str | Path) -> str:
+    """Fingerprint of the items of a data folder on this disk; "" if it has none.
+
+    Images and clicks do not depend on them, so they belong to what is evaluated and not to the
+    fingerprint of the data: another table needs no other training.
+    """
+    path = find_items(folder)
+    return "" if path is None else fingerprint_file(path)
 
 
 def read_twins(path: str | Path) -> dict[str, str]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from tfx_pipeline.evaluation.config import EvaluationConfig
-from tfx_pipeline.evaluation.metric_keys import MEDIAN_RANK, measure_names
+from tfx_pipeline.evaluation.metric_keys import MEDIAN_RANK, measure_names, paired_names
 from vl_models.metrics.bootstrap import (
     Interval,
     median_draws,
@@ -68,3 +68,38 @@ def summarise(
     median = float(np.median(rank[inside])) if inside.any() else float("nan")
     result[MEDIAN_RANK] = (median, percentile_interval(medians, config.bootstrap.confidence))
     return {name: result[name] for name in measure_names(config)}
+
+
+def summarise_differences(
+    before: Mapping[str, PerQuery],
+    after: Mapping[str, PerQuery],
+    config: EvaluationConfig,
+    mask: np.ndarray | None = None,
+) -> dict[str, tuple[float, Interval]]:
+    """After less before of the measures that are paired, with bootstrap intervals over queries.
+
+    Both values of a query are drawn together, so that an interval is that of the gain, whatever
+    the queries differ in. As in `summarise`, a slice is resampled within itself.
+
+    Args:
+        before: measures per query, with those of `paired_names`.
+        after: those of another ranking for the same judgements.
+        config: of the evaluation.
+        mask: bool[Q], the queries that count; all by default.
+    """
+    names = paired_names(config)
+    counts = np.stack([before[name].count for name in names], axis=1)
+    gained = np.stack([after[name].total - before[name].total for name in names], axis=1)
+    drawn = np.any(counts > 0, axis=1)
+    if mask is not None:
+        drawn &= mask
+    draws = ratio_draws(
+        gained[drawn], counts[drawn], config.bootstrap.samples, config.bootstrap.seed
+    )
+    return {
+        name: (
+            PerQuery(total, count).mean(drawn),
+            percentile_interval(column, config.bootstrap.confidence),
+        )
+        for name, total, count, column in zip(names, gained.T, counts.T, draws.T, strict=True)
+    }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -39,3 +39,12 @@ def direction_table(
         columns[name] = pa.array(measure.values(), mask=measure.count == 0)
         columns[f"{name}/count"] = pa.array(measure.count)
     return pa.table(columns).filter(pa.array(positives > 0))
+
+
+def slice_sizes(table: pa.Table, slices: Iterable[str]) -> dict[str, dict[str, int]]:
+    """Evaluated queries of each value, by slice, from the rows of one `direction_table`."""
+    counted = {name: table[name].value_counts().to_pylist() for name in slices}
+    return {
+        name: dict(sorted((entry["values"], entry["counts"]) for entry in entries))
+        for name, entries in counted.items()
+    }

@@ -16,6 +16,7 @@ from vl_models.errors import UserError
 
 COLUMNS = ("query", "image_id", "clicks", "weight", "split", "language")
 CORRELATION = "correlation"  # optional: judged files need not have it
+_TRAIN = "train"
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class Relevance:
         pair_weight: float64[E].
         pair_counted: bool[E], whether the pair is of an evaluated split.
         correlations: strong or weak, one per query; None if the file does not say.
+        seen: bool[Q], whether the query has a click in the train split; None if the file has
+            none there at all, as one of judgements, which does not know what was trained on.
     """
 
     queries: list[str]
@@ -43,6 +46,7 @@ class Relevance:
     pair_weight: np.ndarray
     pair_counted: np.ndarray
     correlations: list[str] | None = None
+    seen: np.ndarray | None = None
 
     def select(self, pairs: np.ndarray) -> Relevance:
         """Return the same queries with only the pairs of ``pairs`` (bool[E])."""
@@ -95,12 +99,14 @@ def read_relevance(path: str | Path, splits: Sequence[str]) -> Relevance:
         )
     evaluated = pc.unique(table["query"].filter(counted))
     known = pc.is_in(table["query"], value_set=evaluated)
+    has_train = pc.any(pc.equal(table["split"], _TRAIN)).as_py()
     table, counted = table.filter(known), counted.filter(known)
     query = np.asarray(pc.index_in(table["query"], value_set=evaluated), np.int64)
     is_counted = np.asarray(counted, bool)
     # Language and correlation of a query are those of its first evaluated row.
     first = pa.array(np.flatnonzero(is_counted)[np.unique(query[is_counted], return_index=True)[1]])
     clicks = np.asarray(table["clicks"], np.int64)
+    trained = np.asarray(pc.equal(table["split"], _TRAIN), bool)
     return Relevance(
         queries=evaluated.to_pylist(),
         languages=table["language"].take(first).to_pylist(),
@@ -113,4 +119,5 @@ def read_relevance(path: str | Path, splits: Sequence[str]) -> Relevance:
         correlations=table[CORRELATION].take(first).cast(pa.string()).to_pylist()
         if CORRELATION in columns
         else None,
+        seen=np.bincount(query[trained], minlength=len(evaluated)) > 0 if has_train else None,
     )

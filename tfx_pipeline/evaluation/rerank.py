@@ -13,11 +13,14 @@ from tfx_pipeline.evaluation.candidates import (
     rank_candidates,
     score_candidates,
 )
-from tfx_pipeline.evaluation.config import EvaluationConfig
 from tfx_pipeline.evaluation.data import EvaluationData, Evaluator
 from tfx_pipeline.evaluation.encode import Tower
 from tfx_pipeline.evaluation.gallery import read_images
-from tfx_pipeline.evaluation.measures import per_query_measures, summarise
+from tfx_pipeline.evaluation.measures import (
+    per_query_measures,
+    summarise,
+    summarise_differences,
+)
 from tfx_pipeline.evaluation.metric_keys import (
     MS_PER_QUERY,
     RERANK,
@@ -30,18 +33,17 @@ from tfx_pipeline.evaluation.metric_keys import (
     paired_names,
 )
 from tfx_pipeline.evaluation.pair_scorer import PairScorer, median_seconds
-from tfx_pipeline.evaluation.per_query import direction_table
+from tfx_pipeline.evaluation.per_query import direction_table, slice_sizes
+from tfx_pipeline.evaluation.rerank_tables import WAY_NAMES, RerankTables
 from tfx_pipeline.evaluation.rerank_weight import choose_weight
-from tfx_pipeline.evaluation.result import Measured, Row, Table, Tables
+from tfx_pipeline.evaluation.result import Measured, Row, Section, Table, Tables
 from tfx_pipeline.release.signatures import read_signatures
 from vl_models.members import ENCODE_IMAGE_TOKENS, ENCODE_TEXT, RERANKER, TEXT_TOWER
-from vl_models.metrics.bootstrap import Interval, percentile_interval, ratio_draws
-from vl_models.metrics.retrieval import PerQuery
+from vl_models.metrics.bootstrap import Interval
 
 _TOWERS_MS = f"{RERANK}/towers/{MS_PER_QUERY}"
 _TIMED_QUERIES = 8
 _SUM = "sum"
-_NAMES = {RERANK: "reranked", RERANK_TOKENS: "reranked, images read before"}
 
 
 class Rerank(Evaluator):
@@ -51,6 +53,7 @@ class Rerank(Evaluator):
     without towers, all images are candidates. Measures are those of retrieval from text to image:
     by ``score``, and where the reranker reads images apart from texts by ``score_tokens``. Of
     recalls and reciprocal rank there is also what they were before, and the paired difference.
+    All of that is measured by slice, too.
     """
 
     needs = "reranker and clicks"
@@ -61,14 +64,17 @@ class Rerank(Evaluator):
 
     def keys(self, data: EvaluationData) -> list[str]:
         """See `Evaluator`."""
+        ways, names = reranking_ways(data), measure_names(data.config)
+        paired = paired_names(data.config) if data.has_towers else []
         keys = []
-        for way in reranking_ways(data):
-            keys += [f"{way}/{name}" for name in measure_names(data.config)]
-            if data.has_towers:
-                keys += [difference(f"{way}/{name}") for name in paired_names(data.config)]
+        for part in _parts(data):
+            keys += [before(f"{part}{RERANK}/{name}") for name in paired]
+            for way in ways:
+                keys += [f"{part}{way}/{name}" for name in names]
+                keys += [difference(f"{part}{way}/{name}") for name in paired]
+        for way in ways:
             keys += [f"{way}/{MS_PER_QUERY}", f"{way}/images_per_second"]
         if data.has_towers:
-            keys += [before(f"{RERANK}/{name}") for name in paired_names(data.config)]
             keys += [_TOWERS_MS, *([RERANK_WEIGHT] if _is_sum(data) else [])]
         return keys
 
@@ -79,7 +85,7 @@ class Rerank(Evaluator):
             UserError: no towers and a large gallery, or a reranker of other input; a weight to be
                 chosen, and no val split to choose it on.
         """
-        config = data.config
+        config, parts = data.config, _parts(data)
         scorer = PairScorer(data.members[RERANKER], config.batch_size)
         candidates, ways = find_candidates(data), reranking_ways(data)
         metrics: dict[str, float] = {}
@@ -90,10 +96,11 @@ class Rerank(Evaluator):
         if data.has_towers:
             ranking = rank_candidates(data, candidates, None)
             towers = per_query_measures(ranking, config)
-            summary = summarise(ranking, towers, config)
-            for name in paired_names(config):
-                key = before(f"{RERANK}/{name}")
-                metrics[key], intervals[key] = summary[name]
+            for part, mask in parts.items():
+                summary = summarise(ranking, towers, config, mask)
+                for name in paired_names(config):
+                    key = before(f"{part}{RERANK}/{name}")
+                    metrics[key], intervals[key] = summary[name]
             metrics[_TOWERS_MS] = 1000 * _seconds_of_towers(data, candidates)
         tables = []
         for way in ways:
@@ -102,12 +109,16 @@ class Rerank(Evaluator):
                 values = candidates.cosines + metrics[RERANK_WEIGHT] * values
             ranking = rank_candidates(data, candidates, values)
             measures = per_query_measures(ranking, config)
-            for name, (value, interval) in summarise(ranking, measures, config).items():
-                metrics[f"{way}/{name}"], intervals[f"{way}/{name}"] = value, interval
-            if towers is not None:
-                for name, (value, interval) in _differences(towers, measures, config).items():
-                    key = difference(f"{way}/{name}")
-                    metrics[key], intervals[key] = value, interval
+            for part, mask in parts.items():
+                for name, found in summarise(ranking, measures, config, mask).items():
+                    key = f"{part}{way}/{name}"
+                    metrics[key], intervals[key] = found
+                if towers is None:
+                    continue
+                gained = summarise_differences(towers, measures, config, mask)
+                for name, found in gained.items():
+                    key = difference(f"{part}{way}/{name}")
+                    metrics[key], intervals[key] = found
             seconds = _seconds_of_reranking(data, scorer, way, candidates)
             metrics[f"{way}/{MS_PER_QUERY}"] = 1000 * seconds
             metrics[f"{way}/images_per_second"] = candidates.items.shape[1] / seconds
@@ -120,9 +131,9 @@ class Rerank(Evaluator):
             counts={"reranked_queries": rows, "candidates": count},
             per_query=pa.concat_tables(tables),
             headline=[f"{way}/{name}" for way in ways for name in headline_names(config)],
-            sections=[
-                Tables("Reranking, text to image", _tables(data), _note(data, metrics, candidates))
-            ],
+            sections=_sections(
+                data, slice_sizes(tables[0], data.slices), _note(data, metrics, candidates)
+            ),
         )
 
 
@@ -132,6 +143,11 @@ def reranking_ways(data: EvaluationData) -> list[str]:
     return [RERANK, *([RERANK_TOKENS] if apart else [])]
 
 
+def _parts(data: EvaluationData) -> dict[str, np.ndarray | None]:
+    """What keys begin with, and the queries, bool [Q]: all of them, then those of each slice."""
+    return {"": None, **{f"{part}/": mask for part, mask in data.masks.items()}}
+
+
 def _is_sum(data: EvaluationData) -> bool:
     return data.has_towers and data.config.rerank.order == _SUM
 
@@ -139,26 +155,6 @@ def _is_sum(data: EvaluationData) -> bool:
 def _weight(data: EvaluationData, scorer: PairScorer, way: str) -> float:
     given = data.config.rerank.weight
     return choose_weight(data, scorer, way) if given == "auto" else float(given)
-
-
-def _differences(
-    towers: Mapping[str, PerQuery], reranked: Mapping[str, PerQuery], config: EvaluationConfig
-) -> dict[str, tuple[float, Interval]]:
-    """After less before, with intervals over queries: both of a query are drawn together."""
-    names = paired_names(config)
-    counts = np.stack([towers[name].count for name in names], axis=1)
-    gained = np.stack([reranked[name].total - towers[name].total for name in names], axis=1)
-    has_item = (counts > 0).any(axis=1)
-    draws = ratio_draws(
-        gained[has_item], counts[has_item], config.bootstrap.samples, config.bootstrap.seed
-    )
-    return {
-        name: (
-            PerQuery(total, count).mean(),
-            percentile_interval(drawn, config.bootstrap.confidence),
-        )
-        for name, total, count, drawn in zip(names, gained.T, counts.T, draws.T, strict=True)
-    }
 
 
 def _seconds_of_towers(data: EvaluationData, candidates: Candidates) -> float:
@@ -198,29 +194,25 @@ def _seconds_of_reranking(
     )
 
 
-def _tables(data: EvaluationData) -> tuple[Table, ...]:
-    """Measures before and after, with differences; and what they cost."""
-    config, ways = data.config, reranking_ways(data)
-    paired = paired_names(config) if data.has_towers else []
-    columns, rows = ["metric"], []
-    if data.has_towers:
-        columns.append("towers")
-    for way in ways:
-        columns += [_NAMES[way], *(["difference"] if paired else [])]
-    for name in measure_names(config):
-        keys = []
-        if data.has_towers:
-            keys.append(before(f"{RERANK}/{name}") if name in paired else name)
-        for way in ways:
-            keys += [f"{way}/{name}", *([difference(f"{way}/{name}")] if paired else [])]
-        rows.append(Row((name,), tuple(keys)))
-    costs = [Row((_NAMES[w],), (f"{w}/{MS_PER_QUERY}", f"{w}/images_per_second")) for w in ways]
+def _sections(
+    data: EvaluationData, sizes: Mapping[str, Mapping[str, int]], note: str
+) -> list[Section]:
+    """Measures before and after with what they cost, then those of the slices."""
+    ways = reranking_ways(data)
+    tables = RerankTables(data.config, ways, data.has_towers)
+    costs = [
+        Row((WAY_NAMES[way],), (f"{way}/{MS_PER_QUERY}", f"{way}/images_per_second"))
+        for way in ways
+    ]
     if data.has_towers:
         costs.insert(0, Row(("towers",), (_TOWERS_MS, "")))
-    return (
-        Table(tuple(columns), tuple(rows)),
-        Table(("", "ms per query", "images per second"), tuple(costs), "Cost"),
-    )
+    cost = Table(("", "ms per query", "images per second"), tuple(costs), "Cost")
+    sections: list[Section] = [
+        Tables("Reranking, text to image", (tables.measures(), cost), note),
+    ]
+    if sizes:
+        sections.append(Tables("Slices, reranking", tables.slices(sizes)))
+    return sections
 
 
 def _note(data: EvaluationData, metrics: Mapping[str, float], candidates: Candidates) -> str:

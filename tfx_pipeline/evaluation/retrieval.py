@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -23,7 +23,7 @@ from tfx_pipeline.evaluation.metric_keys import (
     metric_keys,
     with_direction,
 )
-from tfx_pipeline.evaluation.per_query import direction_table
+from tfx_pipeline.evaluation.per_query import direction_table, slice_sizes
 from tfx_pipeline.evaluation.result import (
     Attention,
     Example,
@@ -138,15 +138,6 @@ def retrieval_note(config: EvaluationConfig, counts: Mapping[str, int]) -> str:
         f"clicked pairs, {counts['gallery_images']:,} gallery images. {protocol} Equal scores "
         f"rank last. Intervals over queries.{without}"
     )
-
-
-def slice_sizes(table: pa.Table, slices: Iterable[str]) -> dict[str, dict[str, int]]:
-    """Evaluated queries of each value, by slice, from the rows per query of text to image."""
-    counted = {name: table[name].value_counts().to_pylist() for name in slices}
-    return {
-        name: dict(sorted((entry["values"], entry["counts"]) for entry in entries))
-        for name, entries in counted.items()
-    }
 
 
 def retrieval_tables(

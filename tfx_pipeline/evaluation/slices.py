@@ -1,4 +1,4 @@
-"""Slices of the evaluated queries: by language, clicks, length, correlation with images."""
+"""Slices of the evaluated queries: language, clicks, clicks in train, length, correlation."""
 
 from __future__ import annotations
 
@@ -28,6 +28,9 @@ def slice_values(relevance: Relevance, config: EvaluationConfig) -> dict[str, li
         elif name == "head_tail":
             head = relevance.clicks >= config.head_min_clicks
             columns[name] = ["head" if is_head else "tail" for is_head in head]
+        elif name == "seen_unseen":
+            if relevance.seen is not None:
+                columns[name] = ["seen" if is_seen else "unseen" for is_seen in relevance.seen]
         elif name == "correlation":
             if relevance.correlations is not None:
                 columns[name] = list(relevance.correlations)

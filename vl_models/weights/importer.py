@@ -91,6 +91,7 @@ def import_weights(
         result.entries.append(entry)
         if problem:
             problems.append(problem)
+    problems += _unmet_demands(found, match, variables)
     if problems:
         more = f"\n… and {len(problems) - 8} more" if len(problems) > 8 else ""
         raise UserError(
@@ -168,6 +169,18 @@ def _entry(
         )
     result.values[path] = np.ascontiguousarray(value, np.float32).reshape(value.shape)
     return ImportedVariable(path, shape, status, names, stored, note), ""
+
+
+def _unmet_demands(
+    layout: WeightLayout, match: Match, variables: Mapping[str, tuple[int, ...]]
+) -> list[str]:
+    """Return what the file has and the model must have and lacks, with what to set."""
+    return [
+        f"- {next(iter(match.sources[demand.path].names.values()))}: the model has no "
+        f"{demand.path}: {demand.remedy}."
+        for demand in layout.demands
+        if demand.path in match.sources and demand.path not in variables
+    ]
 
 
 def _other_length(

@@ -93,11 +93,34 @@ class Rule:
 
 @dataclass(frozen=True)
 class Refusal:
-    """Tensors that show a tower which cannot be represented here, and why."""
+    """Tensors that show a tower which cannot be represented here, and why.
+
+    Attributes:
+        pattern: of the name of a tensor.
+        tower: the one that cannot be represented.
+        reason: what it is, as the end of "The file is …".
+        beside: of the name of another tensor, without which the first shows nothing; "" for none.
+    """
 
     pattern: str
     tower: Tower
     reason: str
+    beside: str = ""
+
+
+@dataclass(frozen=True)
+class Demand:
+    """A variable that the model must have where the file has its value.
+
+    Without it the model would compute something else with the other values.
+
+    Attributes:
+        path: of the variable.
+        remedy: what to set.
+    """
+
+    path: str
+    remedy: str
 
 
 @dataclass(frozen=True)
@@ -117,6 +140,7 @@ class WeightLayout:
         caveat: where the facts do not hold without it, as the end of a sentence; "" if always.
         systems: whose variables the rules name; any dual encoder if empty.
         required: patterns of variables that need a value.
+        demands: variables that some models of the systems lack, and that a file's model needs.
         token_embedding: path of the token embeddings; "" without texts.
         text_positions: path of the texts' positions, of which shorter texts take the first.
         image_positions: path of the positions of a grid.
@@ -143,6 +167,7 @@ class WeightLayout:
         "text_encoder/*",
         "text_projection/*",
     )
+    demands: tuple[Demand, ...] = ()
     token_embedding: str = "text_encoder/token_embedding"
     text_positions: str = "text_encoder/positions"
     image_positions: str = "image_encoder/patch_embedding/positions"
@@ -233,11 +258,15 @@ def match_names(layout: WeightLayout, names: Sequence[str]) -> Match:
 
 def refused(layout: WeightLayout, names: Sequence[str]) -> dict[Tower, tuple[str, str]]:
     """By tower that cannot be represented: the first name that shows it, and the reason."""
+    bare = {name: _WRAPPERS.sub("", name) for name in names}
+    refusals = [
+        refusal
+        for refusal in layout.refusals
+        if not refusal.beside or any(re.fullmatch(refusal.beside, own) for own in bare.values())
+    ]
     found: dict[Tower, tuple[str, str]] = {}
-    for name in names:
-        for refusal in layout.refusals:
-            if refusal.tower not in found and re.fullmatch(
-                refusal.pattern, _WRAPPERS.sub("", name)
-            ):
+    for name, own in bare.items():
+        for refusal in refusals:
+            if refusal.tower not in found and re.fullmatch(refusal.pattern, own):
                 found[refusal.tower] = (name, refusal.reason)
     return found

@@ -4,7 +4,11 @@ import numpy as np
 import pytest
 
 from tfx_pipeline.evaluation.config import EvaluationConfig
-from tfx_pipeline.evaluation.measures import per_query_measures, summarise
+from tfx_pipeline.evaluation.measures import (
+    per_query_measures,
+    summarise,
+    summarise_differences,
+)
 from vl_models.metrics.judgements import Judgements
 from vl_models.metrics.ranking import rank_embeddings, rank_scores
 
@@ -46,6 +50,32 @@ def test_slice_without_a_positive_is_undefined():
         ranking, per_query_measures(ranking, config), config, mask
     ).values():
         assert np.isnan([value, *interval]).all()
+
+
+def test_differences_are_of_the_same_queries_and_a_slice_by_itself():
+    generator = np.random.default_rng(2)
+    query, item = np.repeat(np.arange(20), 2), generator.integers(30, size=40)
+    config = EvaluationConfig(bootstrap={"samples": 30})
+
+    def measures(scores, rows):
+        inside = np.isin(query, rows)
+        judged = Judgements.from_pairs(
+            np.searchsorted(rows, query[inside]), item[inside], len(rows)
+        )
+        return per_query_measures(rank_scores(scores[rows], judged), config)
+
+    one, other = generator.normal(size=(2, 20, 30))
+    everything, even = np.arange(20), np.arange(0, 20, 2)
+    before, after = measures(one, everything), measures(other, everything)
+    found = summarise_differences(before, after, config, everything % 2 == 0)
+    assert found == summarise_differences(measures(one, even), measures(other, even), config)
+    for name, (value, interval) in found.items():
+        expected = after[name].mean(everything % 2 == 0) - before[name].mean(everything % 2 == 0)
+        assert value == pytest.approx(expected)
+        assert interval.low <= value <= interval.high
+    assert found["mrr"][1].low < found["mrr"][1].high
+    same = summarise_differences(before, before, config)
+    assert set(same.values()) == {(0.0, (0.0, 0.0))}
 
 
 @pytest.mark.slow

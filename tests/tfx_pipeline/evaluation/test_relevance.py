@@ -1,5 +1,6 @@
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
@@ -23,11 +24,39 @@ def test_several_splits(store):
     assert relevance.pair_counted.all()
 
 
+def test_queries_with_a_click_in_train_are_seen(store):
+    relevance = read_relevance(store["relevance_path"], ["test"])
+    assert dict(zip(relevance.queries, relevance.seen)) == {
+        "red": True,
+        "绿色": False,
+        "sun": False,
+    }
+
+
+def test_without_any_click_of_train_nobody_knows_what_was_seen(store, tmp_path):
+    """A file of judgements: that it lacks train does not mean that nothing was trained on."""
+    table = pq.read_table(store["relevance_path"])
+    judged = table.filter(pc.equal(table["split"], "test"))
+    pq.write_table(judged, tmp_path / "judged.parquet")
+    assert read_relevance(tmp_path / "judged.parquet", ["test"]).seen is None
+
+
+def test_clicks_of_val_are_not_seen(tmp_path, make):
+    rows = [
+        ("red", "red", 1, 1.0, "test", "en"),
+        ("red", "pink", 1, 1.0, "val", "en"),
+        ("sea", "blue", 1, 1.0, "train", "en"),  # of a query that is not evaluated
+    ]
+    make.relevance(tmp_path / "relevance.parquet", rows)
+    assert read_relevance(tmp_path / "relevance.parquet", ["test"]).seen.tolist() == [False]
+
+
 def test_select_keeps_the_queries(store):
     relevance = read_relevance(store["relevance_path"], ["test"])
     one = relevance.select(np.arange(6) == 3)
     assert one.pair_image.tolist() == ["yellow"]
     assert one.queries == relevance.queries
+    assert one.seen.tolist() == relevance.seen.tolist()
 
 
 def test_split_without_rows(store):

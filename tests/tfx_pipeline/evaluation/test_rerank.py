@@ -7,8 +7,10 @@ import tensorflow as tf
 from tests.tfx_pipeline.evaluation.conftest import COLORS, png, write_gallery, write_relevance
 from tests.tfx_pipeline.evaluation.test_evaluators import options, save_reranker
 from tfx_pipeline.evaluation.config import EvaluationConfig
+from tfx_pipeline.evaluation.data import EvaluationData
 from tfx_pipeline.evaluation.evaluators import evaluate
 from tfx_pipeline.evaluation.metric_keys import lower_is_better
+from tfx_pipeline.evaluation.rerank import Rerank
 from tfx_pipeline.evaluation.write import write_evaluation
 from vl_models.errors import UserError
 
@@ -54,6 +56,49 @@ def test_differences_are_of_the_same_queries(reranked):
 
 
 @pytest.mark.parametrize("way", ["rerank", "rerank_tokens"])
+def test_what_seen_and_unseen_queries_gain(found, way):
+    """Seen is "red", whose images stay first.
+
+    Of the unseen, "sun" rises from the second place to the first; "绿色", which the reranker does
+    not know, falls from the first to the fifth.
+    """
+    metrics, intervals = found.metrics, found.intervals
+    for part, before, after in (
+        ("seen", 1.0, 1.0),
+        ("unseen", (1 + 1 / 2) / 2, (1 / 5 + 1) / 2),
+    ):
+        part = f"seen_unseen={part}"
+        assert metrics[f"{part}/rerank/mrr_before"] == metrics[f"{part}/mrr"] == before
+        assert metrics[f"{part}/{way}/mrr"] == pytest.approx(after)
+        assert metrics[f"{part}/{way}/mrr_difference"] == pytest.approx(after - before)
+    assert intervals[f"seen_unseen=seen/{way}/mrr_difference"] == (0.0, 0.0)
+    # Draws of two queries go from the difference of the one to that of the other.
+    low, high = intervals[f"seen_unseen=unseen/{way}/mrr_difference"]
+    assert 1 / 5 - 1 <= low + 1e-9 < high <= 1 - 1 / 2
+
+
+def test_differences_of_slices_add_up(found):
+    rows = [row for row in found.per_query.to_pylist() if row["direction"] == "rerank"]
+    for slice_name in ("language", "seen_unseen"):
+        for name in PAIRED:
+            total = sum(
+                row[f"{name}/count"]
+                * found.metrics[f"{slice_name}={row[slice_name]}/rerank/{name}_difference"]
+                for row in rows
+            )
+            items = sum(row[f"{name}/count"] for row in rows)
+            assert total / items == pytest.approx(found.metrics[f"rerank/{name}_difference"])
+
+
+def test_every_metric_is_told_before(reranked):
+    for rerank in ({"order": "score"}, {"order": "sum", "weight": 1.0}):
+        config = options(evaluators=["rerank"], rerank=rerank)
+        told = Rerank().keys(EvaluationData(**reranked, config=config))
+        assert len(set(told)) == len(told)
+        assert set(told) == evaluate(**reranked, config=config).metrics.keys()
+
+
+@pytest.mark.parametrize("way", ["rerank", "rerank_tokens"])
 def test_what_a_query_costs(found, way):
     milliseconds = found.metrics[f"{way}/ms_per_query"]
     assert milliseconds > 0
@@ -80,6 +125,9 @@ def test_the_report_shows_both_orders(found, tmp_path):
     for column in ("towers", "reranked", "difference", "reranked, images read before"):
         assert f"<th>{column}</th>" in section or f"<td>{column}</td>" in section
     assert "<th>images per second</th>" in section
+    slices = page[page.index("<h2>Slices, reranking</h2>") :]
+    row = slices[slices.index("<td>unseen</td><td>2</td><td>mrr</td>") :].partition("</tr>")[0]
+    assert [value in row for value in ("0.750", "0.600", "-0.150")] == [True] * 3
 
 
 # Two queries whose image the towers have second; the reranker knows one word of them.

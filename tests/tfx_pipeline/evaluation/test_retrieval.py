@@ -60,6 +60,9 @@ def test_slices_by_hand(evaluation):
     # one image, but its clicks count): 7 and 1.
     assert metrics["head_tail=head/recall@1"] == 1.0
     assert metrics["head_tail=tail/recall@1"] == pytest.approx(1 / 2)
+    # Seen: "red" again, with its click in train.
+    assert metrics["seen_unseen=seen/mrr"] == 1.0
+    assert metrics["seen_unseen=unseen/mrr"] == pytest.approx((1 + 1 / 2) / 2)
     assert metrics["query_length=1-2/recall@1"] == metrics["recall@1"]
 
 
@@ -87,7 +90,7 @@ def test_correlation_slices_by_hand(store, tmp_path):
 
 def test_slices_add_up_to_the_total(evaluation):
     rows = evaluation.per_query.to_pylist()
-    for slice_name in ("language", "head_tail", "query_length"):
+    for slice_name in ("language", "head_tail", "seen_unseen", "query_length"):
         for measure in measure_names(evaluation.config):
             if measure == "median_rank":
                 continue

@@ -58,6 +58,13 @@ def test_correlation_is_a_slice_where_the_file_has_it(relevance):
     }
 
 
+def test_seen_and_unseen_are_slices_where_the_file_has_train(relevance):
+    assert "seen_unseen" not in slice_values(relevance, EvaluationConfig())
+    known = dataclasses.replace(relevance, seen=np.array([True, False, False, True, False]))
+    values = slice_values(known, EvaluationConfig(slices=["seen_unseen"]))
+    assert values == {"seen_unseen": ["seen", "unseen", "unseen", "seen", "unseen"]}
+
+
 def test_length_classes_are_configured(relevance):
     config = EvaluationConfig(slices=["query_length"], query_length_bounds=[1, 2, 4])
     assert slice_values(relevance, config) == {"query_length": ["1", "2", "3-4", "5+", "5+"]}

@@ -1,4 +1,4 @@
-"""CLIP's transformers and BERT in plain numpy, on the names of their own programs.
+"""CLIP's transformers, BERT and BEiT in plain numpy, on the names of their own programs.
 
 Written from the papers' definitions, with one query, key and value matrix per layer and the
 patches cut out one by one: nothing is shared with the layers under test.
@@ -36,13 +36,15 @@ def linear(x, tensors, name):
     return x @ tensors[f"{name}.weight"].T + tensors[f"{name}.bias"]
 
 
-def attend(q, k, v, heads, visible):
-    """One text or image: q, k, v [L, W]; visible bool [L, L]."""
+def attend(q, k, v, heads, visible, bias=None):
+    """One text or image: q, k, v [L, W]; visible bool [L, L]; bias [heads, L, L] of the logits."""
     width = q.shape[1] // heads
     outputs = []
     for head in range(heads):
         part = slice(head * width, (head + 1) * width)
         logits = q[:, part] @ k[:, part].T / math.sqrt(width)
+        if bias is not None:
+            logits = logits + bias[head]
         logits = np.where(visible, logits, -np.inf)
         weights = np.exp(logits - logits.max(-1, keepdims=True))
         outputs.append(weights / weights.sum(-1, keepdims=True) @ v[:, part])
@@ -118,3 +120,52 @@ def bert_text(ids, tensors, heads, padding=0):
         x = layer_norm(x + h, tensors, f"{name}output.LayerNorm", 1e-12)
         block += 1
     return unit(x[0] @ tensors["text_projection"])
+
+
+def beit_image(image, tensors, heads, bias=None, mask=None):
+    """Hidden states [1 + N, W] of uint8 [H, W, 3] by BEiT, before the last norm.
+
+    Names are those of transformers 5. Positions are those of the file, added behind the masked
+    patches (mask bool [N]), or a bias of the attention, or both.
+    """
+    pixels = (image / 255.0 - 0.5) / 0.5
+    kernel = tensors["beit.embeddings.patch_embeddings.projection.weight"]  # [W, 3, P, P]
+    side = kernel.shape[2]
+    tokens = [tensors["beit.embeddings.cls_token"][0, 0]]
+    for row in range(0, image.shape[0], side):
+        for column in range(0, image.shape[1], side):
+            patch = pixels[row : row + side, column : column + side].transpose(2, 0, 1)
+            embedded = (kernel * patch).sum((1, 2, 3))
+            embedded += tensors["beit.embeddings.patch_embeddings.projection.bias"]
+            hidden = mask is not None and mask[len(tokens) - 1]
+            tokens.append(tensors["beit.embeddings.mask_token"][0, 0] if hidden else embedded)
+    x = np.stack(tokens)
+    if "beit.embeddings.position_embeddings" in tensors:
+        x = x + tensors["beit.embeddings.position_embeddings"][0]
+    everything, block = np.ones((len(x), len(x)), bool), 0
+    while f"beit.layers.{block}.lambda_1" in tensors:
+        name = f"beit.layers.{block}."
+        h = layer_norm(x, tensors, f"{name}layernorm_before", 1e-12)
+        q = linear(h, tensors, f"{name}attention.q_proj")
+        k = h @ tensors[f"{name}attention.k_proj.weight"].T  # keys have no bias
+        v = linear(h, tensors, f"{name}attention.v_proj")
+        h = linear(attend(q, k, v, heads, everything, bias), tensors, f"{name}attention.o_proj")
+        x = x + tensors[f"{name}lambda_1"] * h
+        h = layer_norm(x, tensors, f"{name}layernorm_after", 1e-12)
+        h = linear(gelu(linear(h, tensors, f"{name}mlp.fc1")), tensors, f"{name}mlp.fc2")
+        x = x + tensors[f"{name}lambda_2"] * h
+        block += 1
+    return x
+
+
+def beit_bias(table, grid):
+    """Bias [heads, 1 + N, 1 + N] of a table [(2 g - 1)² + 3, heads] by relative positions."""
+    offsets = (2 * grid - 1) ** 2  # then class token to patch, patch to class token, class token
+    index = np.full((grid * grid + 1, grid * grid + 1), offsets)
+    index[:, 0], index[0, 0] = offsets + 1, offsets + 2
+    for query in range(grid * grid):
+        for key in range(grid * grid):
+            down = query // grid - key // grid + grid - 1
+            right = query % grid - key % grid + grid - 1
+            index[1 + query, 1 + key] = down * (2 * grid - 1) + right
+    return table[index].transpose(2, 0, 1)

@@ -1,82 +1,27 @@
 """Weights of ViLT and BEiT through `vlsearch weights import`: the numbers are their programs'."""
 
-import shutil
-from pathlib import Path
-
 import numpy as np
 import pytest
 import safetensors.numpy
 import tensorflow as tf
-import yaml
-from typer.testing import CliRunner
 
-from tfx_pipeline.cli.main import app
+from tests.vl_models.weights.published import (
+    PROGRAMS,
+    TOLERANCE,
+    VILT,
+    batch_of,
+    imported,
+    published,
+    result_of,
+)
 from vl_models.errors import UserError
 from vl_models.fusion.multiway import IMAGE
-from vl_models.models.registry import build_model, model_config_from_dict
-from vl_models.text.vocabulary import SPECIAL_TOKENS
 from vl_models.training.checkpoint import by_path
-from vl_models.training.config import WarmStartConfig
-from vl_models.training.warm_start import warm_start
 from vl_models.weights.describe import experiment_sections
-from vl_models.weights.importer import import_weights
 from vl_models.weights.layouts import find_layout
 from vl_models.weights.read import TensorFiles
-from vl_models.weights.released import write_weights
 
-PROGRAMS = Path(__file__).parents[2] / "golden" / "published_programs"
-VILT = {
-    "system": "vilt",
-    "image_size": 32,
-    "max_length": 8,
-    "width": 32,
-    "depth": 3,
-    "heads": 4,
-    "mlp_ratio": 2.0,
-    "patch_size": 8,
-    "epsilon": 1e-12,
-}
 ANSWERS = [f"answer {number}" for number in range(11)]
-TOLERANCE = 1e-5
-
-
-def published(name):
-    return dict(np.load(PROGRAMS / name / "io.npz"))
-
-
-def batch_of(values):
-    batch = {"image": tf.constant(values["image"])}
-    if "token_ids" in values:
-        batch["token_ids"] = tf.constant(values["token_ids"], tf.int32)
-        batch["text_mask"] = tf.constant(values["text_mask"] > 0)
-    return batch
-
-
-def imported(name, model, folder):
-    """The model with the weights of a program, as a user brings them in."""
-    vocabulary = folder / "vocab.txt"
-    words = [f"word{number}" for number in range(96 - len(SPECIAL_TOKENS))]
-    vocabulary.write_text("\n".join([*SPECIAL_TOKENS, *words]) + "\n", encoding="utf-8")
-    experiment = {
-        "name": name.replace("_", "-"),
-        "data": {"folder": "none"},
-        "vocabulary": {"kind": "wordpiece", "pretrained": str(vocabulary)},
-        "model": model,
-        "train": {"steps": 1, "global_batch_size": 4, "learning_rate": 1e-3},
-    }
-    (folder / "experiment.yaml").write_text(yaml.safe_dump(experiment), encoding="utf-8")
-    output = folder / "start.safetensors"
-    files = ["--config", str(folder / "experiment.yaml"), "--output", str(output)]
-    checkpoint = str(PROGRAMS / name / "model.safetensors")
-    called = CliRunner().invoke(
-        app, ["weights", "import", checkpoint, *files], catch_exceptions=False
-    )
-    assert called.exit_code == 0 and "Check:" not in called.output
-    built = build_model(model_config_from_dict({**model, "vocabulary_size": 96, "mask_id": 4}))
-    only = list(safetensors.numpy.load_file(output))
-    settings = WarmStartConfig.model_validate({"from": str(output), "only": only})
-    warm_start(by_path(built.variables), settings)
-    return built, set(only)
 
 
 def test_vilt_with_masked_words(tmp_path):
@@ -111,24 +56,6 @@ def test_vilt_for_answers(tmp_path):
     values = published("vilt_vqa")
     answers = model.tasks[0].head(model.fuse_batch(batch_of(values)).pooled)
     np.testing.assert_allclose(answers, values["vqa_logits"], atol=TOLERANCE)
-
-
-@pytest.fixture(scope="module")
-def image_tokenizer(tmp_path_factory):
-    """An untrained tokeniser of BEiT's grid and number of codes."""
-    folder = tmp_path_factory.mktemp("tokenizer")
-    model = build_model(
-        model_config_from_dict(
-            {
-                "system": "image_tokenizer",
-                "image_size": 32,
-                "image": {"kind": "cnn", "widths": [8, 8], "blocks": [0, 0]},
-                "codebook": {"size": 40, "dim": 4},
-            }
-        )
-    )
-    write_weights(model, None, folder, yaml.safe_dump({"model": model.get_config()}))
-    return str(folder)
 
 
 def test_beit_with_masked_patches(image_tokenizer, tmp_path):
@@ -177,14 +104,6 @@ def test_the_layout_is_recognised_and_described(name, layout, tasks):
     assert model == expected
 
 
-def result_of(tensors, folder, **changes):
-    path = folder / "model.safetensors"
-    safetensors.numpy.save_file(tensors, path)
-    shutil.copy(PROGRAMS / "vilt_mlm" / "config.json", folder)
-    config = {**VILT, "vocabulary_size": 96, "mask_id": 4, "tasks": [{"kind": "itm"}], **changes}
-    return import_weights([path], model_config_from_dict(config))
-
-
 @pytest.fixture(scope="module")
 def vilt():
     return safetensors.numpy.load_file(PROGRAMS / "vilt_mlm" / "model.safetensors")
@@ -223,45 +142,6 @@ def test_a_missing_tensor_and_another_width_are_named(vilt, tmp_path):
         result_of(tensors, tmp_path)
     with pytest.raises(UserError, match=r"set model\.width, model\.mlp_ratio"):
         result_of(vilt, tmp_path, mlp_ratio=4.0)
-
-
-def test_beit_of_another_kind_is_refused(tmp_path):
-    tensors = safetensors.numpy.load_file(PROGRAMS / "beit_mim" / "model.safetensors")
-    tensors["beit.embeddings.position_embeddings"] = np.zeros([52, 4], np.float32)
-    with pytest.raises(UserError, match="The file is a BEiT with absolute positions"):
-        result_of(tensors, tmp_path, system="vlmo", pair_from=3)
-
-
-SHARED = "beit.shared_position_bias.relative_position_bias_table"
-OF_BLOCK = "beit.encoder.layer.{}.attention.attention.relative_position_bias.{}".format
-BIASES = "encoder/position_bias/image_table"
-
-
-def test_tables_of_every_block_are_put_side_by_side(tmp_path):
-    tensors = safetensors.numpy.load_file(PROGRAMS / "beit_mim" / "model.safetensors")
-    shared = result_of(tensors, tmp_path, system="vlmo", pair_from=3).values[BIASES]
-    table = tensors.pop(SHARED)
-    depth = shared.shape[1] // table.shape[1]
-    for block in range(depth):
-        tensors[OF_BLOCK(block, "relative_position_bias_table")] = table + block
-        tensors[OF_BLOCK(block, "relative_position_index")] = np.zeros([2, 2], np.int64)
-    own = result_of(tensors, tmp_path, system="vlmo", pair_from=3)
-    added = np.repeat(np.arange(depth, dtype=np.float32), table.shape[1])
-    np.testing.assert_array_equal(own.values[BIASES], shared + added)
-    assert not any("relative_position" in name for name in own.unmatched)
-    del tensors[OF_BLOCK(0, "relative_position_bias_table")]
-    with pytest.raises(
-        UserError, match=rf"- {BIASES} \[.*\]: the file has only .*of {depth} parts"
-    ):
-        result_of(tensors, tmp_path, system="vlmo", pair_from=3)
-
-
-def test_biases_of_another_grid_are_left_to_the_warm_start(tmp_path):
-    tensors = safetensors.numpy.load_file(PROGRAMS / "beit_mim" / "model.safetensors")
-    rows = tensors[SHARED].shape[0]
-    result = result_of(tensors, tmp_path, system="vlmo", pair_from=3, image_size=64)
-    assert result.resize == {BIASES: "relative_grid"}
-    assert result.values[BIASES].shape[0] == rows
 
 
 def test_names_of_published_files_are_those_of_transformers_4(tmp_path):

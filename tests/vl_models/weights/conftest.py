@@ -1,0 +1,23 @@
+import pytest
+import yaml
+
+from vl_models.models.registry import build_model, model_config_from_dict
+from vl_models.weights.released import write_weights
+
+
+@pytest.fixture(scope="module")
+def image_tokenizer(tmp_path_factory):
+    """An untrained tokeniser of BEiT's grid and number of codes."""
+    folder = tmp_path_factory.mktemp("tokenizer")
+    model = build_model(
+        model_config_from_dict(
+            {
+                "system": "image_tokenizer",
+                "image_size": 32,
+                "image": {"kind": "cnn", "widths": [8, 8], "blocks": [0, 0]},
+                "codebook": {"size": 40, "dim": 4},
+            }
+        )
+    )
+    write_weights(model, None, folder, yaml.safe_dump({"model": model.get_config()}))
+    return str(folder)
