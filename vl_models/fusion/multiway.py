@@ -39,6 +39,7 @@ class MultiwayEncoder(ConfiguredLayer):
         layer_scale: see `MultiwayBlock`.
         drop_path: probability that a row skips a branch of the last block; lower before it, from 0.
         epsilon: of the layer normalisations.
+        initializer_range: standard deviation of the kernels at the start.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class MultiwayEncoder(ConfiguredLayer):
         layer_scale: float | None = 0.1,
         drop_path: float = 0.0,
         epsilon: float = 1e-6,
+        initializer_range: float = 0.02,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -68,6 +70,7 @@ class MultiwayEncoder(ConfiguredLayer):
         self.layer_scale = layer_scale
         self.drop_path = drop_path
         self.epsilon = epsilon
+        self.initializer_range = initializer_range
         policy = self.dtype_policy
         self.blocks = [
             MultiwayBlock(
@@ -78,6 +81,7 @@ class MultiwayEncoder(ConfiguredLayer):
                 layer_scale=layer_scale,
                 drop_path=drop_path * index / max(1, depth - 1),
                 place=index + 1,
+                initializer_range=initializer_range,
                 dtype=policy,
                 name=f"block_{index}",
             )
@@ -88,7 +92,7 @@ class MultiwayEncoder(ConfiguredLayer):
                 grid, text_length, heads, depth, dtype=policy, name="position_bias"
             )
         self.norm_after = LayerNorm(epsilon, dtype=policy, name="norm_after")
-        self.pooler = Pooler(dtype=policy, name="pooler")
+        self.pooler = Pooler(initializer_range, dtype=policy, name="pooler")
 
     def build(self, input_shape: Any = None) -> None:
         """Create all variables."""

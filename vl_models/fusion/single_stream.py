@@ -25,6 +25,7 @@ class SingleStreamEncoder(TransformerEncoder):
         drop_path: probability that a row skips a branch of the last block, see
             `TransformerEncoder`.
         epsilon: of the layer normalisations.
+        initializer_range: standard deviation of the kernels at the start.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class SingleStreamEncoder(TransformerEncoder):
         dropout: float = 0.0,
         drop_path: float = 0.0,
         epsilon: float = 1e-6,
+        initializer_range: float = 0.02,
         **kwargs: Any,
     ) -> None:
         kernels = ("qkv_initializer", "hidden_initializer", "residual_initializer")
@@ -49,10 +51,11 @@ class SingleStreamEncoder(TransformerEncoder):
             dropout=dropout,
             drop_path=drop_path,
             epsilon=epsilon,
-            block={name: initializers.normal(0.02) for name in kernels},
+            block={name: initializers.normal(initializer_range) for name in kernels},
             **kwargs,
         )
-        self.pooler = Pooler(dtype=self.dtype_policy, name="pooler")
+        self.initializer_range = initializer_range
+        self.pooler = Pooler(initializer_range, dtype=self.dtype_policy, name="pooler")
 
     def build(self, input_shape: Any = None) -> None:
         """Create the variables of blocks, norm and pooler."""

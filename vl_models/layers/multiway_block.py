@@ -38,6 +38,7 @@ class MultiwayBlock(ConfiguredLayer):
         drop_path: probability that a row skips a residual branch while training.
         place: number of the block from 1 on; residual kernels start divided by √(2·place) (BEiT,
             section 2.4).
+        initializer_range: standard deviation of the kernels at the start.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class MultiwayBlock(ConfiguredLayer):
         layer_scale: float | None = 0.1,
         drop_path: float = 0.0,
         place: int = 1,
+        initializer_range: float = 0.02,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -61,13 +63,14 @@ class MultiwayBlock(ConfiguredLayer):
         self.layer_scale = layer_scale
         self.drop_path = drop_path
         self.place = place
+        self.initializer_range = initializer_range
 
     def build(self, input_shape: Any) -> None:
         """Create attention and the experts."""
         policy = self.dtype_policy
         self.attention = SelfAttention(
             self.heads,
-            qkv_initializer=initializers.normal(0.02),
+            qkv_initializer=initializers.normal(self.initializer_range),
             output_initializer=self._residual_initializer(),
             key_bias=False,
             dtype=policy,
@@ -133,7 +136,7 @@ class MultiwayBlock(ConfiguredLayer):
         hidden = keras.layers.Dense(
             hidden_width,
             activation=get_activation(self.activation),
-            kernel_initializer=initializers.normal(0.02),
+            kernel_initializer=initializers.normal(self.initializer_range),
             dtype=self.dtype_policy,
             name=f"{expert}_mlp_hidden",
         )
@@ -148,4 +151,4 @@ class MultiwayBlock(ConfiguredLayer):
         return hidden, output
 
     def _residual_initializer(self) -> keras.initializers.Initializer:
-        return initializers.normal(0.02 * (2 * self.place) ** -0.5)
+        return initializers.normal(self.initializer_range * (2 * self.place) ** -0.5)

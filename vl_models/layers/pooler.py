@@ -15,14 +15,21 @@ class Pooler(ConfiguredLayer):
 
     Source: Devlin et al., "BERT: Pre-training of Deep Bidirectional Transformers for Language
     Understanding", published program.
+
+    Args:
+        initializer_range: standard deviation of the kernel at the start.
     """
+
+    def __init__(self, initializer_range: float = 0.02, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.initializer_range = initializer_range
 
     def build(self, input_shape: Any) -> None:
         """Create the linear map."""
         self.dense = keras.layers.Dense(
             input_shape[-1],
             activation="tanh",
-            kernel_initializer=initializers.normal(0.02),
+            kernel_initializer=initializers.normal(self.initializer_range),
             dtype=self.dtype_policy,
             name="dense",
         )

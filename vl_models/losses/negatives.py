@@ -33,6 +33,23 @@ def draw_negatives(
     return drawn, ~tf.reduce_all(forbidden, axis=1)
 
 
+def partly_even(logits: tf.Tensor, forbidden: tf.Tensor, share: float) -> tf.Tensor:
+    """Mix a softmax with the even distribution over what is allowed.
+
+    Args:
+        logits: float [B, G].
+        forbidden: bool [B, G], candidates that are never drawn.
+        share: of the softmax, above 0 and at most 1.
+
+    Returns:
+        float32 [B, G], logarithms of the mixed probabilities; logits for `draw_negatives`.
+    """
+    logits = tf.where(forbidden, _NEVER, tf.cast(logits, tf.float32))
+    allowed = tf.reduce_sum(tf.cast(~forbidden, tf.float32), axis=1, keepdims=True)
+    even = (1.0 - share) / tf.maximum(allowed, 1.0)
+    return tf.math.log(share * tf.nn.softmax(logits, axis=1) + even)
+
+
 def draw_several(forbidden: tf.Tensor, seeds: tf.Tensor, count: int) -> tuple[tf.Tensor, tf.Tensor]:
     """Draw several candidates for each row, evenly and without replacement.
 

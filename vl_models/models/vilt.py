@@ -42,6 +42,7 @@ class ViLT(FusionModel):
             dropout=config.dropout,
             drop_path=config.drop_path,
             epsilon=config.epsilon,
+            initializer_range=config.initializer_range,
             dtype=config.precision,
             name="encoder",
         )

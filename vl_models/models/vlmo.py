@@ -47,6 +47,7 @@ class VLMo(FusionModel):
             layer_scale=config.layer_scale,
             drop_path=config.drop_path,
             epsilon=config.epsilon,
+            initializer_range=config.initializer_range,
             dtype=config.precision,
             name="encoder",
         )

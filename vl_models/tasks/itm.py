@@ -13,7 +13,7 @@ from vl_models.distribution import all_gather, global_mean
 from vl_models.fusion.embedded import embedded_image, first_texts, has_pairs
 from vl_models.fusion.tokens import Tokens
 from vl_models.layers import initializers
-from vl_models.losses.negatives import draw_negatives, half_of
+from vl_models.losses.negatives import draw_negatives, half_of, partly_even
 from vl_models.row_random import draw_uniform, stream_seed
 from vl_models.tasks.base import Task
 from vl_models.tasks.fusion_config import ITMConfig
@@ -42,7 +42,7 @@ class ImageTextMatching(Task):
 
     def __init__(self, config: ITMConfig, model: FusionConfig) -> None:
         super().__init__(config)
-        self.head = matching_head(model.precision)
+        self.head = matching_head(model)
 
     def forward(self, model: Any, batch: Batch, outputs: Outputs, training: bool) -> Outputs:
         """Read pairs and negatives.
@@ -142,15 +142,22 @@ class ImageTextMatching(Task):
 
     def _logits(self, outputs: Outputs, mismatches: Mismatches) -> list[tf.Tensor]:
         """What images are drawn by for own texts, and texts for own images, [B, G] each."""
-        if self.config.negatives == "hard":
-            return _contrast_logits(outputs)
-        return [tf.zeros(part.shape) for part in (mismatches.images, mismatches.texts)]
+        forbidden = (mismatches.images, mismatches.texts)
+        if self.config.negatives == "random":
+            return [tf.zeros(part.shape) for part in forbidden]
+        logits = _contrast_logits(outputs)
+        if self.config.hard_share == 1.0:
+            return logits
+        return [partly_even(*both, self.config.hard_share) for both in zip(logits, forbidden)]
 
 
-def matching_head(precision: str) -> keras.layers.Dense:
+def matching_head(model: FusionConfig) -> keras.layers.Dense:
     """Make the two scores of a pooled vector, no pair and pair."""
     return keras.layers.Dense(
-        2, kernel_initializer=initializers.normal(0.02), dtype=precision, name="itm_head"
+        2,
+        kernel_initializer=initializers.normal(model.initializer_range),
+        dtype=model.precision,
+        name="itm_head",
     )
 
 

@@ -51,7 +51,7 @@ class TextRetrieval(Task):
         )
         self.matching_head: keras.layers.Dense | None = None
         if not any(task.kind == "itm" for task in model.tasks):
-            self.matching_head = matching_head(model.precision)
+            self.matching_head = matching_head(model)
 
     def build(self, width: int) -> None:
         """Create the head, and a matching head that only a warm start fills."""

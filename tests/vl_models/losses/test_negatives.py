@@ -1,7 +1,7 @@
 import numpy as np
 import tensorflow as tf
 
-from vl_models.losses.negatives import draw_negatives, draw_several, half_of
+from vl_models.losses.negatives import draw_negatives, draw_several, half_of, partly_even
 
 ROWS = 4000
 SEEDS = tf.constant(np.random.default_rng(0).integers(0, 2**31 - 1, (ROWS, 2)), tf.int32)
@@ -15,6 +15,16 @@ def test_hard_negatives_follow_the_softmax_of_what_is_allowed():
     expected = np.exp([1.0, 0.0, -1.0]) / np.exp([1.0, 0.0, -1.0]).sum()
     assert shares[0] == 0.0 and np.all(found)
     np.testing.assert_allclose(shares[1:], expected, atol=0.03)
+
+
+def test_a_part_of_them_is_drawn_evenly():
+    logits = tf.constant([[5.0, 1.0, 0.0, -1.0]])
+    forbidden = tf.constant([[True, False, False, False]])
+    softmax = np.exp([1.0, 0.0, -1.0]) / np.exp([1.0, 0.0, -1.0]).sum()
+    mixed = np.exp(partly_even(logits, forbidden, 0.25))[0, 1:]
+    np.testing.assert_allclose(mixed, 0.25 * softmax + 0.75 / 3, rtol=1e-6)
+    whole = np.exp(partly_even(logits, forbidden, 1.0))[0, 1:]
+    np.testing.assert_allclose(whole, softmax, rtol=1e-6)
 
 
 def test_a_draw_depends_on_its_own_row_alone_and_has_no_gradient():

@@ -24,5 +24,17 @@ def test_labels_follow_from_the_words_and_are_balanced(pictures):
         assert line["gold_label"] == expected
         assert own or near or not group
         counts[language, expected] += 1
-    assert len(set(counts.values())) == 1 and len(counts) == 2 * len(LABELS)
+    for language in ("en", "zh"):
+        assert len({counts[language, label] for label in LABELS}) == 1
+    assert len(counts) == 2 * len(LABELS)
     assert len({line["pairID"] for line in lines}) == len(lines)
+
+
+def test_a_sentence_does_not_tell_its_label(pictures):
+    for split in ("train", "test"):
+        lines = snli_ve_lines(pictures, split, np.random.default_rng(4))
+        labels = collections.defaultdict(collections.Counter)
+        for line in lines:
+            labels[line["sentence2"]][line["gold_label"]] += 1
+        for counts in labels.values():
+            assert len(set(counts.values())) == 1 and set(counts) == set(LABELS)
