@@ -143,6 +143,9 @@ def latest_checkpoint(folder: Path) -> Checkpoint | None:
 def read_weights(path: Path) -> dict[str, np.ndarray]:
     """Weights by variable path, from a run folder, a checkpoint or a safetensors file.
 
+    Args:
+        path: of a run its folder, that of `vlsearch train` or the trainer's within it.
+
     Raises:
         UserError: none of these, or damaged.
     """
@@ -153,10 +156,10 @@ def read_weights(path: Path) -> dict[str, np.ndarray]:
             raise UserError(f"{path} is not a whole safetensors file: {error}.") from error
     if (path / STATE).is_file():
         return load_checkpoint(path).weights
-    checkpoint = latest_checkpoint(path / "checkpoints")
-    if checkpoint is None:
-        raise UserError(f"No weights at {path}: not a run folder, checkpoint or safetensors file.")
-    return checkpoint.weights
+    for trainers in (path, path / "training"):
+        if checkpoint := latest_checkpoint(trainers / "checkpoints"):
+            return checkpoint.weights
+    raise UserError(f"No weights at {path}: not a run folder, checkpoint or safetensors file.")
 
 
 def variable_values(variables: Mapping[str, keras.Variable]) -> dict[str, np.ndarray]:

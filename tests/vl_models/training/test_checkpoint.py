@@ -66,8 +66,9 @@ def test_a_missing_file_is_found(tmp_path):
 
 
 def test_weights_are_read_from_run_checkpoint_or_file(tmp_path):
-    path = save_checkpoint(tmp_path / "checkpoints", checkpoint(2), keep=2)
-    for source in (tmp_path, path, path / "weights.safetensors"):
+    trainers = tmp_path / "training"  # within the folder of `vlsearch train`
+    path = save_checkpoint(trainers / "checkpoints", checkpoint(2), keep=2)
+    for source in (tmp_path, trainers, path, path / "weights.safetensors"):
         assert read_weights(source)["scalar"] == 2
 
 
