@@ -94,3 +94,20 @@ def test_texts_alone_train_nothing_of_attention_and_images(name):
     assert "encoder/block_0/attention/qkv/kernel" in frozen
     assert "encoder/block_0/image_mlp_hidden/kernel" in frozen
     assert "image_embedding/projection/kernel" in frozen
+
+
+@pytest.mark.parametrize(
+    ("name", "abilities"),
+    [
+        ("vilt", {"score_pairs", "score_tokens"}),
+        ("vilt_scenes", {"score_pairs", "score_tokens", "encode_image"}),
+        ("vlmo_scenes", {"score_pairs", "score_tokens", "encode_image"}),
+        ("vilt_vqa", {"answer"}),
+        ("vilt_nlvr2", {"answer"}),
+        ("vilt_snli_ve", {"answer"}),
+    ],
+)
+def test_experiments_of_the_demo_can_do_what_they_are_for(name, abilities):
+    model = ExperimentConfig.load(CONFIGS / f"{name}.yaml").model
+    built = build_model(model.with_values(**NARROW, answers=("yes", "no"), precision="float32"))
+    assert {ability for ability in abilities if hasattr(built, ability)} == abilities

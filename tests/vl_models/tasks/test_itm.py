@@ -2,7 +2,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.vl_models.fusion_systems import images_alone, make_batch, texts_alone, vilt, vlmo
+from tests.vl_models.fusion_systems import (
+    CNN,
+    images_alone,
+    make_batch,
+    texts_alone,
+    vilt,
+    vlmo,
+)
+from vl_models.errors import UserError
 
 HARD = [{"kind": "itc"}, {"kind": "itm", "negatives": "hard"}]
 
