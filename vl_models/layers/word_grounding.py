@@ -13,17 +13,16 @@ from vl_models.layers.configured import ConfiguredLayer
 from vl_models.layers.projection import Projection
 from vl_models.layers.temperature import Temperature
 
-_MASKED = -1e9
 _INITIAL_TEMPERATURE = 1 / 30
 
 
 class WordGrounding(ConfiguredLayer):
     """Add to each word what the patches most like it hold, and where in the image they are.
 
-    A word attends to patches by their cosine in a shared space, which a contrast of the means of
-    words and patches shapes: what is linear in its tokens, the mean teaches to the tokens. The
-    place is the mean and the spread of the attended coordinates, so that it does not depend on
-    what is there.
+    A word attends to patches by their cosine in a shared space. A contrast of the means of words
+    and patches shapes it (`vl_models.tasks.grounding`): projections are linear, so that what means
+    have in common their tokens have, too. Of the place a word gets the mean and the spread of the
+    attended coordinates, which do not depend on what is shown there.
     Sources: Lee et al., "Stacked Cross Attention for Image-Text Matching", section 3.1 (attention
     of words to regions by cosine); Finn et al., "Deep Spatial Autoencoders for Visuomotor
     Learning", section IV.A (expected coordinates of a softmax over the image).

@@ -103,7 +103,7 @@ class FusionConfig(ModelConfig):
         return any(getattr(task, "positives", None) == "graph" for task in self.tasks)
 
     def task(self, kind: str) -> FusionTaskConfig | None:
-        """The task of a kind, if the system learns it."""
+        """Return the task of a kind, or None."""
         return next((task for task in self.tasks if task.kind == kind), None)
 
     @field_validator("tasks")

@@ -136,6 +136,12 @@ class FusionModel(VisionLanguageModel):
         """Nothing; the losses are those of the tasks."""
         return {}
 
+    def after_update(self) -> None:
+        """Bring temperatures back between their bounds."""
+        super().after_update()
+        if self.grounding is not None:
+            self.grounding.temperature.clamp()
+
     def embed_text(self, batch: Batch, token_ids: tf.Tensor, training: bool) -> Tokens:
         """Embed texts.
 

@@ -15,10 +15,12 @@ def make(request):
     return lambda: SYSTEMS[request.param](image=CNN, tasks=TASKS, depth=2)
 
 
-def test_variables_and_replicas(make):
-    batch = make_batch()
-    check_variables(make(), batch)
-    check_replicas(make, batch)
+def test_variables(make):
+    check_variables(make(), make_batch())
+
+
+def test_two_replicas_equal_one():
+    check_replicas(lambda: vilt(image=CNN, tasks=TASKS, depth=1), make_batch())
 
 
 def test_the_loss_contrasts_the_means_of_words_and_patches(make):
@@ -50,6 +52,15 @@ def test_matching_sees_where_a_word_is(make):
     found = gradients_of(make(), make_batch(), "itm")
     assert np.any(found["word_grounding/patches/kernel"])
     assert np.any(found["word_grounding/place/kernel"])
+
+
+def test_temperatures_stay_within_their_bounds(make):
+    model = make()
+    for temperature in (model.grounding.temperature, model.tasks[0].temperature):
+        temperature.log_scale.assign(9.0)
+    model.after_update()
+    for temperature in (model.grounding.temperature, model.tasks[0].temperature):
+        np.testing.assert_allclose(temperature.scale(), 100.0, rtol=1e-5)
 
 
 def test_texts_alone_have_no_loss(make):
