@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ import tensorflow_text as tf_text
 from tfx_pipeline.data.feature_extraction import find_towers
 from tfx_pipeline.evaluation.answers_by_towers import FEW_ANSWERS, TowerAnswers
 from tfx_pipeline.evaluation.data import EvaluationData, Evaluator
-from tfx_pipeline.evaluation.metric_keys import ANSWERS
+from tfx_pipeline.evaluation.metric_keys import ANSWERS, difference
 from tfx_pipeline.evaluation.question_alone import QuestionAlone
 from tfx_pipeline.evaluation.questions import (
     AnsweredQuestion,
@@ -85,7 +85,7 @@ class AnswersEvaluator(Evaluator):
             f"{part}/": mask for part, mask in _slices(data).items()
         }
         for part, mask in everything.items():
-            for name, scores in columns.items():
+            for name, scores in (columns | _gains(columns)).items():
                 counted = PerQuery(scores * mask, mask.astype(float))
                 key = f"{part}{name}"
                 metrics[key], intervals[key] = mean_with_interval(counted, config)
@@ -102,7 +102,14 @@ class AnswersEvaluator(Evaluator):
 
     def _names(self, data: EvaluationData) -> list[str]:
         with_towers = data.config.answers.towers is not None
-        return [_ACCURACY, _ALONE, *([_TOWERS] if with_towers else [])]
+        baselines = [_ALONE, *([_TOWERS] if with_towers else [])]
+        return [_ACCURACY, *(key for name in baselines for key in (name, difference(name)))]
+
+
+def _gains(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """What the answerer's scores are above those of each baseline, question by question."""
+    own = columns[_ACCURACY]
+    return {difference(name): own - scores for name, scores in columns.items() if name != _ACCURACY}
 
 
 def _slices(data: EvaluationData) -> dict[str, np.ndarray]:
@@ -177,16 +184,23 @@ def _per_question(
 
 
 def _section(columns: dict[str, np.ndarray], parts: dict[str, np.ndarray]) -> Tables:
+    keys, heads = [], ["questions", "number"]
+    for name in columns:
+        keys.append(name)
+        heads.append(_NAMES[name])
+        if name != _ACCURACY:
+            keys.append(difference(name))
+            heads.append("difference to it")
     rows = tuple(
         Row(
             (part.rstrip("/") or "all", f"{int(mask.sum()):,}"),
-            tuple(f"{part}{c}" for c in columns),
+            tuple(f"{part}{key}" for key in keys),
         )
         for part, mask in parts.items()
     )
-    heads = ("questions", "number", *(_NAMES[name] for name in columns))
     note = (
         "Accuracy: the mean score of the best answer. Question alone: what is usually right for "
-        "the question in train, without the image."
+        "the question in train, without the image. A difference is that of the answerer, question "
+        "by question."
     )
-    return Tables("Answers", (Table(heads, rows),), note)
+    return Tables("Answers", (Table(tuple(heads), rows),), note)

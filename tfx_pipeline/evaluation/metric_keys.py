@@ -103,7 +103,7 @@ def before(key: str) -> str:
 
 
 def difference(key: str) -> str:
-    """Key of what reranking makes of a measure: after less before, query by query."""
+    """Key of what is gained over something else, query by query, as by reranking."""
     return f"{key}_difference"
 
 

@@ -139,10 +139,18 @@ def test_accuracy_is_the_mean_score_of_the_best_answer(models, questions, tmp_pa
             "language=zh/answers/accuracy": 1.0,
             "language=zh/answers/question_alone/accuracy": 0.0,
             "language=zh/answers/towers/accuracy": 1.0,
+            "answers/question_alone/accuracy_difference": 0.8125 - 0.375,
+            "language=en/answers/question_alone/accuracy_difference": 0.25,
+            "language=zh/answers/question_alone/accuracy_difference": 1.0,
+            # The towers answer the same.
+            "answers/towers/accuracy_difference": 0.0,
+            "language=en/answers/towers/accuracy_difference": 0.0,
+            "language=zh/answers/towers/accuracy_difference": 0.0,
         }
     )
     low, high = result.intervals["answers/accuracy"]
     assert 0.25 <= low < 0.8125 < high <= 1.0
+    assert result.intervals["answers/towers/accuracy_difference"] == (0.0, 0.0)
     assert result.counts["questions"] == 4
     assert result.per_query["answer"].to_pylist() == ["red", "green", "green", "blue"]
     assert result.headline[0] == "answers/accuracy"
@@ -158,7 +166,9 @@ def test_sentences_about_two_images_with_thresholds_from_val(models, questions):
         {
             "answers/accuracy": 1.0,
             "answers/question_alone/accuracy": 2 / 3,  # "false" and "true" are as frequent
+            "answers/question_alone/accuracy_difference": 1 / 3,
             "answers/towers/accuracy": 1.0,  # red and red: 1; others: 1/2 and less
+            "answers/towers/accuracy_difference": 0.0,
         }
     )
 
@@ -167,7 +177,8 @@ def test_towers_need_not_be_given(models, questions):
     folder = questions(COLOURS)
     config = EvaluationConfig(bootstrap={"samples": 5}, slices=[], splits=["train", "test"])
     result = evaluate({"answerer": models / "one"}, config, questions_dir=folder)
-    assert set(result.metrics) == {"answers/accuracy", "answers/question_alone/accuracy"}
+    alone = "answers/question_alone/accuracy"
+    assert set(result.metrics) == {"answers/accuracy", alone, f"{alone}_difference"}
     expected = np.mean([1, 1, 1, 0.6, 0, 1, 1, 0.25, 1])
     assert result.metrics["answers/accuracy"] == pytest.approx(expected)
 
