@@ -62,7 +62,9 @@ def assert_same_run(left, right, tolerance):
             if isinstance(a[key], str) or tolerance == 0:
                 assert a[key] == b[key], (key, a["step"])
             else:
-                assert abs(a[key] - b[key]) <= tolerance * max(1.0, abs(a[key])), (key, a["step"])
+                # The norm of gradients multiplies what rounding did to the weights before them.
+                bound = tolerance * max(1.0, abs(a[key])) * (3 if key == "gradient_norm" else 1)
+                assert abs(a[key] - b[key]) <= bound, (key, a["step"])
     a, b = (latest_checkpoint(run / "checkpoints") for run in (left, right))
     assert a.step == b.step
     assert a.state["inputs"] == b.state["inputs"]
