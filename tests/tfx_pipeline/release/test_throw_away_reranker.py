@@ -228,8 +228,10 @@ def test_it_is_evaluated(released, store, tmp_path):
         ks=[1, 2], bootstrap={"samples": 20}, thresholds={"rerank/recall@1": {"min": 0.7}}
     )
     found = evaluate(members, config, gallery_dir=store["gallery"], relevance_path=store["clicks"])
-    names = [*measure_names(config), "ms_per_query", "images_per_second"]
-    assert list(found.metrics) == [f"rerank/{name}" for name in names]
+    parts = ("", "language=en/", "head_tail=tail/", "query_length=1-2/")
+    measures = [f"{part}rerank/{name}" for part in parts for name in measure_names(config)]
+    costs = ["rerank/ms_per_query", "rerank/images_per_second"]
+    assert list(found.metrics) == [*measures, *costs]
     assert found.blessing.blessed, found.metrics  # it has learnt the colours; chance is 0.25
     assert {row["key"] for row in found.per_query.to_pylist()} == set(COLORS)
     write_evaluation(found, tmp_path)
