@@ -30,6 +30,10 @@ def compare(
     samples: Annotated[
         int | None, typer.Option(min=1, help="Budget, in training images seen.")
     ] = None,
+    own_budgets: Annotated[
+        bool,
+        typer.Option("--own-budgets", help="Let each train as long as it says, pretraining and all."),
+    ] = False,
     seeds: Annotated[
         str | None,
         typer.Option(metavar="N,N,…", help="Train each once per seed; by default with its own."),
@@ -49,10 +53,10 @@ def compare(
     """Train experiments under the same budget and compare them in one table.
 
     The budget is a number of training images seen (steps × global batch × accumulation), by
-    default the first experiment's; warm-ups and decays are stretched to it. All are evaluated
-    as the first experiment says. Writes comparison.csv and comparison.html and prints the
-    table: quality with bootstrap intervals and paired differences to the first, parameters,
-    speed, memory.
+    default the first experiment's; warm-ups and decays are stretched to it. With --own-budgets
+    none is changed. All are evaluated as the first experiment says. Writes comparison.csv and
+    comparison.html and prints the table: quality with bootstrap intervals and paired
+    differences to the first, parameters, speed, memory.
 
     Every training runs in a process of its own. A finished one is not repeated; an
     interrupted one goes on when the command is run again. Exits with code 1 if one failed.
@@ -61,8 +65,8 @@ def compare(
     from vl_models.errors import UserError
     from vl_models.terminal import console, echo
 
-    if steps is not None and samples is not None:
-        raise UserError("--steps and --samples exclude each other: give one of them.")
+    if (steps is not None) + (samples is not None) + own_budgets > 1:
+        raise UserError("--steps, --samples and --own-budgets exclude each other: give one of them.")
     numbers = None if seeds is None else _parse_seeds(seeds)
     from tfx_pipeline.comparison.budget import budget_of, with_steps
     from tfx_pipeline.comparison.quality import chosen_metrics, measure
@@ -81,7 +85,13 @@ def compare(
     leave_gpus_alone()
 
     contestants = run_comparison(
-        experiments, output, samples=samples, seeds=numbers, fresh=fresh, report=echo
+        experiments,
+        output,
+        samples=samples,
+        own_budgets=own_budgets,
+        seeds=numbers,
+        fresh=fresh,
+        report=echo,
     )
     bootstrap = first.evaluate.bootstrap
     keys = chosen_metrics(contestants, metrics or [])

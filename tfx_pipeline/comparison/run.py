@@ -82,6 +82,7 @@ def compare(
     output: Path,
     *,
     samples: int | None = None,
+    own_budgets: bool = False,
     seeds: Sequence[int] | None = None,
     fresh: bool = False,
     report: Report = lambda line: None,
@@ -95,6 +96,7 @@ def compare(
         experiments: by name; the first is what the others are compared with.
         output: gets `data/` (Examples, shared) and `runs/`.
         samples: training images each may see; by default as many as the first says itself.
+        own_budgets: let each train as long as it says instead.
         seeds: each trains once per seed; by default once, with its own.
         fresh: forget earlier trainings in ``output``.
         report: called with a line whenever a training begins or ends.
@@ -106,10 +108,12 @@ def compare(
     """
     first = next(iter(experiments.values()))
     budget = samples or budget_of(first).samples
+    if not own_budgets:
+        experiments = {name: with_samples(c, budget) for name, c in experiments.items()}
     # Thresholds decide on a release, which this is none.
     evaluate = first.evaluate.model_copy(update={"thresholds": {}})
     planned = {
-        name: with_samples(config, budget).model_copy(update={"evaluate": evaluate})
+        name: config.model_copy(update={"evaluate": evaluate})
         for name, config in experiments.items()
     }
     if fresh:
