@@ -22,7 +22,7 @@ from serving.release import RELEASE_FILE, Release, previous_release
 # folder that it names may have been restored. The pause doubles up to the second number.
 _RETRY_SECONDS = 1.0
 _LONGEST_RETRY_SECONDS = 4.0
-# So long do queries wait for the index of a new release; a larger one is loaded beside them.
+# So long does the query that finds a new release wait for it.
 _PATIENCE_SECONDS = 0.5
 
 _Stamp = tuple[int, ...] | None
@@ -38,19 +38,11 @@ class ActiveRelease:
     index: Index
 
 
-@dataclass
-class _Loading:
-    """The index of a new release, on its way into memory."""
-
-    release: Release
-    stamp: _Stamp
-    thread: threading.Thread
-    index: Index | None = None
-    error: Exception | None = None
-
-
 class CurrentRelease:
     """Follows release.json. Safe to share between threads.
+
+    No query waits for another's look at disk and server: looks are made by a thread, and swap what
+    is active in one assignment. Who holds the release before it goes on with that.
 
     Args:
         root: the release root.
@@ -58,6 +50,8 @@ class CurrentRelease:
             told, or where the release cannot be searched.
         load_index: reads the index of a release.
         server: what errors call the model server.
+        poll_seconds: look so often, until `close`, and let no query wait. None looks when a query
+            comes and release.json has changed; the query that finds it so waits for a moment.
 
     Raises:
         ServingError: there is no good release, or none that is served.
@@ -69,14 +63,16 @@ class CurrentRelease:
         is_served: Callable[[Release], bool],
         load_index: Callable[[Release], Index],
         server: str,
+        poll_seconds: float | None = None,
     ):
         self._root = root
         self._is_served = is_served
         self._load_index = load_index
         self._server = server
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # of a look, and of what it changes
+        self._starting = threading.Lock()
+        self._looking: threading.Thread | None = None
         self._before: ActiveRelease | None = None
-        self._loading: _Loading | None = None
         self._failure: tuple[_Stamp, str] | None = None
         self._retry_at = 0.0
         self._pause = _RETRY_SECONDS
@@ -89,28 +85,31 @@ class CurrentRelease:
             self._seen = stamp
         else:
             self._active = self._previous_served(release)
+        self._closed = threading.Event()
+        self._poller: threading.Thread | None = None
+        if poll_seconds is not None:
+            self._poller = threading.Thread(
+                target=self._poll, args=(poll_seconds,), name="follow-release", daemon=True
+            )
+            self._poller.start()
 
     def get(self) -> ActiveRelease:
-        """Return the release to use.
-
-        Raises:
-            ServingError: the server has neither the active release, nor the current one, nor the
-                one before that.
-        """
-        with self._lock:
-            self._look(_PATIENCE_SECONDS)
-            return self._active
+        """Return the release to use."""
+        if self._poller is None and self._is_due(self._stamp()):
+            self._look_aside()
+        return self._active
 
     def other_than(self, refused: ActiveRelease) -> ActiveRelease | None:
         """Return what to use instead of a release that the server which answered does not have.
 
         Raises:
-            ServingError: there would be another, and it is damaged.
+            ServingError: there would be another, and it is damaged; or the server has neither the
+                active release, nor the current one, nor the one before that.
         """
         with self._lock:
             self._seen = None
             self._retry_at = 0.0
-            self._look(None)
+            self._look()
             if self._active is not refused:
                 return self._active  # the one that was refused has been unloaded
             if self._before is None:
@@ -121,22 +120,50 @@ class CurrentRelease:
                     self._before = ActiveRelease(previous, self._load_index(previous))
             return self._before
 
-    def _look(self, patience: float | None) -> None:
-        """Move to the current release if there is another one; wait so long for its index."""
-        if self._loading is not None:
-            if patience is None:
-                self._loading.thread.join()
-            elif self._loading.thread.is_alive():
-                return
-            self._finish_loading()
-        stamp = self._stamp()
+    def close(self) -> None:
+        """Look no more; what is active stays so."""
+        self._closed.set()
+        if self._poller is not None:
+            self._poller.join()
+
+    def _poll(self, seconds: float) -> None:
+        while not self._closed.wait(seconds):
+            if self._is_due(self._stamp()):
+                self._look_safely()
+
+    def _is_due(self, stamp: _Stamp) -> bool:
+        """Whether there is something to look at: release.json changed, or a pause is over."""
         if stamp is not None and stamp == self._seen:
-            return
-        if self._failure is not None and self._failure[0] == stamp:
-            if time.monotonic() < self._retry_at:
+            return False
+        failure = self._failure
+        return failure is None or failure[0] != stamp or time.monotonic() >= self._retry_at
+
+    def _look_aside(self) -> None:
+        """Look in a thread; whoever starts it waits for a moment, the others do not."""
+        with self._starting:
+            if self._looking is not None and self._looking.is_alive():
                 return
-            if patience is not None:
-                patience = 0.0  # queries waited the first time
+            is_known = self._failure is not None and self._failure[0] == self._stamp()
+            self._looking = threading.Thread(
+                target=self._look_safely, name="look-at-release", daemon=True
+            )
+            self._looking.start()
+        if not is_known:  # queries waited for it the first time
+            self._looking.join(_PATIENCE_SECONDS)
+
+    def _look_safely(self) -> None:
+        with self._lock:
+            try:
+                self._look()
+            except ServingError as error:  # no release is served now: the queries will say so
+                _logger.warning("%s", error)
+                self._retry_at = time.monotonic() + self._pause
+
+    def _look(self) -> None:
+        """Move to the current release if there is another one."""
+        stamp = self._stamp()
+        if not self._is_due(stamp):
+            return
         try:
             release = Release.load(self._root)
             if release == self._active.release:
@@ -144,44 +171,21 @@ class CurrentRelease:
                 return
             served = self._is_served(release)
             lost = not served and not self._is_served(self._active.release)
-        except ServingError as error:
+            index = self._load_index(release) if served else None
+        except Exception as error:
             self._keep(stamp, error)
             return
-        if served:
-            self._start_loading(release, stamp)
-            assert self._loading is not None
-            self._loading.thread.join(patience)
-            if not self._loading.thread.is_alive():
-                self._finish_loading()
+        if self._stamp() != stamp:
+            return  # release.json has changed meanwhile: what it says now is looked at next
+        if index is not None:
+            self._active = ActiveRelease(release, index)
+            self._before = None
+            self._settle(stamp)
+            _logger.info("Release %d of %s answers now.", release.version, self._root)
         elif lost:
             # `_seen` stays as it was: the next query looks for the current release again.
             self._active = self._previous_served(release)
             self._before = None
-
-    def _start_loading(self, release: Release, stamp: _Stamp) -> None:
-        def load() -> None:
-            try:
-                loading.index = self._load_index(release)
-            except Exception as error:
-                loading.error = error
-
-        thread = threading.Thread(target=load, name="load-index", daemon=True)
-        self._loading = loading = _Loading(release, stamp, thread)
-        thread.start()
-
-    def _finish_loading(self) -> None:
-        loading, self._loading = self._loading, None
-        assert loading is not None
-        if loading.stamp != self._stamp():
-            return  # release.json has changed meanwhile: what it says now is looked at next
-        if loading.index is None:
-            assert loading.error is not None
-            self._keep(loading.stamp, loading.error)
-            return
-        self._active = ActiveRelease(loading.release, loading.index)
-        self._before = None
-        self._settle(loading.stamp)
-        _logger.info("Release %d of %s answers now.", loading.release.version, self._root)
 
     def _settle(self, stamp: _Stamp) -> None:
         if self._failure is not None:
