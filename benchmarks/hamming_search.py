@@ -46,7 +46,7 @@ def main():
     flat.add(vectors)
     taken = {}
     for kind, index in (("binary", binary), ("flat", flat)):
-        search = SearchIndex(index, ids, ids, {"kind": kind})
+        search = SearchIndex(index, ItemTable.of(ids, ids, None), {"kind": kind})
         milliseconds(search, queries[:10], HITS)
         taken[kind] = milliseconds(search, queries, HITS)
     results = Results()

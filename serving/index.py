@@ -1,8 +1,9 @@
 """The vector index of a release: FAISS in process, behind an interface that others can fill.
 
-Files: `index.faiss`, `items.parquet` (columns id and uri, in row order), `index.json`
-(tower_version, metric, kind, dimension, count, bits, source_prefix, image_tokens), and where the
-release's reranker reads images apart from texts `image_tokens.npy`.
+Files: `index.faiss`, `items.parquet` (see `serving.items`; in row order), `index.json`
+(tower_version, metric, kind, dimension, count, bits, source_prefix, image_tokens), where the
+release's reranker reads images apart from texts `image_tokens.npy`, and where there is a log
+`queries.parquet` (see `serving.logged_queries`).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -27,8 +28,13 @@ from serving.index_description import (
     read_description,
     write_description,
 )
+from serving.items import CONTENT, ITEMS_FILE, ItemTable
+from serving.logged_queries import QUERIES_FILE, LoggedQueries
 
-INDEX_FILES = (DESCRIPTION_FILE, "index.faiss", "items.parquet")
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+INDEX_FILES = (DESCRIPTION_FILE, "index.faiss", ITEMS_FILE)
 KINDS = ("flat", "hnsw", "binary")
 _BITS = 8  # of a byte
 _NORM_TOLERANCE = 1e-3
@@ -36,6 +42,9 @@ _NORM_TOLERANCE = 1e-3
 # dimensions. Breadth while searching can be chosen later, so it is not in the file.
 _HNSW_LINKS = 32
 _HNSW_BUILD_BREADTH = 200
+# Up to this share of the images, those that a filter leaves are all compared: an HNSW search loses
+# neighbours in silence where most of what it walks over does not count.
+_EXACT_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -80,8 +89,27 @@ class Index(Protocol):
     def image_tokens(self, rows: Sequence[int]) -> np.ndarray | None:
         """Tokens of the images of some rows, float16 [B, T, W]; None if it holds none."""
 
-    def search(self, vectors: np.ndarray, k: int) -> list[list[Hit]]:
-        """For each row of float32 `vectors` [B, D], up to k hits, best first."""
+    @property
+    def items(self) -> ItemTable:
+        """What is known of the images, by row."""
+
+    @property
+    def queries(self) -> LoggedQueries:
+        """What people searched for; none where the index does not hold it."""
+
+    def vectors(self, rows: Sequence[int]) -> np.ndarray:
+        """Unit vectors of the images of some rows, float32 [B, D]."""
+
+    def search(
+        self, vectors: np.ndarray, k: int, selected: np.ndarray | None = None
+    ) -> list[list[Hit]]:
+        """For each row of float32 `vectors` [B, D], up to k hits, best first.
+
+        Args:
+            vectors: to be near to.
+            k: hits of each.
+            selected: bool [N]; only those rows are hits.
+        """
 
 
 def sign_bits(vectors: np.ndarray) -> np.ndarray:
@@ -99,6 +127,9 @@ def build_index(
     kind: str = "flat",
     source_prefix: str | None = None,
     image_tokens: Iterable[tuple[np.ndarray, np.ndarray]] | None = None,
+    items: pa.Table | None = None,
+    contents: Sequence[str] | None = None,
+    queries: pa.Table | None = None,
 ) -> None:
     """Write the index of a gallery into `out_dir`, which appears complete or not at all.
 
@@ -115,6 +146,9 @@ def build_index(
         source_prefix: folder or store that the uris are relative to.
         image_tokens: what the release's reranker reads of the images, in pieces of any order:
             rows int [n] and tokens float16 [n, T, W]. Each row is there once.
+        items: N rows of item columns, see `serving.items`.
+        contents: SHA-256 of each encoded image; those that have not changed are not encoded again.
+        queries: what people searched for, see `serving.logged_queries`.
 
     Raises:
         ServingError: sizes that differ, rows that are not unit-norm, repeated ids, dimensions
@@ -122,7 +156,6 @@ def build_index(
         DiskError: `out_dir` cannot be written.
     """
     import faiss
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     vectors = np.ascontiguousarray(embeddings, dtype=np.float32)
@@ -162,10 +195,12 @@ def build_index(
             write(index, str(temporary / "index.faiss"))
         except RuntimeError as error:
             raise DiskError(f"{target} cannot be written: {error}") from error
-        pq.write_table(
-            pa.table({"id": pa.array(ids, pa.string()), "uri": pa.array(uris, pa.string())}),
-            temporary / "items.parquet",
-        )
+        table = ItemTable.of(ids, uris, items).table
+        if contents is not None:
+            table = table.append_column(CONTENT, [list(contents)])
+        pq.write_table(table, temporary / ITEMS_FILE)
+        if queries is not None:
+            pq.write_table(queries, temporary / QUERIES_FILE)
         if image_tokens is not None:
             shape = write_image_tokens(temporary / TOKENS_FILE, count, image_tokens)
             description[IMAGE_TOKENS] = {"reranker_version": tower_version, "shape": list(shape)}
@@ -182,16 +217,16 @@ class SearchIndex:
     def __init__(
         self,
         index: Any,
-        ids: Sequence[str],
-        uris: Sequence[str],
+        items: ItemTable,
         description: dict[str, Any],
         ef_search: int = 64,
         image_tokens: np.ndarray | None = None,
+        queries: LoggedQueries | None = None,
     ):
         self._image_tokens = image_tokens
         self._index = index
-        self._ids = ids
-        self._uris = uris
+        self.items = items
+        self.queries = LoggedQueries.none() if queries is None else queries
         self.description = description
         self._ef_search = ef_search
 
@@ -221,23 +256,26 @@ class SearchIndex:
                     f"{folder} is not an index: it has no {name}. An index folder holds "
                     f"index.faiss, items.parquet and index.json. {REBUILD}"
                 ) from None
-        tokens_file = [TOKENS_FILE] if (folder / TOKENS_FILE).exists() else []
-        check_folder(folder, (*INDEX_FILES, *tokens_file), listing)
+        optional = [name for name in (TOKENS_FILE, QUERIES_FILE) if (folder / name).exists()]
+        check_folder(folder, (*INDEX_FILES, *optional), listing)
         description = _checked_description(folder)
         index = _read_faiss(folder / "index.faiss", description["kind"])
-        ids, uris = _read_items(folder / "items.parquet")
+        items = ItemTable.read(folder / ITEMS_FILE)
         expected = (description["count"], description["dimension"])
-        if (index.ntotal, index.d) != expected or len(ids) != index.ntotal:
+        if (index.ntotal, index.d) != expected or len(items) != index.ntotal:
             raise ServingError(
                 f"The files of {folder} do not belong together: index.json says {expected[0]} "
                 f"vectors of {expected[1]} dimensions, index.faiss holds {index.ntotal} of "
-                f"{index.d}, items.parquet {len(ids)} rows. {REBUILD}"
+                f"{index.d}, items.parquet {len(items)} rows. {REBUILD}"
             )
         tokens = None
         if description.get(IMAGE_TOKENS) is not None:
-            shape = (len(ids), *description[IMAGE_TOKENS]["shape"])
+            shape = (len(items), *description[IMAGE_TOKENS]["shape"])
             tokens = read_image_tokens(folder / TOKENS_FILE, shape)
-        return cls(index, ids, uris, description, ef_search, tokens)
+        queries = None
+        if QUERIES_FILE in optional:
+            queries = LoggedQueries.read(folder / QUERIES_FILE)
+        return cls(index, items, description, ef_search, tokens, queries)
 
     @property
     def tower_version(self) -> int | None:
@@ -267,7 +305,7 @@ class SearchIndex:
     @property
     def ids(self) -> Sequence[str]:
         """Ids of the images, by row."""
-        return self._ids
+        return self.items.ids
 
     def __len__(self) -> int:
         return self._index.ntotal
@@ -278,11 +316,34 @@ class SearchIndex:
             return None
         return self._image_tokens[list(rows)]
 
-    def search(self, vectors: np.ndarray, k: int) -> list[list[Hit]]:
+    def vectors(self, rows: Sequence[int]) -> np.ndarray:
+        """Unit vectors of the images of some rows, float32 [B, D]; of a binary index their signs.
+
+        Raises:
+            ServingError: a row that there is not.
+        """
+        chosen = np.asarray(rows, np.int64)
+        if len(chosen) and not (0 <= chosen.min() and chosen.max() < len(self)):
+            raise ServingError(f"The index has the rows 0 to {len(self) - 1}. Received: {rows}.")
+        if self._kind == "binary":
+            signs = np.unpackbits(self._codes()[chosen], axis=1, bitorder="little")
+            return ((2.0 * signs - 1.0) / np.sqrt(self.dimension)).astype(np.float32)
+        return self._vector_storage().reconstruct_batch(chosen)
+
+    def search(
+        self, vectors: np.ndarray, k: int, selected: np.ndarray | None = None
+    ) -> list[list[Hit]]:
         """For each row of `vectors` float32 [B, D], the k most similar items, best first.
 
         k above the number of items gives all items. An HNSW search may find fewer than k. A binary
-        index compares the signs; among equal distances the order is FAISS' own.
+        index compares the signs; among equal distances the order is FAISS' own, or that of the
+        rows where some are selected. Of an HNSW index a selection of half the items or less is
+        searched exactly.
+
+        Args:
+            vectors: to be near to.
+            k: hits of each.
+            selected: bool [N]; only those rows are hits.
 
         Raises:
             ServingError: vectors of another dimension, or k below 1.
@@ -297,25 +358,73 @@ class SearchIndex:
                 f"(version {self.tower_version})."
             )
         k = min(arguments.whole_number("k", k), len(self))
-        parameters = None
-        if self.description.get("kind") == "hnsw":
-            # Per call instead of on the index: threads do not see each other's choice.
-            breadth = max(self._ef_search, k)
-            parameters = faiss.SearchParametersHNSW(efSearch=breadth)  # type: ignore[attr-defined]
-        if self.description.get("kind") == "binary":
-            distances, rows = self._index.search(sign_bits(vectors), k)
-            scores = 1.0 - 2.0 * distances / self.dimension
-        else:
-            scores, rows = self._index.search(vectors, k, params=parameters)
+        if selected is not None:
+            k = min(k, int(np.count_nonzero(selected)))
+        if k == 0:  # nothing is selected
+            return [[] for _ in vectors]
+        scores, rows = self._nearest(vectors, k, selected)
         # FAISS fills up with row -1 where it found fewer than k.
         return [
             [
-                Hit(self._ids[row], self._uris[row], float(score), row=row)
+                Hit(self.items.ids[row], self.items.uris[row], float(score), row=row)
                 for row, score in zip(query_rows, query_scores)
                 if row >= 0
             ]
             for query_rows, query_scores in zip(rows.tolist(), scores.tolist())
         ]
+
+    def _nearest(
+        self, vectors: np.ndarray, k: int, selected: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Scores float32 [B, k] and rows int64 [B, k]."""
+        import faiss
+
+        if self._kind == "binary":
+            codes = sign_bits(vectors)
+            if selected is None:
+                distances, rows = self._index.search(codes, k)
+            else:
+                distances, rows = _nearest_codes(codes, self._codes(), np.flatnonzero(selected), k)
+            return 1.0 - 2.0 * distances / self.dimension, rows
+        selector = None
+        if selected is not None:
+            selector = faiss.IDSelectorBitmap(np.packbits(selected, bitorder="little"))
+        if self._kind == "hnsw" and (selected is None or selected.mean() > _EXACT_SHARE):
+            # Per call instead of on the index: threads do not see each other's choice.
+            breadth = max(self._ef_search, k)
+            parameters: Any = faiss.SearchParametersHNSW(  # type: ignore[attr-defined]
+                efSearch=breadth, sel=selector
+            )
+            return self._index.search(vectors, k, params=parameters)
+        parameters = None if selector is None else faiss.SearchParameters(sel=selector)
+        return self._vector_storage().search(vectors, k, params=parameters)
+
+    @property
+    def _kind(self) -> str:
+        return self.description.get("kind", "flat")
+
+    def _vector_storage(self) -> Any:
+        """The vectors themselves: those that an HNSW index walks over, or the index."""
+        import faiss
+
+        return faiss.downcast_index(self._index.storage) if self._kind == "hnsw" else self._index
+
+    def _codes(self) -> np.ndarray:
+        """Signs of a binary index as bits, uint8 [N, D / 8]."""
+        import faiss
+
+        flat = faiss.vector_to_array(self._index.xb)
+        return flat.reshape(len(self), self.dimension // _BITS)
+
+
+def _nearest_codes(
+    queries: np.ndarray, codes: np.ndarray, rows: np.ndarray, k: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Hamming distances int64 [B, k] and rows int64 [B, k] of the k nearest codes among some."""
+    among = codes[rows]
+    distances = np.stack([np.bitwise_count(among ^ query).sum(axis=1) for query in queries])
+    order = np.argsort(distances, axis=1, kind="stable")[:, :k]
+    return np.take_along_axis(distances.astype(np.int64), order, axis=1), rows[order]
 
 
 def _checked_description(folder: Path) -> dict[str, Any]:
@@ -366,23 +475,6 @@ def _read_faiss(path: Path, kind: str) -> Any:
             f"{type(index).__name__}. {REBUILD}"
         )
     return index
-
-
-def _read_items(path: Path) -> tuple[list[str], list[str]]:
-    """Return ids and uris, in row order."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        table = pq.read_table(path, columns=["id", "uri"])
-        ids, uris = (table.column(name).to_pylist() for name in ("id", "uri"))
-    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
-        raise ServingError(
-            f"{path} is not a readable Parquet file with the columns id and uri: {error}. {REBUILD}"
-        ) from error
-    if not all(isinstance(value, str) for values in (ids, uris) for value in values):
-        raise ServingError(f"{path} has an id or uri that is no text. {REBUILD}")
-    return ids, uris
 
 
 def _check_items(vectors: np.ndarray, ids: Sequence[str], uris: Sequence[str]) -> None:

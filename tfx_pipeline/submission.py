@@ -16,8 +16,8 @@ from pathlib import Path
 from tfx_pipeline import fingerprint
 from tfx_pipeline.config import PLACES, ExperimentConfig, excluded
 from tfx_pipeline.data.beam_options import resolve_beam_args
+from tfx_pipeline.data.items import fingerprint_items
 from tfx_pipeline.data.resolved import ResolvedData
-from tfx_pipeline.evaluation.item_table import fingerprint_items
 from tfx_pipeline.release.image_tokenizer import fingerprint_image_tokenizers
 from tfx_pipeline.release.place import CURRENT, NEXT_VERSION, SERVING_DIR, place_release
 from tfx_pipeline.release.reranker import fingerprint_reranker, pin_reranker

@@ -201,8 +201,8 @@ class TrainingRun:
         """
         from serving.release import Release
         from tfx_pipeline.data.feature_set import FeatureSet
+        from tfx_pipeline.data.items import find_items
         from tfx_pipeline.evaluation.evaluators import evaluate
-        from tfx_pipeline.evaluation.item_table import find_items
         from tfx_pipeline.evaluation.write import write_evaluation
         from tfx_pipeline.release.reranker import released_members
         from tfx_pipeline.report.facts import ReportFacts

@@ -32,7 +32,7 @@ def compare(
     ] = None,
     own_budgets: Annotated[
         bool,
-        typer.Option("--own-budgets", help="Let each train as long as it says, pretraining and all."),
+        typer.Option("--own-budgets", help="Let each train as long as it says itself."),
     ] = False,
     seeds: Annotated[
         str | None,
@@ -66,7 +66,9 @@ def compare(
     from vl_models.terminal import console, echo
 
     if (steps is not None) + (samples is not None) + own_budgets > 1:
-        raise UserError("--steps, --samples and --own-budgets exclude each other: give one of them.")
+        raise UserError(
+            "--steps, --samples and --own-budgets exclude each other: give one of them."
+        )
     numbers = None if seeds is None else _parse_seeds(seeds)
     from tfx_pipeline.comparison.budget import budget_of, with_steps
     from tfx_pipeline.comparison.quality import chosen_metrics, measure

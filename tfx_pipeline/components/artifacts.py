@@ -16,7 +16,10 @@ class Gallery(Artifact):
 
 
 class RelevanceTable(Artifact):
-    """Known positives of every query with their split (`relevance.parquet`)."""
+    """Known positives of every query with their split (`relevance.parquet`).
+
+    Of logs that name sessions also in how many each was asked (`sessions.parquet`).
+    """
 
     TYPE_NAME = "vlsearch.RelevanceTable"
 

@@ -49,9 +49,9 @@ def RetrievalEvaluator(
             inputs (the reranker's, the data folder's items), for the cache key only.
     """
     from tfx_pipeline.config import ExperimentConfig
+    from tfx_pipeline.data.items import find_items
     from tfx_pipeline.data.rejected import count_reasons
     from tfx_pipeline.evaluation.evaluators import evaluate
-    from tfx_pipeline.evaluation.item_table import find_items
     from tfx_pipeline.evaluation.write import write_evaluation
     from tfx_pipeline.release.place import CURRENT, current_metrics
     from tfx_pipeline.release.reranker import released_members

@@ -23,6 +23,8 @@ OPTIONAL_COLUMNS = (
     "label",
     "label_text",
     "split",
+    "release",  # these two are written by the search service, for evaluations by hand
+    "ranking",
 )
 COLUMNS = REQUIRED_COLUMNS + CLICK_COLUMNS + OPTIONAL_COLUMNS
 MAX_COUNT = 2**31 - 1  # of one row: sums over a log stay exact
@@ -95,6 +97,8 @@ COLUMN_TYPES = {
     "label": ColumnType("integer", Reason.BAD_NUMBER),
     "label_text": ColumnType("text", Reason.BAD_TEXT),
     "split": ColumnType("text", Reason.BAD_SPLIT),
+    "release": ColumnType("integer", Reason.BAD_NUMBER),
+    "ranking": ColumnType("text", Reason.BAD_TEXT),
 }
 
 

@@ -39,10 +39,11 @@ from tfx_pipeline.data.config import ExampleGenConfig
 from tfx_pipeline.data.duplicates import FindDuplicates
 from tfx_pipeline.data.folder import DataFolder
 from tfx_pipeline.data.log_branch import FINAL_SCHEMA, FinishPairs, ReadLog
+from tfx_pipeline.data.query_sessions import SESSIONS_SCHEMA, count_sessions
 from tfx_pipeline.data.tables import from_bytes, shard_of, to_bytes
 from tfx_pipeline.fingerprint import fingerprint_code, fingerprint_text
 
-RELEVANCE_FILE = "relevance.parquet"
+RELEVANCE_FILE, SESSIONS_FILE = "relevance.parquet", "sessions.parquet"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,6 +154,19 @@ def build_examples(
         | "AllTexts" >> beam.Flatten()
         | "TextsByShard" >> beam.GroupByKey()
         | "WriteTexts" >> beam.ParDo(text_branch.WriteTexts(config, dirs.examples))
+    )
+    no_sessions = [(None, (-1, to_bytes(SESSIONS_SCHEMA.empty_table())))]
+    counted = (
+        read[ReadLog.SESSIONS]
+        | "SessionsByShard" >> beam.GroupByKey()
+        | "CountSessions"
+        >> beam.MapTuple(lambda shard, rows: (None, (shard, to_bytes(count_sessions(rows)))))
+    )
+    _ = (
+        (counted, pipeline | "AtLeastNoSessions" >> beam.Create(no_sessions))
+        | "Sessions" >> beam.Flatten()
+        | "OneSessionsFile" >> beam.GroupByKey()
+        | "WriteSessions" >> beam.Map(_write_sessions, path=f"{dirs.relevance}/{SESSIONS_FILE}")
     )
     no_pairs = [(None, (-1, to_bytes(FINAL_SCHEMA.empty_table())))]
     _ = (
@@ -288,4 +302,11 @@ def _propensities(consolidated: beam.PCollection, config: ExampleGenConfig) -> A
 
 def _write_relevance(element: tuple[None, Any], path: str) -> None:
     parts = sorted(element[1])  # by shard: the content does not depend on the order of bundles
-    writers.write_relevance(path, (from_bytes([piece], FINAL_SCHEMA) for _, piece in parts))
+    tables = (from_bytes([piece], FINAL_SCHEMA) for _, piece in parts)
+    writers.write_table(path, writers.RELEVANCE_SCHEMA, tables)
+
+
+def _write_sessions(element: tuple[None, Any], path: str) -> None:
+    parts = sorted(element[1])
+    tables = (from_bytes([piece], SESSIONS_SCHEMA) for _, piece in parts)
+    writers.write_table(path, SESSIONS_SCHEMA, tables)

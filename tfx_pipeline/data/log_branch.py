@@ -23,6 +23,7 @@ from tfx_pipeline.data.correlation import COLUMNS, add_correlation, image_labels
 from tfx_pipeline.data.duplicates import original_ids
 from tfx_pipeline.data.images import strip_suffix
 from tfx_pipeline.data.language import detect_language
+from tfx_pipeline.data.query_sessions import SessionSketches
 from tfx_pipeline.data.readers import RawBatch, read_batches
 from tfx_pipeline.data.readers.base import malformed
 from tfx_pipeline.data.stats import Stats, count, count_rows, new_stats, note, reject
@@ -116,11 +117,12 @@ class QueryCache:
 class ReadLog(beam.DoFn):
     """Log file → grouped pairs (by query shard), image references, rejected rows, stats.
 
-    All queries, clicked or not, with the sum of their clicks go to TEXTS.
+    All queries, clicked or not, with the sum of their clicks go to TEXTS, and sketches of the
+    sessions in which they were asked to SESSIONS.
     """
 
     PAIRS, REFS, REJECTED, STATS = "pairs", "refs", "rejected", "stats"
-    TEXTS = "texts"
+    TEXTS, SESSIONS = "texts", "sessions"
 
     def __init__(self, config: ExampleGenConfig, spill_dir: str):
         self.config = config
@@ -137,6 +139,7 @@ class ReadLog(beam.DoFn):
         pairs = GroupedRows(PAIR_KEYS, PAIR_AGGREGATES)
         refs = GroupedRows(REF_KEYS, REF_AGGREGATES)
         texts = GroupedRows(("query",), TEXT_AGGREGATES)
+        sessions = SessionSketches()
         spilled: set[str] = set()
         try:
             for batch in read_batches(path, self.config.format, self.config.csv):
@@ -154,12 +157,16 @@ class ReadLog(beam.DoFn):
                 yield from self._shards(added, self.REFS, "image_id")
                 added = texts.add(clean.select(TEXT_SCHEMA.names).cast(TEXT_SCHEMA))
                 yield from self._shards(added, self.TEXTS, "query")
+                if "session_id" in clean.column_names:
+                    added = sessions.add(clean["query"], clean["session_id"])
+                    yield from self._shards(added, self.SESSIONS, "query")
         except UserError as error:
             # As data, not as an exception: runners do not hand exceptions through unharmed.
             stats["fatal"].append(str(error))
         yield from self._shards(pairs.rest(), self.PAIRS, "query")
         yield from self._shards(refs.rest(), self.REFS, "image_id")
         yield from self._shards(texts.rest(), self.TEXTS, "query")
+        yield from self._shards(sessions.rest(), self.SESSIONS, "query")
         yield TaggedOutput(self.STATS, stats)
 
     def _clean(self, batch: RawBatch) -> tuple[pa.Table, list[Rejected]]:

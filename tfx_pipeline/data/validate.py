@@ -45,8 +45,8 @@ def validate(
         splits: read the `split` column (split policy given); otherwise it is ignored.
 
     Returns:
-        The clean rows (contract.CLEAN_SCHEMA, and `image_bytes` if the batch has them) and the
-        rejected ones, those that the reader rejected included. The first fault found in a row
+        The clean rows (contract.CLEAN_SCHEMA, and `session_id` and `image_bytes` if the batch has
+        them) and the rejected ones, those that the reader rejected included. The first fault found in a row
         is its reason.
     """
     checks = _Checks(batch)
@@ -72,6 +72,8 @@ def validate(
         ],
         schema=contract.CLEAN_SCHEMA,
     )
+    if "session_id" in batch.columns:
+        table = table.append_column("session_id", checks.text("session_id"))
     images = checks.convert("image_bytes")
     if images is not None:
         table = table.append_column("image_bytes", images)

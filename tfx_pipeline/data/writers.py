@@ -120,13 +120,13 @@ def make_example(features: Features) -> Any:
     return example
 
 
-def write_relevance(path: str, tables: Iterable[pa.Table]) -> None:
-    """Write the relevance table, one row group per table."""
+def write_table(path: str, schema: pa.Schema, tables: Iterable[pa.Table]) -> None:
+    """Write the columns of a schema as one Parquet file, one row group per table."""
     import pyarrow.parquet as pq
 
-    with atomic_path(path) as temporary, pq.ParquetWriter(temporary, RELEVANCE_SCHEMA) as writer:
+    with atomic_path(path) as temporary, pq.ParquetWriter(temporary, schema) as writer:
         for table in tables:
-            writer.write_table(table.select(RELEVANCE_SCHEMA.names).cast(RELEVANCE_SCHEMA))
+            writer.write_table(table.select(schema.names).cast(schema))
 
 
 def write_rejected(folder: str, shard: int, shards: int, rejected: Iterable[Rejected]) -> None:

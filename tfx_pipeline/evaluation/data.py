@@ -11,6 +11,7 @@ from typing import ClassVar
 import numpy as np
 
 from tfx_pipeline.data.feature_set import FeatureSet
+from tfx_pipeline.data.items import read_twins
 from tfx_pipeline.evaluation.config import EvaluationConfig, SplitName
 from tfx_pipeline.evaluation.encoded_data import (
     EncodedData,
@@ -20,7 +21,6 @@ from tfx_pipeline.evaluation.encoded_data import (
     judge,
 )
 from tfx_pipeline.evaluation.gallery import read_batches, read_labels
-from tfx_pipeline.evaluation.item_table import read_twins
 from tfx_pipeline.evaluation.questions import AnsweredQuestion, read_questions
 from tfx_pipeline.evaluation.relevance import Relevance, read_relevance
 from tfx_pipeline.evaluation.result import Measured

@@ -15,9 +15,9 @@ from tests.tfx_pipeline.evaluation.conftest import (
     write_gallery,
     write_relevance,
 )
+from tfx_pipeline.data.items import find_items, read_twins
 from tfx_pipeline.evaluation.config import EvaluationConfig
 from tfx_pipeline.evaluation.evaluators import evaluate
-from tfx_pipeline.evaluation.item_table import find_items, read_twins
 from tfx_pipeline.evaluation.metric_keys import lower_is_better
 from vl_models.errors import UserError
 
