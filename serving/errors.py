@@ -14,6 +14,10 @@ class MissingFileError(ServingError):
     """A file that is not there."""
 
 
+class UnknownItemError(ServingError):
+    """An id that no item of the index has."""
+
+
 class DiskError(ServingError):
     """A full disk, or a place that this user must not read or write."""
 

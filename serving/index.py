@@ -323,7 +323,7 @@ class SearchIndex:
             ServingError: a row that there is not.
         """
         chosen = np.asarray(rows, np.int64)
-        if len(chosen) and not (0 <= chosen.min() and chosen.max() < len(self)):
+        if len(chosen) and not (chosen.min() >= 0 and chosen.max() < len(self)):
             raise ServingError(f"The index has the rows 0 to {len(self) - 1}. Received: {rows}.")
         if self._kind == "binary":
             signs = np.unpackbits(self._codes()[chosen], axis=1, bitorder="little")
@@ -348,7 +348,6 @@ class SearchIndex:
         Raises:
             ServingError: vectors of another dimension, or k below 1.
         """
-        import faiss
 
         vectors = np.ascontiguousarray(vectors, dtype=np.float32)
         if vectors.ndim != 2 or vectors.shape[1] != self.dimension:

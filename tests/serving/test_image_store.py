@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from serving.index import Hit
-from serving.local_images import read_local_images
+from serving.image_store import ImageStore
 
 
 def encoded(kind):
@@ -22,7 +22,7 @@ def folder(tmp_path):
 
 
 def read(uri, prefix=None):
-    [image] = read_local_images([Hit("id", uri, 0.5)], prefix)
+    [image] = ImageStore().servable([Hit("id", uri, 0.5)], prefix)
     return image
 
 
