@@ -34,6 +34,7 @@ def main():
     import faiss
 
     from serving.index import SearchIndex, sign_bits
+    from serving.items import ItemTable
 
     faiss.omp_set_num_threads(1)
     generator = np.random.default_rng(0)

@@ -96,6 +96,11 @@ class LoggedQueries:
                 break
         return [self._texts[row] for row in list(found)[:k]]
 
+    def popular(self, k: int = 8) -> list[str]:
+        """Return the k most clicked queries."""
+        rows = heapq.nsmallest(k, range(len(self)), key=lambda row: (-self._clicks[row], row))
+        return [self._texts[row] for row in rows]
+
     def of_image(self, image_id: str, k: int = 10) -> list[str]:
         """Return up to k queries that people clicked an image for, the most clicks first."""
         return [self._texts[row] for row in self._by_image.get(image_id, ())[:k]]

@@ -147,6 +147,14 @@ class SearchService:
         """The release that answers now, with its index."""
         return self._current.get()
 
+    def is_ready(self) -> bool:
+        """Whether the model server has the release that answers now.
+
+        Raises:
+            ServingError: it cannot be asked.
+        """
+        return self._is_served(self.release)
+
     def close(self) -> None:
         """Follow no more releases."""
         self._current.close()

@@ -3,8 +3,8 @@ import io
 import pytest
 from PIL import Image
 
-from serving.index import Hit
 from serving.image_store import ImageStore
+from serving.index import Hit
 
 
 def encoded(kind):

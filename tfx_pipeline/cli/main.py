@@ -17,6 +17,7 @@ from tfx_pipeline.cli import (
     query,
     rollback,
     run,
+    search,
     serve,
     serving,
     train,
@@ -48,6 +49,7 @@ app.command("tune")(tune.tune)
 app.command("config")(config.config)
 app.command("serve")(serve.serve)
 app.command("query")(query.query)
+app.command("search")(search.search)
 app.command("rollback")(rollback.rollback)
 
 

@@ -17,6 +17,7 @@ from typing import Literal
 
 import numpy as np
 import pyarrow as pa
+from pyarrow.csv import write_csv
 
 from tfx_pipeline.data.cldr import Annotation, read_annotations, read_groups
 from tfx_pipeline.data.click_model import PAGE, ClickModel, Impressions, Simulator
@@ -31,6 +32,7 @@ from vl_models.errors import UserError
 from vl_models.features import SPLITS
 
 LANGUAGES = ("en", "zh")
+ITEMS_FILE = "items.csv"
 FIRST_DAY = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 _START = int(FIRST_DAY.timestamp())
 _TEST_SHARE, _VAL_SHARE = 0.10, 0.05
@@ -140,6 +142,7 @@ def write_emoji(
     model = ClickModel()
     table = _log(emoji, pairs, model, impressions, days, seed)
     _write_log(table, out / "log", days)
+    write_csv(_items(emoji, annotations), out / ITEMS_FILE)
     shares = np.bincount(pairs.split, minlength=3)
     about = ABOUT.format(
         eta=model.eta,
@@ -206,6 +209,22 @@ def _write_images(
             break
     progress(len(names), len(names))
     return drawn
+
+
+def _items(emoji: list[str], annotations: dict[str, dict[str, Annotation]]) -> pa.Table:
+    """Return what a search tells of each emoji beside its picture."""
+    groups = read_groups()
+    labels = [groups.get(character) or groups.get(character[0]) or "" for character in emoji]
+    return pa.table(
+        {
+            "id": [image_id(character) for character in emoji],
+            "name": [annotations["en"][character].name for character in emoji],
+            "name_zh": [annotations["zh"][character].name for character in emoji],
+            "group": [label.partition("/")[0] or None for label in labels],
+            "kind": [label.partition("/")[2] or None for label in labels],
+            "characters": [len(character) for character in emoji],
+        }
+    )
 
 
 def _true_pairs(

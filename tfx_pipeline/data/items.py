@@ -145,7 +145,10 @@ def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
         column = column.cast(kind.value_type)
         kind = column.type
     if pa.types.is_null(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
-        return column.cast(pa.string())
+        column = column.cast(pa.string())
+        kind = column.type
+    if pa.types.is_string(kind):  # nothing is what CSV has for what is missing
+        return pc.if_else(pc.equal(column, ""), pa.scalar(None, pa.string()), column)
     if pa.types.is_temporal(kind) or pa.types.is_decimal(kind):
         return column.cast(pa.string() if pa.types.is_temporal(kind) else pa.float64())
     if pa.types.is_integer(kind):

@@ -46,8 +46,8 @@ def validate(
 
     Returns:
         The clean rows (contract.CLEAN_SCHEMA, and `session_id` and `image_bytes` if the batch has
-        them) and the rejected ones, those that the reader rejected included. The first fault found in a row
-        is its reason.
+        them) and the rejected ones, those that the reader rejected included. The first fault found
+        in a row is its reason.
     """
     checks = _Checks(batch)
     query = checks.text("query", Reason.MISSING_QUERY)

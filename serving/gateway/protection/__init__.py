@@ -1,0 +1,1 @@
+"""What stands before the routes: who may ask, from where, how much and how often."""

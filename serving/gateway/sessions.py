@@ -1,0 +1,36 @@
+"""Sessions: random, of half an hour, so that a click log tells people apart and knows nobody."""
+
+from __future__ import annotations
+
+import re
+import secrets
+
+from fastapi import Request, Response
+
+COOKIE = "vlsearch_session"
+_SECONDS = 1800
+_FORM = re.compile(r"[A-Za-z0-9_-]{1,100}")
+
+
+def session_of(request: Request, given: str | None = None) -> tuple[str, bool]:
+    """Return the session of a request, and whether it is new.
+
+    Args:
+        request: with the cookie, if it has one.
+        given: the session that a program names itself.
+    """
+    known = given or request.cookies.get(COOKIE, "")
+    return (known, False) if _FORM.fullmatch(known) else (secrets.token_urlsafe(16), True)
+
+
+def set_session(response: Response, session: str, request: Request, is_new: bool) -> None:
+    """Send the session along; each search begins its half hour anew."""
+    del is_new
+    response.set_cookie(
+        COOKIE,
+        session,
+        max_age=_SECONDS,
+        httponly=True,
+        samesite="strict",
+        secure=request.url.scheme == "https",
+    )
