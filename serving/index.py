@@ -387,7 +387,8 @@ class SearchIndex:
             return 1.0 - 2.0 * distances / self.dimension, rows
         selector = None
         if selected is not None:
-            selector = faiss.IDSelectorBitmap(np.packbits(selected, bitorder="little"))
+            bits = np.packbits(selected, bitorder="little")
+            selector = faiss.IDSelectorBitmap(bits)  # type: ignore[call-arg,arg-type]
         if self._kind == "hnsw" and (selected is None or selected.mean() > _EXACT_SHARE):
             # Per call instead of on the index: threads do not see each other's choice.
             breadth = max(self._ef_search, k)
@@ -395,7 +396,7 @@ class SearchIndex:
                 efSearch=breadth, sel=selector
             )
             return self._index.search(vectors, k, params=parameters)
-        parameters = None if selector is None else faiss.SearchParameters(sel=selector)
+        parameters = None if selector is None else faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]
         return self._vector_storage().search(vectors, k, params=parameters)
 
     @property

@@ -10,6 +10,7 @@ from __future__ import annotations
 import bisect
 import heapq
 import io
+import re
 import unicodedata
 from collections import defaultdict
 from functools import cached_property
@@ -139,7 +140,7 @@ class LoggedQueries:
 
 
 def _folded(text: str) -> str:
-    return " ".join(unicodedata.normalize("NFKC", text).lower().split(" ")).lstrip()
+    return re.sub(r"\s+", " ", unicodedata.normalize("NFKC", text).lower()).lstrip()
 
 
 def _is_ideograph(character: str) -> bool:

@@ -131,6 +131,65 @@ def publish_release(
         return release
 
 
+def publish_index(
+    root: str | Path,
+    version: int,
+    index: str | Path,
+    *,
+    lineage: Mapping[str, Any] | None = None,
+    data_span: dict | list | None = None,
+    lock_timeout: float = 600.0,
+) -> Release:
+    """Publish an index as a new release with the models of the current one, which stay loaded.
+
+    Args:
+        root: the release root.
+        version: number of the release, above the current one's.
+        index: folder written by `serving.index.build_index` of these models.
+        lineage: ids of what the release was made from.
+        data_span: what data it was made of, as JSON holds it.
+        lock_timeout: seconds to wait for another publisher.
+
+    Raises:
+        ServingError: there is no complete release, the index was built with other towers, or the
+            version is taken.
+        DiskError: the index cannot be read, or `root` not written.
+    """
+    root = root_path(root)
+    source = Path(index)
+    with (
+        files.naming_errors("written", root),
+        files.exclusive_lock(root / _LOCK, lock_timeout),
+    ):
+        current = Release.load(root)
+        towers = _models_version(current)
+        _check_index(source, towers, current.models, version)
+        check_places(root)
+        files.remove_leftovers(root / INDEX)
+        same = _same_content(source, root / INDEX / str(version))
+        if current.version == version and same:
+            _write_config(root, current)
+            return current
+        _refuse_taken_version(root, version, current, [] if same else [INDEX])
+        release = replace(
+            current,
+            version=version,
+            index=version,
+            previous=current.version,
+            lineage=dict(lineage or {}),
+            data_span=data_span,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+        manifest_text(release)  # complains of what JSON cannot hold before anything is copied
+        target = root / INDEX / str(version)
+        listed = _listed(target) if same else _copy_version(source, target, INDEX, release, None)
+        release = replace(release, checksums={**current.checksums, INDEX: listed})
+        _write_manifest(history_file(root, version), release)
+        _write_config(root, release)
+        _write_manifest(root / RELEASE_FILE, release)
+        return release
+
+
 def stage_release(
     staging_root: str | Path,
     version: int,
@@ -263,20 +322,30 @@ def _check_sources(
             )
     if index is not None:
         sources[INDEX] = Path(index)
-        description = read_description(sources[INDEX])
-        if description.get(IMAGE_TOKENS) is not None and RERANKER not in models:
-            raise ServingError(
-                f"The index in {index} holds the image tokens of a {RERANKER}, and the release has "
-                f"none. Release that {RERANKER} with it, or build the index without tokens. "
-                f"Received: models={sorted(models)}."
-            )
-        tower_version = description.get("tower_version")
-        if tower_version not in (None, version):
-            raise ServingError(
-                f"The index in {index} was built with tower version {tower_version} and cannot be "
-                f"released as version {version}. Build it again with these towers."
-            )
+        _check_index(sources[INDEX], version, models, version)
     return sources
+
+
+def _check_index(index: Path, towers: int, models: Iterable[str], version: int) -> None:
+    """Refuse an index of other towers, or of a reranker that is not released with it."""
+    description = read_description(index)
+    if description.get(IMAGE_TOKENS) is not None and RERANKER not in models:
+        raise ServingError(
+            f"The index in {index} holds the image tokens of a {RERANKER}, and the release has "
+            f"none. Release that {RERANKER} with it, or build the index without tokens. "
+            f"Received: models={sorted(models)}."
+        )
+    tower_version = description.get("tower_version")
+    if tower_version not in (None, towers):
+        raise ServingError(
+            f"The index in {index} was built with tower version {tower_version} and cannot be "
+            f"released as version {version}. Build it again with these towers."
+        )
+
+
+def _models_version(release: Release) -> int:
+    """Version of a release's models, which is one: they were published together."""
+    return next(iter(release.models.values()))
 
 
 def _refuse_taken_version(
@@ -329,7 +398,7 @@ def _copy_version(
     with files.new_tree(target) as temporary:
         copy_tree(source, temporary)
         if name == INDEX:
-            described = of_version(read_description(temporary), release.version)
+            described = of_version(read_description(temporary), _models_version(release))
             write_description(temporary, described)
         listed = _listed(temporary)
         text = model_card(

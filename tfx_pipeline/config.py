@@ -84,6 +84,8 @@ class IndexConfig(StrictConfig):
 
     kind: Literal["flat", "hnsw", "binary"] = "flat"
     batch_size: pydantic.PositiveInt = 64
+    # With the towers as they are: share of the images that may be gone since the last release.
+    max_vanished_fraction: float = pydantic.Field(default=0.2, ge=0, le=1)
 
 
 class ReleasedRerankConfig(StrictConfig):

@@ -20,7 +20,9 @@ from tfx.proto import trainer_pb2
 from serving.files import write_atomically
 from tfx_pipeline.components.click_example_gen import ClickExampleGen
 from tfx_pipeline.components.index_builder import IndexBuilder
+from tfx_pipeline.components.index_pusher import IndexPusher
 from tfx_pipeline.components.release_pusher import ReleasePusher
+from tfx_pipeline.components.released_towers import ReleasedTowers
 from tfx_pipeline.components.retrieval_evaluator import RetrievalEvaluator
 from tfx_pipeline.components.serving_validator import ServingValidator
 from tfx_pipeline.components.text_transform import TextTransform
@@ -95,7 +97,7 @@ class RunValues:
 
 
 def build_components(submission: Submission, values: RunValues | None = None) -> Sequence[BaseNode]:
-    """Make the components of one run.
+    """Make the components of one run: all of them, or those of an index of released towers.
 
     Args:
         submission: the experiment with its inputs, baseline and version settled.
@@ -105,18 +107,17 @@ def build_components(submission: Submission, values: RunValues | None = None) ->
         Components in an order in which they can run.
     """
     values = values or RunValues.of(submission)
+    return _index_alone(submission, values) if submission.towers else _all(submission, values)
+
+
+def _all(submission: Submission, values: RunValues) -> Sequence[BaseNode]:
     config = submission.config
     # A step gets the part of the configuration that it depends on: other parts may change
     # without making its result stale.
     model_experiment = config.to_yaml(without=("tune", *PLACES, *_AFTER_TRAINING))
     experiment = config.to_yaml(without=("tune", *PLACES))
 
-    example_gen = ClickExampleGen(
-        data=values.data,
-        options=config.data.model_dump_json(),
-        resolved=values.resolved,
-        code_fingerprint=submission.data_code,
-    )
+    example_gen = _example_gen(submission, values)
     examples = example_gen.outputs["examples"]
     statistics = StatisticsGen(
         examples, stats_options=tfdv.StatsOptions(feature_allowlist=list(_TEXT_FEATURES))
@@ -174,22 +175,10 @@ def build_components(submission: Submission, values: RunValues | None = None) ->
         serving_root=str(submission.serving_root),
         code_fingerprint=submission.evaluation_code,
     )
-    index_builder = IndexBuilder(
-        gallery=example_gen.outputs["gallery"],
-        model=trainer.outputs["model"],
-        code_fingerprint=submission.serving_code,
-        kind=config.index.kind,
-        reranker=config.release.reranker or "",
-        batch_size=config.index.batch_size,
-    )
-    serving_validator = ServingValidator(
-        model=trainer.outputs["model"],
-        index=index_builder.outputs["index"],
-        gallery=example_gen.outputs["gallery"],
-        relevance=example_gen.outputs["relevance"],
-        queries=config.release.validation_queries,
-        reranker=config.release.reranker or "",
-        code_fingerprint=submission.serving_code,
+    reranker = config.release.reranker or ""
+    index_builder = _index_builder(submission, values, example_gen, trainer, reranker)
+    serving_validator = _serving_validator(
+        submission, example_gen, trainer, index_builder, reranker
     )
     pusher = ReleasePusher(
         model=trainer.outputs["model"],
@@ -220,6 +209,84 @@ def build_components(submission: Submission, values: RunValues | None = None) ->
         serving_validator,
         pusher,
     ]
+
+
+def _index_alone(submission: Submission, values: RunValues) -> Sequence[BaseNode]:
+    """Another index of the current release's towers, and of its reranker: nothing is trained."""
+    example_gen = _example_gen(submission, values)
+    towers = ReleasedTowers(
+        serving_root=str(submission.serving_root),
+        towers=submission.towers,
+        code_fingerprint=submission.serving_code,
+    )
+    index_builder = _index_builder(submission, values, example_gen, towers, reranker="")
+    serving_validator = _serving_validator(
+        submission, example_gen, towers, index_builder, reranker=""
+    )
+    pusher = IndexPusher(
+        model=towers.outputs["model"],
+        index=index_builder.outputs["index"],
+        relevance=example_gen.outputs["relevance"],
+        infra_blessing=serving_validator.outputs["infra_blessing"],
+        serving_root=str(submission.serving_root),
+        version=values.version,
+        max_vanished_fraction=submission.config.index.max_vanished_fraction,
+        lineage=values.lineage,
+        run_name=values.run_name,
+        code_fingerprint=submission.serving_code,
+        publish_to=submission.config.release.publish_to or "",
+        file_system_options=json.dumps(file_system_options(submission.beam_args)),
+    )
+    return [example_gen, towers, index_builder, serving_validator, pusher]
+
+
+def _example_gen(submission: Submission, values: RunValues) -> BaseNode:
+    return ClickExampleGen(
+        data=values.data,
+        options=submission.config.data.model_dump_json(),
+        resolved=values.resolved,
+        code_fingerprint=submission.data_code,
+    )
+
+
+def _index_builder(
+    submission: Submission,
+    values: RunValues,
+    example_gen: BaseNode,
+    towers: BaseNode,
+    reranker: str,
+) -> BaseNode:
+    config = submission.config
+    return IndexBuilder(
+        gallery=example_gen.outputs["gallery"],
+        relevance=example_gen.outputs["relevance"],
+        model=towers.outputs["model"],
+        data=values.data,
+        code_fingerprint=submission.serving_code,
+        kind=config.index.kind,
+        reranker=reranker,
+        batch_size=config.index.batch_size,
+        serving_root=str(submission.serving_root),
+        file_system_options=json.dumps(file_system_options(submission.beam_args)),
+    )
+
+
+def _serving_validator(
+    submission: Submission,
+    example_gen: BaseNode,
+    towers: BaseNode,
+    index_builder: BaseNode,
+    reranker: str,
+) -> BaseNode:
+    return ServingValidator(
+        model=towers.outputs["model"],
+        index=index_builder.outputs["index"],
+        gallery=example_gen.outputs["gallery"],
+        relevance=example_gen.outputs["relevance"],
+        queries=submission.config.release.validation_queries,
+        reranker=reranker,
+        code_fingerprint=submission.serving_code,
+    )
 
 
 def _tuner(

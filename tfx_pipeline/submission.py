@@ -19,7 +19,15 @@ from tfx_pipeline.data.beam_options import resolve_beam_args
 from tfx_pipeline.data.items import fingerprint_items
 from tfx_pipeline.data.resolved import ResolvedData
 from tfx_pipeline.release.image_tokenizer import fingerprint_image_tokenizers
-from tfx_pipeline.release.place import CURRENT, NEXT_VERSION, SERVING_DIR, place_release
+from tfx_pipeline.release.place import (
+    CURRENT,
+    NEXT_VERSION,
+    SERVING_DIR,
+    current_release,
+    follow_bucket,
+    place_release,
+    released_towers,
+)
 from tfx_pipeline.release.reranker import fingerprint_reranker, pin_reranker
 from tfx_pipeline.release.warm_start import fingerprint_warm_starts, pin_warm_starts
 from tfx_pipeline.storage.options import use_file_system_options
@@ -67,6 +75,8 @@ class Submission:
     vocabulary_fingerprint: str
     schema_fingerprint: str
     key: str  # of everything above: equal keys mean the same release
+    training_key: str  # of everything but the gallery: equal keys mean the same towers
+    towers: str  # of the release whose towers stay, see `released_towers`; "" trains
     submitted: str  # ISO time of the first such submission since the last other release
     version: int  # or NEXT_VERSION
     baseline: str  # metrics of the release to compare with, as JSON; "" without one; or CURRENT
@@ -91,6 +101,7 @@ class Submission:
                 "submission": self.key,
                 "submitted": self.submitted,
                 "input": self.data.fingerprint if self.data is not None else None,
+                "training": self.training_key,
                 "code": self.training_code,
                 "baseline": json.loads(self.baseline)
                 if self.baseline not in ("", CURRENT)
@@ -99,7 +110,9 @@ class Submission:
         )
 
 
-def submit(config: ExperimentConfig, seen: bool = True) -> Submission:
+def submit(
+    config: ExperimentConfig, seen: bool = True, index_only: bool | None = None
+) -> Submission:
     """Resolve an experiment's inputs and settle version and baseline.
 
     If the current release came from an equal submission, its version, its own baseline and
@@ -111,11 +124,13 @@ def submit(config: ExperimentConfig, seen: bool = True) -> Submission:
         config: the experiment.
         seen: whether data folder, serving root and files that the configuration names lie where
             this process can read them. If not (a cluster's volume), the steps look themselves.
+        index_only: build another index of the current release's towers and train nothing. None
+            does so where nothing but the gallery has changed since that release.
 
     Raises:
         UserError: the data folder, the log or a named file is not there, the system has no
-            text tower, Beam does not take its arguments, or the bucket to publish to holds other
-            releases.
+            text tower, Beam does not take its arguments, the bucket to publish to holds other
+            releases, or there is no release whose towers could stay.
     """
     if config.features is None and config.model.reads_features:
         raise UserError(
@@ -146,7 +161,7 @@ def submit(config: ExperimentConfig, seen: bool = True) -> Submission:
     if seen:  # unseen files are known by their names, which are in the configuration
         config = pin_reranker(pin_warm_starts(config))
         reranker = fingerprint_reranker(config.release.reranker)
-        codes["evaluation_code"] += reranker + fingerprint_items(config.data.folder)
+        codes["evaluation_code"] += reranker
         codes["serving_code"] += reranker
         codes["training_code"] += fingerprint_warm_starts(config.train) + _towers_below(config)
         codes["training_code"] += fingerprint_image_tokenizers(config.model)
@@ -162,11 +177,18 @@ def submit(config: ExperimentConfig, seen: bool = True) -> Submission:
     submitted = datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds")
     # Data that nobody has looked at may be others each time.
     content = data.model_dump_json() if data is not None else submitted
-    key = fingerprint.fingerprint_text(settings, content, *codes.values())
+    of_log = data.log_fingerprint if data is not None else submitted
+    training_key = fingerprint.fingerprint_text(settings, of_log, *codes.values())
+    if seen:  # towers do not depend on them
+        items = fingerprint_items(config.data.folder)
+        codes["evaluation_code"] += items
+        codes["serving_code"] += items
     made = Submission(
         config=config,
         data=data,
-        key=key,
+        key="",
+        training_key=training_key,
+        towers="",
         submitted=submitted,
         version=NEXT_VERSION,
         baseline=CURRENT,
@@ -174,9 +196,57 @@ def submit(config: ExperimentConfig, seen: bool = True) -> Submission:
         **codes,
     )
     if not seen:
-        return made
-    placed = place_release(made.serving_root, key, submitted, config.release.publish_to)
-    return dataclasses.replace(made, **dataclasses.asdict(placed))
+        towers = f"not seen at submission, {submitted}" if index_only else ""
+        made = dataclasses.replace(made, towers=towers, key=_key(settings, content, codes, towers))
+        return _with_vanished_images(made) if towers else made
+    published = follow_bucket(made.serving_root, config.release.publish_to)
+    towers = _towers_that_stay(made, index_only)
+    key = _key(settings, content, codes, towers)
+    placed = place_release(made.serving_root, key, submitted, published)
+    made = dataclasses.replace(made, towers=towers, key=key, **dataclasses.asdict(placed))
+    return _with_vanished_images(made) if towers else made
+
+
+def _with_vanished_images(made: Submission) -> Submission:
+    """Let the log have clicks on images that are gone: nothing is learnt of them here.
+
+    How many may vanish is `index.max_vanished_fraction`.
+    """
+    changed = {"max_rejected_fraction": 1.0}
+    options = made.config.data.model_copy(update=changed)
+    data = made.data
+    if data is not None:
+        data = data.model_copy(update={"config": data.config.model_copy(update=changed)})
+    config = made.config.model_copy(update={"data": options})
+    return dataclasses.replace(made, config=config, data=data)
+
+
+def _key(settings: str, content: str, codes: dict[str, str], towers: str) -> str:
+    """Key of a submission; those that train have the keys that they always had."""
+    return fingerprint.fingerprint_text(
+        settings, content, *codes.values(), *([towers] if towers else [])
+    )
+
+
+def _towers_that_stay(made: Submission, index_only: bool | None) -> str:
+    """Return the towers of which another index is built; "" where towers are trained."""
+    if index_only is False:
+        return ""
+    release = current_release(made.serving_root)
+    if index_only:
+        if release is None or release.index is None:
+            raise UserError(
+                f"--index-only builds another index of the current release's towers, and "
+                f"{made.serving_root} has no release with an index. Run without it first."
+            )
+        return released_towers(release)
+    if release is None or release.index is None or made.data is None:
+        return ""
+    if release.lineage.get("training") != made.training_key:
+        return ""
+    is_another_gallery = release.lineage.get("input") != made.data.fingerprint
+    # The same run again is the same run again.
+    return released_towers(release) if is_another_gallery or "towers_of" in release.lineage else ""
 
 
 def _pretrained_vocabulary(path: str | None) -> str:

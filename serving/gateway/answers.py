@@ -68,13 +68,15 @@ class SearchBody(BaseModel):
         Raises:
             ServingError: nothing to search for, or several things; an image that is none.
         """
-        given: list[PartBody] = []
-        if self.query is not None:
-            given.append(PartBody(text=self.query))
-        if self.image is not None:
-            given.append(PartBody(image=self.image))
-        if self.id is not None:
-            given.append(PartBody(id=self.id))
+        given = [
+            part
+            for part in (
+                PartBody(text=self.query, image=None, id=None, weight=1.0),
+                PartBody(text=None, image=self.image, id=None, weight=1.0),
+                PartBody(text=None, image=None, id=self.id, weight=1.0),
+            )
+            if (part.text, part.image, part.id) != (None, None, None)
+        ]
         count = len(given) + (self.queries is not None) + (upload is not None)
         if count != 1:
             raise ServingError(
@@ -157,7 +159,7 @@ def answer_json(given: GivenAnswer, offset: int) -> dict[str, Any]:
     hits = []
     for rank, place in enumerate(given.places, offset + 1):
         hit = answer.hits[place]
-        shown = {
+        shown: dict[str, Any] = {
             "id": hit.id,
             "rank": rank,
             "score": round(hit.score, 6),

@@ -19,7 +19,7 @@ from serving.gateway.click_log.writer import ClickLog
 from serving.gateway.explore import swap_neighbours
 from serving.gateway.impressions import Impression, ImpressionTokens
 from serving.gateway.metrics import GatewayMetrics
-from serving.gateway.pictures import Picture, Pictures
+from serving.gateway.pictures import ItemPicture, Pictures
 from serving.gateway.settings import GatewaySettings
 from serving.image_store import ImageStore
 from serving.index import Index
@@ -171,7 +171,7 @@ class Gateway:
         """Delete what is recorded of a session; returns how many closed rows are gone."""
         return 0 if self._log is None else self._log.forget(session)
 
-    def thumbnail(self, item: str) -> Picture:
+    def thumbnail(self, item: str) -> ItemPicture:
         """Return a small picture of an item.
 
         Raises:
@@ -180,7 +180,7 @@ class Gateway:
         active = self.service.active
         return self._pictures.thumbnail(active.index, active.release.version, item)
 
-    def picture(self, item: str) -> Picture:
+    def picture(self, item: str) -> ItemPicture:
         """Return the image of an item.
 
         Raises:

@@ -58,6 +58,9 @@ class Impression:
         return self.first + self.ids.index(item) if item in self.ids else None
 
 
+_FIELDS = tuple(field.name for field in dataclasses.fields(Impression))
+
+
 class ImpressionTokens:
     """Signs impressions and reads them back.
 
@@ -81,9 +84,9 @@ class ImpressionTokens:
             BadTokenError: it was not signed with this key, or is too old.
         """
         try:
-            fields = self._serializer.loads(token, max_age=self._seconds)
-            *others, ids, language = fields
-            return Impression(*others, tuple(ids), language)
+            values = self._serializer.loads(token, max_age=self._seconds)
+            fields = dict(zip(_FIELDS, values, strict=True))
+            return Impression(**{**fields, "ids": tuple(fields["ids"])})
         except (BadData, TypeError, ValueError, UnicodeError):
             raise BadTokenError(
                 "The impression token is not one of this service, or is too old. Search again."

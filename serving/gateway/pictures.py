@@ -23,7 +23,7 @@ _SHOWN = {"JPEG": "image/jpeg", "PNG": "image/png", "GIF": "image/gif", "WEBP": 
 
 
 @dataclass(frozen=True)
-class Picture:
+class ItemPicture:
     """An encoded image with its media type and a tag that changes with its content."""
 
     data: bytes
@@ -31,7 +31,7 @@ class Picture:
     tag: str
 
     @classmethod
-    def of(cls, data: bytes, media_type: str) -> Picture:
+    def of(cls, data: bytes, media_type: str) -> ItemPicture:
         """Return a picture with the tag of its content."""
         return cls(data, media_type, hashlib.sha256(data).hexdigest()[:24])
 
@@ -46,10 +46,10 @@ class Pictures:
     def __init__(self, store: ImageStore):
         self._store = store
         self._lock = threading.Lock()
-        self._thumbnails: OrderedDict[tuple[int, str], Picture] = OrderedDict()
+        self._thumbnails: OrderedDict[tuple[int, str], ItemPicture] = OrderedDict()
         self._bytes = 0
 
-    def full(self, index: Index, item: str) -> Picture:
+    def full(self, index: Index, item: str) -> ItemPicture:
         """Return an item's image, of formats that browsers do not show as PNG or JPEG.
 
         Raises:
@@ -65,9 +65,9 @@ class Pictures:
         if kind not in _SHOWN:
             data = servable_image(data)
             kind = "JPEG" if data.startswith(b"\xff\xd8") else "PNG"
-        return Picture.of(data, _SHOWN[kind])
+        return ItemPicture.of(data, _SHOWN[kind])
 
-    def thumbnail(self, index: Index, release: int, item: str) -> Picture:
+    def thumbnail(self, index: Index, release: int, item: str) -> ItemPicture:
         """Return a small copy of an item's image, of 320 px at most; kept for the next.
 
         Raises:
@@ -81,7 +81,7 @@ class Pictures:
                 return self._thumbnails[key]
         data = self._read(index, item)
         try:
-            small = Picture.of(read_image(data, _small), "image/webp")
+            small = ItemPicture.of(read_image(data, _small), "image/webp")
         except (UnidentifiedImageError, Image.DecompressionBombError):
             raise ServingError(f"The image of {item!r} cannot be decoded.") from None
         except Exception as error:  # whatever a decoder raises over broken data

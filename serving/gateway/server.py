@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import socket
 import sys
 import threading
@@ -68,10 +69,23 @@ class GatewayServer:
 
     def serve_forever(self) -> None:
         """Answer until SIGTERM or SIGINT, then let requests end. For the main thread."""
-        self._server.run(sockets=[self._socket])
+        told = threading.Event()
+        # In the main thread uvicorn would end the process by the signal, and the log stay open.
+        before = {
+            number: signal.signal(number, lambda *_: told.set())
+            for number in (signal.SIGTERM, signal.SIGINT)
+        }
+        try:
+            with self:
+                told.wait()
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     def __enter__(self) -> GatewayServer:
-        self._thread = threading.Thread(target=self.serve_forever, name="gateway", daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.run, kwargs={"sockets": [self._socket]}, name="gateway", daemon=True
+        )
         self._thread.start()
         while not self._server.started:
             if not self._thread.is_alive():

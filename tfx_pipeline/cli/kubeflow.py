@@ -31,6 +31,13 @@ def compile_(
         "pipeline.yaml"
     ),
     overrides: Annotated[list[str] | None, override_option("kubeflow.image=NAME")] = None,
+    index_only: Annotated[
+        bool,
+        typer.Option(
+            "--index-only",
+            help="A pipeline that trains nothing: another index of the current release's towers.",
+        ),
+    ] = False,
 ) -> None:
     """Compile an experiment to a spec (YAML) for Kubeflow Pipelines.
 
@@ -41,7 +48,8 @@ def compile_(
     from tfx_pipeline.runners.kubeflow import compile_pipeline
     from vl_models.terminal import echo
 
-    submission = compile_pipeline(ExperimentConfig.load(config, overrides or []), output)
+    experiment = ExperimentConfig.load(config, overrides or [])
+    submission = compile_pipeline(experiment, output, index_only)
     folder = submission.config.data.folder
     echo(f"{output}: the pipeline of {submission.config.name}, data {folder}.")
     if submission.data is None:

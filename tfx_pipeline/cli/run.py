@@ -28,10 +28,20 @@ def run(
     smoke: Annotated[
         bool, typer.Option("--smoke", help="Shrink the experiment to seconds: does it run?")
     ] = False,
+    index_only: Annotated[
+        bool | None,
+        typer.Option(
+            "--index-only/--train",
+            help="Index the gallery with the current release's towers, or train. By default towers "
+            "stay where nothing but the images has changed since that release.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Run the pipeline: click log → Examples → towers → evaluation → index → release.
 
     Finished steps of earlier runs are reused; a killed run is continued by running it again.
+    Where nothing but the gallery has changed, it gets a new index of the same towers.
     Exits with code 1 if the candidate was not good enough to be released.
     """
     from tfx_pipeline.cli.logs import log_to_file
@@ -52,10 +62,13 @@ def run(
     from vl_models.training.strategy import make_strategy
 
     make_strategy(experiment.devices)  # devices are divided before TensorFlow runs anything
-    submission = submit(experiment)
+    submission = submit(experiment, index_only=index_only)
     assert submission.data is not None
     told = f": {len(submission.data.files)} log files of {experiment.data.folder}; messages go to "
     echo(styled(experiment.name, "bold", f"{told}{log_file}"))
+    if submission.towers:
+        why = "As told" if index_only else "Nothing but the gallery has changed"
+        echo(f"{why}: the towers of the current release stay, and get another index.")
     from tfx_pipeline.runners.local import run_local
     from tfx_pipeline.runners.progress import StepReport
 
@@ -68,7 +81,8 @@ def run(
     result = run_local(submission, progress)
     if result.rejected:
         echo(result.rejected)
-    echo(f"Report:  {result.report_file}\nMetrics: {result.metrics_file}")
+    if not submission.towers:
+        echo(f"Report:  {result.report_file}\nMetrics: {result.metrics_file}")
     if result.released_version is None:
         echo(styled("Not released", "bold red", f": {result.reasons}"))
         raise typer.Exit(1)

@@ -7,6 +7,7 @@ from tfx.types.artifact import Artifact
 
 METRICS_FILE = "metrics.json"
 REPORT_FILE = "report.html"
+IMAGES_ROOT = "images_root"  # property of a gallery: folder or bucket that its images are in
 
 
 class Gallery(Artifact):

@@ -13,7 +13,12 @@ from tfx.dsl.component.experimental.decorators import component
 from tfx.proto import example_gen_pb2
 from tfx.types import standard_artifacts
 
-from tfx_pipeline.components.artifacts import Gallery, RejectedRows, RelevanceTable
+from tfx_pipeline.components.artifacts import (
+    IMAGES_ROOT,
+    Gallery,
+    RejectedRows,
+    RelevanceTable,
+)
 
 
 @component(use_beam=True)
@@ -68,5 +73,6 @@ def ClickExampleGen(
     for output in (examples, relevance):
         output.set_string_custom_property("spans", ",".join(map(str, found.spans)))
     gallery.set_int_custom_property("images", summary["counters"]["images"])
+    gallery.set_string_custom_property(IMAGES_ROOT, found.config.images.root or "")
     relevance.set_int_custom_property("pairs", summary["counters"]["pairs"])
     rejected.set_int_custom_property("rows", sum(summary["rejected"].values()))

@@ -151,10 +151,12 @@ class DataFolder(BaseModel):
             check_place(place, self._file)
         log = resolve_spans(self.log_pattern, window, self._root)
         images = list_files(self.image_root) if self.image_root is not None else []
-        key = fingerprint_text(log.fingerprint, *(repr(tuple(stamp)) for stamp in images))
+        of_log = log.fingerprint
+        key = fingerprint_text(of_log, *(repr(tuple(stamp)) for stamp in images))
         if (texts := self._resolve_texts()) is not None:
             key = fingerprint_text(key, texts.fingerprint)
-        return ResolvedInput(log.files, key, log.spans)
+            of_log = fingerprint_text(of_log, texts.fingerprint)
+        return ResolvedInput(log.files, key, log.spans, of_log)
 
     def example_config(self, **changes: Any) -> ExampleGenConfig:
         """Return the configuration of Example building for this data, with changes by field name.

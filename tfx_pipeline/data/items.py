@@ -17,6 +17,7 @@ import pyarrow.json
 import pyarrow.parquet as pq
 
 from serving.items import ID, RESERVED, is_item_type
+from tfx_pipeline.data.folder import DataFolder
 from tfx_pipeline.data.images import strip_suffix
 from tfx_pipeline.fingerprint import fingerprint_file, fingerprint_text
 from tfx_pipeline.storage.listing import list_files
@@ -106,6 +107,19 @@ def read_items(path: str | Path, ids: str = "name") -> pa.Table:
         raise UserError(f"{path}: {ID} holds {table[ID].type}, which is no name of an image.")
     columns[ID] = _checked_ids(path, columns[ID].combine_chunks(), ids)
     return pa.table({ID: columns.pop(ID), **columns})
+
+
+def read_items_of(folder: str | Path) -> pa.Table | None:
+    """Return the items of a data folder, their ids as its images have them; None without any.
+
+    Raises:
+        UserError: see `read_items`, or the folder cannot be read.
+    """
+    path = find_items(folder)
+    if path is None:
+        return None
+    described = DataFolder.load(folder)
+    return read_items(path, described.image_ids if described.images is not None else "name")
 
 
 def items_of(table: pa.Table, ids: Sequence[str]) -> pa.Table:

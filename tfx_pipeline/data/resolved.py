@@ -20,6 +20,7 @@ class ResolvedData(BaseModel):
         files: log files, paths or URIs.
         fingerprint: of log and images.
         spans: of the log; empty if it has none.
+        log_fingerprint: of the log without images.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -29,6 +30,7 @@ class ResolvedData(BaseModel):
     files: tuple[str, ...]
     fingerprint: str
     spans: tuple[int, ...]
+    log_fingerprint: str = ""
 
     @classmethod
     def of(cls, folder: str, options: DataConfig) -> ResolvedData:

@@ -30,11 +30,13 @@ class ResolvedInput:
         files: paths or URIs, sorted.
         fingerprint: hex digest over names, sizes and modification times.
         spans: the spans read, ascending; empty if the log has none.
+        log_fingerprint: the same without images, where the input has some; else "".
     """
 
     files: tuple[str, ...]
     fingerprint: str
     spans: tuple[int, ...] = ()
+    log_fingerprint: str = ""
 
 
 def resolve_spans(

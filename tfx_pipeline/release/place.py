@@ -22,14 +22,42 @@ class ReleasePlace:
     baseline: str
 
 
+def released_towers(release: Release) -> str:
+    """Return which models a release has, by their files, as JSON."""
+    listed = {name: release.checksums.get(name) for name in release.models}
+    return json.dumps({"models": release.models, "files": listed}, sort_keys=True)
+
+
+def current_release(serving_root: str | Path) -> Release | None:
+    """Return the current release; None if there is none."""
+    root = Path(serving_root)
+    return Release.load(root) if (root / "release.json").exists() else None
+
+
 def current_metrics(serving_root: str | Path) -> dict[str, float | None] | None:
     """Metrics of the current release; None if there is none."""
-    root = Path(serving_root)
-    return Release.load(root).metrics if (root / "release.json").exists() else None
+    release = current_release(serving_root)
+    return None if release is None else release.metrics
+
+
+def follow_bucket(serving_root: Path, publish_to: str | None) -> int | None:
+    """Make the bucket's current release that of the serving root: it has the last word.
+
+    Returns:
+        The highest version in the bucket, 0 if it holds none; None without a bucket.
+
+    Raises:
+        UserError: the bucket holds other releases of the same numbers, or cannot be read.
+    """
+    if publish_to is None:
+        return None
+    from tfx_pipeline.storage.releases import follow
+
+    return follow(serving_root, publish_to)
 
 
 def place_release(
-    serving_root: Path, key: str, submitted: str, publish_to: str | None = None
+    serving_root: Path, key: str, submitted: str, published: int | None = None
 ) -> ReleasePlace:
     """Version, baseline and time of a submission, as the serving root has them.
 
@@ -37,17 +65,9 @@ def place_release(
         serving_root: folder of the releases; need not be there.
         key: of the submission.
         submitted: the time now, ISO.
-        publish_to: bucket that has a copy of the releases, and the last word on them.
-
-    Raises:
-        UserError: the bucket holds other releases of the same numbers, or cannot be read.
+        published: highest version in the bucket that has a copy of the releases; None without.
     """
-    published = None
-    if publish_to is not None:
-        from tfx_pipeline.storage.releases import follow
-
-        published = follow(serving_root, publish_to)
-    current = Release.load(serving_root) if (serving_root / "release.json").exists() else None
+    current = current_release(serving_root)
     newest = Release.newest(serving_root)
     if current is not None and current.lineage.get("submission") == key:
         version, baseline = current.version, current.lineage["baseline"]

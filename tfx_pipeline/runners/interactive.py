@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tfx_pipeline.runners.steps import RunResult
 
 INTERACTIVE_DIR = "interactive"
+_EVALUATOR = "RetrievalEvaluator"
 
 
 def quiet_notebook(log_file: Path) -> None:
@@ -56,6 +57,7 @@ class InteractiveRun:
         data: data folder instead of the one that the file names.
         output: output folder instead of the one that the file names.
         smoke: shrink the training to seconds, as `--smoke` does.
+        index_only: as `--index-only` and `--train` do; None decides as `vlsearch run` does.
 
     Attributes:
         config: the experiment.
@@ -74,6 +76,7 @@ class InteractiveRun:
         data: str | Path | None = None,
         output: str | Path | None = None,
         smoke: bool = False,
+        index_only: bool | None = None,
     ):
         if not getattr(builtins, "__IPYTHON__", False):
             # TFX's context would do nothing here, and say so in a log message alone.
@@ -104,7 +107,7 @@ class InteractiveRun:
         from vl_models.training.strategy import make_strategy
 
         make_strategy(self.config.devices)  # devices are divided before TensorFlow runs anything
-        self.submission = submit(self.config)
+        self.submission = submit(self.config, index_only=index_only)
         self._components: dict[str, BaseNode] = {
             component.id: component for component in build_components(self.submission)
         }
@@ -159,7 +162,9 @@ class InteractiveRun:
         if step == self.steps[-1]:
             self._result = steps.collect(
                 self.submission,
-                evaluation=self.artifact("RetrievalEvaluator", "evaluation").uri,
+                evaluation=self.artifact(_EVALUATOR, "evaluation").uri
+                if _EVALUATOR in self._components
+                else None,
                 rejected=self.artifact(steps.FIRST_STEP, "rejected").uri,
                 release=self.artifact(step, "release").mlmd_artifact,
             )

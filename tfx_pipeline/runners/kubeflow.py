@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,12 +76,13 @@ def on_volume(config: ExperimentConfig) -> tuple[ExperimentConfig, bool]:
     return ExperimentConfig.from_dict(values, "kubeflow.volume"), mount.is_dir()
 
 
-def compile_pipeline(config: ExperimentConfig, path: Path) -> Submission:
+def compile_pipeline(config: ExperimentConfig, path: Path, index_only: bool = False) -> Submission:
     """Compile an experiment to a spec that Kubeflow Pipelines v2 runs.
 
     Args:
         config: the experiment; its section `kubeflow` says with what the steps run.
         path: of the YAML file; complete or not there at all.
+        index_only: a pipeline that builds another index of the current release's towers.
 
     Returns:
         The submission that the spec's default parameters stand for.
@@ -90,13 +91,14 @@ def compile_pipeline(config: ExperimentConfig, path: Path) -> Submission:
         UserError: the experiment cannot be a pipeline, or names resources of unknown steps.
     """
     config, seen = on_volume(config)
-    submission = submit(config, seen=seen)
+    submission = submit(config, seen=seen, index_only=index_only)
     defaults = RunValues.of(submission)
     parameters = {
         field.name: RuntimeParameter(field.name, type(getattr(defaults, field.name)))
         for field in dataclasses.fields(RunValues)
     }
     components = build_components(submission, RunValues(**parameters))
+    trained = build_components(dataclasses.replace(submission, towers=""))
     pipeline = Pipeline(
         pipeline_name=pipeline_name(config),
         pipeline_root="",  # the cluster's own; `submit` may name another
@@ -110,7 +112,9 @@ def compile_pipeline(config: ExperimentConfig, path: Path) -> Submission:
         )
     )
     spec = runner.run(pipeline, write_out=False)["pipelineSpec"]
-    platform = _finish(spec, [component.id for component in components], config.kubeflow, defaults)
+    steps = [component.id for component in components]
+    known = {*steps, *(component.id for component in trained)}
+    platform = _finish(spec, steps, known, config.kubeflow, defaults)
     _write(path, config, [spec, platform])
     return submission
 
@@ -126,14 +130,18 @@ def step_id(step: str) -> str:
 
 
 def _finish(
-    spec: dict[str, Any], steps: Sequence[str], config: KubeflowConfig, defaults: RunValues
+    spec: dict[str, Any],
+    steps: Sequence[str],
+    known: Collection[str],
+    config: KubeflowConfig,
+    defaults: RunValues,
 ) -> dict[str, Any]:
     """Complete TFX's spec in place: names, defaults, resources, retries, version.
 
     Returns:
         The platform spec, which holds what only Kubernetes knows: node labels and volume.
     """
-    unknown = sorted(set(config.resources) - {DEFAULT, *steps})
+    unknown = sorted(set(config.resources) - {DEFAULT, *known})
     if unknown:
         raise UserError(
             f"kubeflow.resources: this pipeline has no step {', '.join(unknown)}. "

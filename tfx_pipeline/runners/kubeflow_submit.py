@@ -15,11 +15,12 @@ from serving.errors import ServingError
 from tfx_pipeline import fingerprint
 from tfx_pipeline.data.options import DataConfig
 from tfx_pipeline.data.resolved import ResolvedData, unseen
-from tfx_pipeline.release.place import CURRENT, NEXT_VERSION, place_release
+from tfx_pipeline.release.place import CURRENT, NEXT_VERSION, follow_bucket, place_release
 from tfx_pipeline.runners.kubeflow_endpoint import Endpoint, message
 from tfx_pipeline.runners.kubeflow_spec import parameters, read_spec
 from vl_models.errors import Unavailable, UserError
 
+_PUSHERS = ("release-pusher", "index-pusher")  # of a run that trains, of one that does not
 _LOOKS = 10  # in a row that may fail
 _ENDED = ("SUCCEEDED", "FAILED", "CANCELED", "SKIPPED")
 
@@ -59,11 +60,12 @@ def settle_parameters(spec_file: Path, given: Mapping[str, str | int]) -> dict[s
         json.dumps(spec["root"]["dag"], sort_keys=True),
         json.dumps(content, sort_keys=True),
     )
-    root = Path(_constant(spec, "release-pusher", "serving_root"))
+    pusher = next(step for step in _PUSHERS if step in spec["root"]["dag"]["tasks"])
+    root = Path(_constant(spec, pusher, "serving_root"))
     version, baseline = NEXT_VERSION, CURRENT
     if root.parent.is_dir():
-        bucket = _constant(spec, "release-pusher", "publish_to") or None
-        place = place_release(root, key, submitted, bucket)
+        bucket = _constant(spec, pusher, "publish_to") or None
+        place = place_release(root, key, submitted, follow_bucket(root, bucket))
         submitted, version, baseline = place.submitted, place.version, place.baseline
     lineage = {
         **json.loads(str(values["lineage"])),

@@ -60,7 +60,9 @@ def run_local(submission: Submission, progress: Callable[[StepReport], None]) ->
     artifacts = _run_artifacts(open_store(connection), runner.run_id)
     return steps.collect(
         submission,
-        evaluation=artifacts[Evaluation.TYPE_NAME].uri,
+        evaluation=artifacts[Evaluation.TYPE_NAME].uri
+        if Evaluation.TYPE_NAME in artifacts
+        else None,
         rejected=artifacts[RejectedRows.TYPE_NAME].uri,
         release=artifacts[PushedRelease.TYPE_NAME],
     )

@@ -45,18 +45,24 @@ def check_splits(config: ExperimentConfig, rejected: str) -> None:
 
 
 def collect(
-    submission: Submission, *, evaluation: str, rejected: str, release: metadata_store_pb2.Artifact
+    submission: Submission,
+    *,
+    evaluation: str | None,
+    rejected: str,
+    release: metadata_store_pb2.Artifact,
 ) -> RunResult:
     """Copy what people look at to the output folder, and say how the run ended.
 
     Args:
         submission: of the run.
-        evaluation: folder of the evaluator's output.
+        evaluation: folder of the evaluator's output; None of a run without one, which leaves what
+            is there of the run before.
         rejected: folder of the first step's rejected output.
         release: the pusher's output as the metadata store has it.
     """
     output = Path(submission.config.output)
-    for name in (METRICS_FILE, REPORT_FILE):
+    for name in (METRICS_FILE, REPORT_FILE) if evaluation is not None else ():
+        assert evaluation is not None
         write_atomically(output / name, Path(evaluation, name).read_text(encoding="utf-8"))
     released = release.custom_properties["released"].int_value == 1
     return RunResult(

@@ -42,7 +42,7 @@ def write_evaluation_data(examples: Path, out: Path) -> None:
                 if image_id not in seen:
                     seen.add(image_id)
                     gallery.write(_gallery_record(content))
-    writers.write_relevance(str(relevance), [pa.concat_tables(tables)])
+    writers.write_table(str(relevance), writers.RELEVANCE_SCHEMA, [pa.concat_tables(tables)])
 
 
 def _clicks(content: Any, image_id: str, split: str) -> pa.Table:

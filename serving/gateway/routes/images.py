@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from serving.gateway.answers import ErrorBody
-from serving.gateway.pictures import Picture
+from serving.gateway.pictures import ItemPicture
 
 router = APIRouter(tags=["images"])
 
@@ -35,7 +35,7 @@ async def thumbnail(request: Request, item: str) -> Response:
     return _response(request, picture)
 
 
-def _response(request: Request, picture: Picture) -> Response:
+def _response(request: Request, picture: ItemPicture) -> Response:
     headers = {
         "ETag": f'"{picture.tag}"',
         # The address names the release, so an hour old is not out of date.

@@ -15,7 +15,7 @@ from tests.tfx_pipeline.evaluation.conftest import (
     write_gallery,
     write_relevance,
 )
-from tfx_pipeline.data.items import find_items, read_twins
+from tfx_pipeline.data.items import find_items
 from tfx_pipeline.evaluation.config import EvaluationConfig
 from tfx_pipeline.evaluation.evaluators import evaluate
 from tfx_pipeline.evaluation.metric_keys import lower_is_better
@@ -119,21 +119,6 @@ def test_a_reranker_alone_is_compared_with_nothing(scenes):
     members = {"reranker": scenes["members"]["reranker"]}
     found = evaluate(**{**scenes, "members": members}, config=options(evaluators=["twins"]))
     assert found.metrics == {"rerank/twin_wins": pytest.approx(1 / 3)}
-
-
-def test_tables_of_items(tmp_path):
-    assert find_items(tmp_path) is None
-    path = tmp_path / "items.parquet"
-    pq.write_table(pa.table({"id": ["a", "b"], "color": ["x", "y"]}), path)
-    assert find_items(tmp_path) == path and read_twins(path) == {}
-    pq.write_table(pa.table({"id": ["a", "b"], "twin": [None, "a"]}), path)
-    assert read_twins(path) == {"b": "a"}
-    pq.write_table(pa.table({"twin": ["a"]}), path)
-    with pytest.raises(UserError, match=r"has the column id. Received: columns=\['twin'\]"):
-        read_twins(path)
-    path.write_text("no table")
-    with pytest.raises(UserError, match=r"items\.parquet is not a readable Parquet file"):
-        read_twins(path)
 
 
 def test_no_pair_gives_no_number(scenes, tmp_path):

@@ -63,7 +63,7 @@ def candidate(tmp_path_factory):
             3,
             reader,
         )
-    ids, uris, matrix = read_embeddings(root / "embeddings")
+    ids, uris, _, matrix = read_embeddings(root / "embeddings")
     tokens = read_image_tokens(root / "tokens", ids, 3)
     build_index(matrix, ids, uris, root / "index", image_tokens=tokens)
     return {
