@@ -64,6 +64,18 @@ def check_release(root: Path, release: Release, names: Iterable[str] | None = No
             check_folder(root / name / str(version), needed, release_listing(release, name))
 
 
+def content_checksums(folder: Path) -> dict[str, str]:
+    """SHA-256 by path of what is to stay as it is in a version's folder; not of its card.
+
+    Raises:
+        DiskError: something cannot be read.
+    """
+    with files.naming_errors("read", folder):
+        listed = files.checksums(folder)
+    listed.pop(MODEL_CARD, None)  # people may write into it
+    return listed
+
+
 def release_listing(release: Release, name: str) -> Listing | None:
     """Return what a release says of the files in one of its folders; None if it says nothing."""
     digests = release.checksums.get(name)

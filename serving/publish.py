@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from serving import files
-from serving.checksums import check_release
+from serving.checksums import check_release, content_checksums
 from serving.copying import copy_tree
 from serving.errors import ServingError, VersionTakenError
 from serving.index_description import (
@@ -119,7 +119,7 @@ def publish_release(
         for name, source in sources.items():
             target = root / name / str(version)
             checksums[name] = (
-                _listed(target)
+                content_checksums(target)
                 if same[name]
                 else _copy_version(source, target, name, release, model_card)
             )
@@ -182,7 +182,11 @@ def publish_index(
         )
         manifest_text(release)  # complains of what JSON cannot hold before anything is copied
         target = root / INDEX / str(version)
-        listed = _listed(target) if same else _copy_version(source, target, INDEX, release, None)
+        listed = (
+            content_checksums(target)
+            if same
+            else _copy_version(source, target, INDEX, release, None)
+        )
         release = replace(release, checksums={**current.checksums, INDEX: listed})
         _write_manifest(history_file(root, version), release)
         _write_config(root, release)
@@ -365,17 +369,9 @@ def _refuse_taken_version(
         )
 
 
-def _listed(folder: Path) -> dict[str, str]:
-    """Checksums of what is to stay as it is; people may write into the card."""
-    with files.naming_errors("read", folder):
-        listed = files.checksums(folder)
-    listed.pop(MODEL_CARD, None)
-    return listed
-
-
 def _content(folder: Path) -> dict[str, Any]:
     """Checksums without the card, and index.json without the versions that publishing fills in."""
-    content: dict[str, Any] = dict(_listed(folder))
+    content: dict[str, Any] = dict(content_checksums(folder))
     if DESCRIPTION_FILE in content:
         content[DESCRIPTION_FILE] = of_version(read_description(folder), None)
     return content
@@ -400,7 +396,7 @@ def _copy_version(
         if name == INDEX:
             described = of_version(read_description(temporary), _models_version(release))
             write_description(temporary, described)
-        listed = _listed(temporary)
+        listed = content_checksums(temporary)
         text = model_card(
             name,
             release.version,

@@ -1,5 +1,6 @@
 """Another gallery, the same towers: what is new is encoded and found; nothing is trained."""
 
+import collections
 import json
 import shutil
 
@@ -49,7 +50,7 @@ def test_the_towers_stay_and_the_index_is_another(indexed):
     assert release.models == before.models
     assert release.weights == before.weights and release.metrics == before.metrics
     assert "As told: the towers of the current release stay, and get another index." in told[0]
-    assert "Trainer" not in told[0] and "[5/5] IndexPusher" in told[0]
+    assert "Trainer " not in told[0] and "IndexPusher" in told[0]
     assert release.lineage["towers_of"] == before.version
     description = json.loads((output / f"serving/index/{release.index}/index.json").read_text())
     assert description["tower_version"] == before.version
@@ -67,7 +68,11 @@ def test_new_and_changed_images_are_encoded_and_others_are_not(indexed):
     now, before = (index_of(root, Release.load(root, v)) for v in (2, 1))
     assert set(now.ids) - set(before.ids) == {"new-0", "new-1", "new-2"}
     assert set(before.ids) - set(now.ids) == {GONE}
-    kept = sorted(set(now.ids) & set(before.ids) - {CHANGED})
+    # Two images of one content share what was encoded of one of them.
+    times = collections.Counter(before.items.contents())
+    single = {i for i, content in zip(before.ids, before.items.contents()) if times[content] == 1}
+    kept = sorted(set(now.ids) & single - {CHANGED})
+    assert len(kept) > 40
     vectors = [one.vectors([one.items.row_of(item) for item in kept]) for one in (now, before)]
     np.testing.assert_array_equal(*vectors)  # to the bit: they were taken over
     [changed, was] = (one.vectors([one.items.row_of(CHANGED)]) for one in (now, before))

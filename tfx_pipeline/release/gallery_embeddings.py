@@ -87,7 +87,7 @@ class _OnImages(beam.DoFn):
         self._call = self._loaded.signatures[self._signature]
         self._index = None if self._kept is None else SearchIndex.load(self._kept)
         contents = [] if self._index is None else self._index.items.contents() or []
-        self._row_of = {content: row for row, content in enumerate(contents)}
+        self._row_of = {content: row for row, content in reversed([*enumerate(contents)])}
 
     def _outputs(self, serialized: Iterable[bytes]) -> Iterator[tuple[str, str, str, Any]]:
         """Yield id, uri, content and output of each image."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from serving import files
+from serving.checksums import content_checksums
 from serving.errors import ServingError
 from serving.index import SearchIndex
 from serving.release import INDEX, RELEASE_FILE, Release
@@ -45,7 +45,7 @@ def kept_index(serving_root: str, members: Mapping[str, Path]) -> KeptIndex:
         return KeptIndex()
 
     def is_same(name: str) -> bool:
-        return name in members and release.checksums.get(name) == files.checksums(members[name])
+        return name in members and release.checksums.get(name) == content_checksums(members[name])
 
     has_vectors = index.description["kind"] != "binary" and is_same(IMAGE_TOWER)
     has_tokens = index.has_image_tokens and is_same(RERANKER)
