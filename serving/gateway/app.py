@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from pathlib import Path
 from typing import TextIO
@@ -26,7 +27,7 @@ from serving.gateway.protection.rates import RateLimit
 from serving.gateway.routes import events, health, images, page, search
 
 _STATIC = Path(__file__).parent / "static"
-_CODES = {404: "not_found", 405: "method_not_allowed"}
+_CODES = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}
 
 
 def make_app(
@@ -44,6 +45,7 @@ def make_app(
         summary="Vision-language search: texts, images and items to images.",
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
     )
     api.state.gateway = gateway
     for routes in (page, search, events, images, health):
@@ -88,6 +90,4 @@ async def _on_http_error(request: Request, error: Exception) -> JSONResponse:
 
 def _swagger_files() -> str:
     """Folder of Swagger UI's files, which come with a package: nothing is loaded from elsewhere."""
-    import swagger_ui_bundle
-
-    return str(swagger_ui_bundle.swagger_ui_path)
+    return str(Path(importlib.util.find_spec("fastapi_offline").origin).parent / "static")

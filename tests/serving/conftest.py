@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tests.serving.models import sleep
+from tests.serving.shop import publish_shop, serve, shop, shop_root  # noqa: F401 -- fixtures
 
 WORDS = ["red shoe", "blue bag", "猫", "bicycle", "tea pot"]
 DIMENSION = 8

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import MutableMapping
 from typing import Any
 
+from starlette.exceptions import HTTPException
+
 from serving.gateway.protection.asgi import App, Receive, Scope, Send, header, refuse
-
-
-class _TooLarge(Exception):
-    """A body without a length turned out too large."""
 
 
 class BodyLimit:
@@ -23,6 +21,7 @@ class BodyLimit:
     def __init__(self, app: App, most_bytes: int):
         self._app = app
         self._most = most_bytes
+        self._message = f"A request has at most {most_bytes:,} bytes."
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or answer 413."""
@@ -32,26 +31,16 @@ class BodyLimit:
         if length.isdecimal() and int(length) > self._most:
             return await self._refuse(scope, receive, send)
         received = 0
-        started = False
 
         async def counted() -> MutableMapping[str, Any]:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
-            if received > self._most:
-                raise _TooLarge
+            if received > self._most:  # whoever reads the body passes this on
+                raise HTTPException(413, self._message, {"Connection": "close"})
             return message
 
-        async def noted(message: MutableMapping[str, Any]) -> None:
-            nonlocal started
-            started = True
-            await send(message)
-
-        try:
-            await self._app(scope, counted, noted)
-        except _TooLarge:
-            if not started:
-                await self._refuse(scope, receive, send)
+        return await self._app(scope, counted, send)
 
     async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
         await refuse(
@@ -60,6 +49,6 @@ class BodyLimit:
             send,
             413,
             "too_large",
-            f"A request has at most {self._most:,} bytes.",
+            self._message,
             Connection="close",
         )

@@ -24,7 +24,7 @@ from serving.gateway.click_log.segments import recover
 from serving.gateway.explore import swap_neighbours
 from serving.gateway.impressions import BadTokenError, Impression, ImpressionTokens
 from serving.gateway.settings import ClickLogSettings, GatewaySettings
-from tests.serving.gateway.conftest import error_of
+from tests.serving.shop import error_of
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 

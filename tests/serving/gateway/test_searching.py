@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.serving.gateway.conftest import GOODS, MORE, error_of, found
+from tests.serving.shop import GOODS, MORE, error_of, found
 
 
 def search(client, **body):
