@@ -1,6 +1,8 @@
-"""The demo: emoji click log -> pipeline -> release -> a server -> answers, by the command line.
+"""The demo: emoji click log -> pipeline -> release -> the search service -> answers, and its page.
 
-Everything is left under one folder: data/, pipeline/, serving/, metrics.json, report.html.
+Everything is left under one folder: data/, pipeline/, serving/, metrics.json, report.html, and in
+clicks/ what people click on the page. On a terminal the page stays until Ctrl-C; DEMO_SERVE=0 ends
+the demo after its questions.
 """
 
 from __future__ import annotations
@@ -8,17 +10,23 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
+import re
 import shlex
-import socket
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from serving.client import SearchClient
+from serving.client.search_results import SearchResult
+
 VLSEARCH = str(Path(sys.executable).with_name("vlsearch"))
 CONFIG = "configs/emoji.yaml"
 QUERIES = ("birthday cake", "dog", "rain", "生日", "狗", "下雨")
+ADDRESS = re.compile(r"http://[0-9.]+:\d+/")
 HEADLINES = ("recall@1", "recall@10", "mrr", "modality_gap")
 
 
@@ -30,32 +38,36 @@ def vlsearch(*arguments: str) -> None:
         sys.exit(code)
 
 
-def free_port() -> int:
-    """A port of the loopback interface that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 @contextlib.contextmanager
-def server(serving_root: Path) -> Iterator[str]:
-    """`vlsearch serve` as a process of its own, until the block is left."""
-    port = free_port()
-    command = [VLSEARCH, "serve", str(serving_root), "--port", str(port), "--rest-port", "0"]
-    print(f"\n$ vlsearch {shlex.join(command[1:])} &", flush=True)
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+def search_service(root: Path) -> Iterator[str]:
+    """`vlsearch search` as a process of its own, until the block is left; yields its address."""
+    command = ["search", str(root / "serving"), "--port", "0", "--log-to", str(root / "clicks")]
+    print(f"\n$ vlsearch {shlex.join(command)} &", flush=True)
+    with (root / "search.log").open("w") as log:
+        process = subprocess.Popen(
+            [VLSEARCH, *command], stdout=subprocess.PIPE, stderr=log, text=True
+        )
     try:
-        deadline = time.monotonic() + 120
-        while True:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-                break
-            if process.poll() is not None or time.monotonic() > deadline:
-                sys.exit("The model server did not start.")
-            time.sleep(0.2)
-        yield f"127.0.0.1:{port}"
+        assert process.stdout is not None
+        for line in process.stdout:
+            if match := ADDRESS.search(line):
+                yield match[0]
+                return
+        sys.exit(f"The search service did not start; {root / 'search.log'} says why.")
     finally:
         process.terminate()
-        process.wait(timeout=30)
+        process.wait(timeout=60)
+
+
+def show(query: str, answer: SearchResult) -> None:
+    """Print what a query found."""
+    found = ", ".join(f"{hit.item.get('name', hit.id)} {hit.score:.2f}" for hit in answer.hits)
+    print(f"  {query}: {found}")
+
+
+def stays_open() -> bool:
+    """Whether somebody is there to look at the page."""
+    return sys.stdout.isatty() and os.environ.get("DEMO_SERVE", "1") != "0"
 
 
 def main() -> None:
@@ -73,13 +85,21 @@ def main() -> None:
         *("run", "--config", CONFIG, "--data", str(root / "data"), "--output", str(root)),
         *overrides,
     )
-    with server(root / "serving") as address:
-        for query in QUERIES:
-            vlsearch("query", query, "-k", "8", "--server", address, "--release", f"{root}/serving")
-
-    metrics = json.loads((root / "metrics.json").read_text(encoding="utf-8"))
-    print("\n" + "  ".join(f"{key} {metrics[key]:.3f}" for key in HEADLINES))
-    print(f"Done in {time.monotonic() - started:.0f} s. Report: {root / 'report.html'}")
+    with search_service(root) as address:
+        print(f"\nPOST {address}v1/search", flush=True)
+        with SearchClient(address) as client:
+            for query in QUERIES:
+                show(query, client.search(query, k=5))
+        metrics = json.loads((root / "metrics.json").read_text(encoding="utf-8"))
+        print("\n" + "  ".join(f"{key} {metrics[key]:.3f}" for key in HEADLINES))
+        print(f"Done in {time.monotonic() - started:.0f} s. Report: {root / 'report.html'}")
+        if stays_open():
+            print(f"\nThe page: {address}  (Ctrl-C stops)", flush=True)
+            with contextlib.suppress(KeyboardInterrupt):
+                signal.pause()
+        else:
+            again = f"vlsearch search {root / 'serving'} --log-to {root / 'clicks'}"
+            print(f"The page was {address}; it comes back with\n  $ {again}")
 
 
 if __name__ == "__main__":

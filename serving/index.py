@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -28,7 +28,7 @@ from serving.index_description import (
     read_description,
     write_description,
 )
-from serving.items import CONTENT, ITEMS_FILE, ItemTable
+from serving.items import CONTENT, ITEMS_FILE, ItemTable, name_of
 from serving.logged_queries import QUERIES_FILE, LoggedQueries
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ class Hit:
         score: its similarity to the query.
         rerank_score: of the release's reranker; None where that did not score it.
         row: of the image in its index, -1 where that has no rows.
+        item: columns of the image by name, where a search adds them.
     """
 
     id: str
@@ -67,6 +68,12 @@ class Hit:
     score: float
     rerank_score: float | None = None
     row: int = field(default=-1, repr=False, compare=False)
+    item: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def name(self) -> str:
+        """What people call it: its column `name` or `title`, else its id."""
+        return name_of(self.item) or self.id
 
 
 class Index(Protocol):

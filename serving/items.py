@@ -23,6 +23,7 @@ from serving.index_description import REBUILD
 
 ITEMS_FILE = "items.parquet"
 ID, URI, CONTENT = "id", "uri", "_content"
+NAMES = ("name", "title")  # columns that hold what people call an item
 RESERVED = (URI, "score", "rank", "rerank_score")  # of hits; `id` is the items' own
 # Texts of which a column has at most so many different ones are offered as a choice.
 _MOST_CHOICES = 50
@@ -37,6 +38,11 @@ def is_item_type(kind: pa.DataType) -> bool:
         or pa.types.is_boolean(kind)
         or (pa.types.is_list(kind) and pa.types.is_string(kind.value_type))
     )
+
+
+def name_of(item: Mapping[str, Any]) -> str:
+    """Return what people call an item, by its columns; "" if none of them says."""
+    return next((item[key] for key in NAMES if isinstance(item.get(key), str)), "")
 
 
 class ItemTable:

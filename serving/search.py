@@ -7,6 +7,7 @@ version and searched in another's index, or ordered by another's reranker.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -199,11 +200,12 @@ class SearchService:
             embeddings = self._encode_texts(queries, active.release)
             reranker = self._reranker(active, rerank, order, weight)
             if reranker is None:
-                version = active.release.version
-                return [Hits(hits, version) for hits in active.index.search(embeddings, k)]
-            found = active.index.search(embeddings, max(k, reranker.settings.candidates))
-            answers = reranker.rerank(queries, found, deadline)
-            return [Hits(hits[:k], hits.release, hits.ranking, hits.note) for hits in answers]
+                found = active.index.search(embeddings, k)
+                answers = [Hits(hits, active.release.version) for hits in found]
+            else:
+                found = active.index.search(embeddings, max(k, reranker.settings.candidates))
+                answers = reranker.rerank(queries, found, deadline)
+            return [_page(hits, 0, k, active.index) for hits in answers]
 
         return self._of_one_release(answer)
 
@@ -242,17 +244,11 @@ class SearchService:
             assert request.text is not None
             [ordered] = reranker.rerank([request.text], [hits], request.deadline)
             clock.lap("rerank")
-        page = ordered[request.offset : wanted]
+        page = _page(ordered, request.offset, request.k, index)
         cosines = None
         if request.explain:
             cosines = index.vectors([hit.row for hit in page]) @ parts.T
-        return SearchAnswer(
-            Hits(page, ordered.release, ordered.ranking, ordered.note),
-            index,
-            selected,
-            clock.seconds,
-            cosines,
-        )
+        return SearchAnswer(page, index, selected, clock.seconds, cosines)
 
     def _of_one_release(self, answer: Callable[[ActiveRelease], T]) -> T:
         """Return an answer of the active release, or of the one that the server has instead."""
@@ -378,6 +374,15 @@ class SearchService:
                 f"{release.models.get(RERANKER)}. Publish it again."
             )
         return index
+
+
+def _page(hits: Hits, offset: int, k: int, index: Index) -> Hits:
+    """Return a part of the hits, with their items' columns."""
+    shown = [
+        dataclasses.replace(hit, item=index.items.values(hit.row))
+        for hit in hits[offset : offset + k]
+    ]
+    return Hits(shown, hits.release, hits.ranking, hits.note)
 
 
 class Stopwatch:

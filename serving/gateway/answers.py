@@ -164,7 +164,7 @@ def answer_json(given: GivenAnswer, offset: int) -> dict[str, Any]:
             "rank": rank,
             "score": round(hit.score, 6),
             "rerank_score": None if hit.rerank_score is None else round(hit.rerank_score, 6),
-            "item": answer.index.items.values(hit.row),
+            "item": hit.item,
             **addresses(hit.id, answer.hits.release),
         }
         if answer.cosines is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib.resources
 import sys
 from pathlib import Path
 from typing import TextIO
@@ -90,4 +90,4 @@ async def _on_http_error(request: Request, error: Exception) -> JSONResponse:
 
 def _swagger_files() -> str:
     """Folder of Swagger UI's files, which come with a package: nothing is loaded from elsewhere."""
-    return str(Path(importlib.util.find_spec("fastapi_offline").origin).parent / "static")
+    return str(importlib.resources.files("fastapi_offline") / "static")

@@ -15,6 +15,14 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Write data folders for training and for the pipeline.")
 
+ItemsOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="CSV, Parquet or JSON lines of what is known of images: id, name, price, …",
+    ),
+]
+
 
 @app.command()
 def emoji(
@@ -133,15 +141,19 @@ def captions(
     max_rejected_fraction: Annotated[
         float, typer.Option(min=0, max=1, help="Share of the captions that may be lost.")
     ] = 0.01,
+    items: ItemsOption = None,
 ) -> None:
     """A caption set as a data folder; every caption is a clicked row."""
     from tfx_pipeline.data.captions import Place, write_captions
+    from tfx_pipeline.data.items import check_items, copy_items
     from tfx_pipeline.data.rejected import FOLDER, describe
     from vl_models.errors import UserError
     from vl_models.terminal import echo
 
     if link and copy:
         raise UserError("--link and --copy exclude each other: give one of them.")
+    if items is not None:
+        check_items(items)
     place: Place = "reference"
     if link or copy:
         place = "link" if link else "copy"
@@ -155,6 +167,8 @@ def captions(
         encoding=encoding,
         max_rejected_fraction=max_rejected_fraction,
     )
+    if items is not None:
+        copy_items(items, out)
     accepted, rejected = summary.captions, summary.rejected
     echo(
         f"{out}: {accepted:,} captions of {summary.images:,} images ({summary.form})"

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tfx_pipeline.cli.places import release_root
+
+if TYPE_CHECKING:
+    from serving.reranking import Hits
 
 
 def query(
@@ -56,6 +60,17 @@ def query(
         float | None,
         typer.Option("--rerank-weight", metavar="X", help="Of the score in the sum."),
     ] = None,
+    condition: Annotated[
+        str,
+        typer.Option(
+            "--filter",
+            metavar="JSON",
+            help='Only items that fit, such as {"group": "shoes", "price": {"lt": 50}}.',
+        ),
+    ] = "{}",
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print a JSON object instead of a table.")
+    ] = False,
     html: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Also write a contact sheet.")
     ] = None,
@@ -78,6 +93,7 @@ def query(
     if html is not None and (html.is_dir() or not html.parent.is_dir()):
         raise UserError(f"--html names a file in an existing folder. Received: {html}.")
 
+    conditions = _conditions(condition)
     root = release_root(release)
     if server is None:
         from serving.release import Release
@@ -85,12 +101,34 @@ def query(
         Release.load(root)  # complains at once; starting a server takes seconds
 
     from serving.client import PredictClient
-    from serving.search import SearchService, embedded_server
+    from serving.query_parts import QueryPart
+    from serving.search import SearchRequest, SearchService, embedded_server
 
     with embedded_server(root) if server is None else PredictClient(server) as client:
-        [hits] = SearchService(root, client).search(
-            [text], k, rerank, deadline=deadline, order=order, weight=weight
-        )
+        service = SearchService(root, client)
+        if conditions:
+            request = SearchRequest(
+                [QueryPart(text=text)],
+                k,
+                filter=conditions,
+                rerank=rerank,
+                deadline=deadline,
+                order=order,
+                weight=weight,
+            )
+            hits = service.answer(request).hits
+        else:
+            [hits] = service.search(
+                [text], k, rerank, deadline=deadline, order=order, weight=weight
+            )
+    if html is not None:
+        from serving.files import write_atomically
+        from tfx_pipeline.report.contact_sheet import render_contact_sheet
+
+        write_atomically(html, render_contact_sheet(text, hits))
+    if as_json:
+        print(_as_json(text, hits))
+        return
     is_reranked = hits.ranking == "reranker"
     table = Table(title=cell(text if len(text) <= 80 else f"{text[:79]}…"))
     for column in ("rank", "score", *(["reranker"] if is_reranked else [])):
@@ -107,8 +145,43 @@ def query(
     if hits.note:
         echo(hits.note)
     if html is not None:
-        from serving.files import write_atomically
-        from tfx_pipeline.report.contact_sheet import render_contact_sheet
-
-        write_atomically(html, render_contact_sheet(text, hits))
         echo(f"Contact sheet: {html}")
+
+
+def _conditions(text: str) -> dict[str, Any]:
+    """Return a filter.
+
+    Raises:
+        UserError: it is no JSON object.
+    """
+    from vl_models.errors import UserError
+
+    try:
+        conditions = json.loads(text)
+    except (ValueError, RecursionError):
+        conditions = None
+    if not isinstance(conditions, dict):
+        raise UserError(f"--filter is a JSON object of conditions by column. Received: {text}")
+    return conditions
+
+
+def _as_json(text: str, hits: Hits) -> str:
+    found = [
+        {
+            "id": hit.id,
+            "uri": hit.uri,
+            "rank": rank,
+            "score": hit.score,
+            "rerank_score": hit.rerank_score,
+            "item": hit.item,
+        }
+        for rank, hit in enumerate(hits, start=1)
+    ]
+    answer = {
+        "query": text,
+        "release": hits.release,
+        "ranking": hits.ranking,
+        "note": hits.note,
+        "hits": found,
+    }
+    return json.dumps(answer, ensure_ascii=True, indent=2)

@@ -107,18 +107,32 @@ def compare(
         Interrupted: told to stop.
     """
     first = next(iter(experiments.values()))
-    budget = samples or budget_of(first).samples
-    if not own_budgets:
-        experiments = {name: with_samples(c, budget) for name, c in experiments.items()}
+    experiments = planned(experiments, samples, own_budgets)
     # Thresholds decide on a release, which this is none.
     evaluate = first.evaluate.model_copy(update={"thresholds": {}})
-    planned = {
+    prepared = {
         name: config.model_copy(update={"evaluate": evaluate})
         for name, config in experiments.items()
     }
     if fresh:
         shutil.rmtree(output / "runs", ignore_errors=True)
-    return [_train(name, config, output, seeds, report) for name, config in planned.items()]
+    return [_train(name, config, output, seeds, report) for name, config in prepared.items()]
+
+
+def planned(
+    experiments: dict[str, ExperimentConfig], samples: int | None, own_budgets: bool
+) -> dict[str, ExperimentConfig]:
+    """Return the experiments under one budget, or as they are.
+
+    Args:
+        experiments: by name.
+        samples: training images each may see; None is what the first says itself.
+        own_budgets: let each train as long as it says instead.
+    """
+    if own_budgets:
+        return experiments
+    budget = samples or budget_of(next(iter(experiments.values()))).samples
+    return {name: with_samples(config, budget) for name, config in experiments.items()}
 
 
 def _train(

@@ -16,7 +16,8 @@ import pyarrow.csv
 import pyarrow.json
 import pyarrow.parquet as pq
 
-from serving.items import ID, RESERVED, is_item_type
+from serving.files import temporary_name
+from serving.items import ID, NAMES, RESERVED, is_item_type
 from tfx_pipeline.data.folder import DataFolder
 from tfx_pipeline.data.images import strip_suffix
 from tfx_pipeline.fingerprint import fingerprint_file, fingerprint_text
@@ -46,6 +47,30 @@ def find_items(folder: str | Path) -> str | None:
     if len(found) > 1:
         raise UserError(f"A data folder has one table of items. Remove one of {', '.join(found)}.")
     return found[0] if found else None
+
+
+def check_items(path: Path) -> None:
+    """Refuse what is no table of items, before anything else is written.
+
+    Raises:
+        UserError: see `read_items`, or there is no such file.
+    """
+    if not path.is_file():
+        raise UserError(f"--items: there is no file {path}.")
+    read_items(path)
+
+
+def copy_items(path: Path, folder: Path) -> None:
+    """Make a file the table of items of a data folder, instead of one that is there."""
+    target = folder / f"items{path.suffix}"
+    if target.exists() and target.samefile(path):
+        return
+    content = path.read_bytes()
+    for name in ITEMS_FILES:
+        (folder / name).unlink(missing_ok=True)
+    temporary = temporary_name(target)
+    temporary.write_bytes(content)
+    temporary.replace(target)
 
 
 def fingerprint_items(folder: str | Path) -> str:
@@ -209,3 +234,17 @@ def read_twins(path: str | Path) -> dict[str, str]:
         return {}
     pairs = zip(table[ID].to_pylist(), table[TWIN].to_pylist())
     return {image_id: twin for image_id, twin in pairs if twin}
+
+
+def read_names(path: str | Path) -> dict[str, str]:
+    """What people call the images that have a name, by image id.
+
+    Raises:
+        UserError: see `read_items`.
+    """
+    table = read_items(path)
+    column = next((name for name in NAMES if name in table.column_names), None)
+    if column is None:
+        return {}
+    pairs = zip(table[ID].to_pylist(), table[column].to_pylist())
+    return {image_id: name for image_id, name in pairs if isinstance(name, str)}

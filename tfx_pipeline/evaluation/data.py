@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 
 from tfx_pipeline.data.feature_set import FeatureSet
-from tfx_pipeline.data.items import read_twins
+from tfx_pipeline.data.items import read_names, read_twins
 from tfx_pipeline.evaluation.config import EvaluationConfig, SplitName
 from tfx_pipeline.evaluation.encoded_data import (
     EncodedData,
@@ -37,7 +37,7 @@ class EvaluationData:
         gallery_dir: folder of ``data_tfrecord-*.gz``, every image of the store once.
         relevance_path: ``relevance.parquet`` with the clicks of all splits.
         features: a labelled set of features, for towers that read such.
-        items_path: ``items.parquet`` of the data folder, if it has one.
+        items_path: the data folder's table of items, if it has one.
         questions_dir: folder of the Examples of questions, ``Split-<split>/`` each.
     """
 
@@ -145,6 +145,11 @@ class EvaluationData:
     def twins(self) -> dict[str, str]:
         """Twin of each image that has one, by image id; empty without a table of items."""
         return {} if self._items_path is None else read_twins(self._items_path)
+
+    @functools.cached_property
+    def item_names(self) -> dict[str, str]:
+        """What people call the images, by image id; empty without a table of items that says."""
+        return {} if self._items_path is None else read_names(self._items_path)
 
     @functools.cached_property
     def labels(self) -> dict[str, tuple[str, ...]]:

@@ -54,7 +54,7 @@ def evaluate(
         gallery_dir: folder of ``data_tfrecord-*.gz``, every image of the store once.
         relevance_path: ``relevance.parquet`` with the clicks of all splits.
         features: a labelled set of features, for towers that read such.
-        items_path: ``items.parquet`` of the data folder, if it has one.
+        items_path: the data folder's table of items, if it has one.
         questions_dir: folder of the Examples of questions, ``Split-<split>/`` each.
         baseline: metrics of the current release, None if there is none.
 

@@ -153,12 +153,13 @@ class Attention(Section):
 
 @dataclass(frozen=True)
 class Queries(Section):
-    """Queries with their first images; ``thumbnails`` are encoded images by id."""
+    """Queries with their first images; ``thumbnails`` and ``names`` of images by id."""
 
     template = "queries.html.j2"
     examples: tuple[Example, ...]
     thumbnails: Mapping[str, bytes]
     note: str = ""
+    names: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

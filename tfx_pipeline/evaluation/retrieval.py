@@ -190,16 +190,20 @@ def _queries(data: EvaluationData, ranking: Ranking | None) -> list[Section]:
     """Return a random choice and the worst, with thumbnails."""
     picked = pick_examples(data.encoded, ranking, data.config)
     shown = {hit.image_id for examples in picked for one in examples for hit in one.shown}
-    return query_sections(*picked, read_images(data.gallery_dir, shown))
+    names = {one: data.item_names[one] for one in shown if one in data.item_names}
+    return query_sections(*picked, read_images(data.gallery_dir, shown), names)
 
 
 def query_sections(
-    examples: tuple[Example, ...], failures: tuple[Example, ...], thumbnails: Mapping[str, bytes]
+    examples: tuple[Example, ...],
+    failures: tuple[Example, ...],
+    thumbnails: Mapping[str, bytes],
+    names: Mapping[str, str] | None = None,
 ) -> list[Section]:
     """The sections of a random choice of queries and of the worst, as far as there are any."""
     sections = [
-        Queries("Example queries", examples, thumbnails, _MARKS),
-        Queries("Worst queries", failures, thumbnails),
+        Queries("Example queries", examples, thumbnails, _MARKS, names or {}),
+        Queries("Worst queries", failures, thumbnails, names=names or {}),
     ]
     return [section for section in sections if section.examples]
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import dataclasses
 import html
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from serving.image_store import ImageStore
 from tfx_pipeline.report.thumbnails import data_uri
 from tfx_pipeline.storage.objects import read_bytes
-from tfx_pipeline.storage.uris import is_uri
 from vl_models.terminal import visible
 
 if TYPE_CHECKING:
@@ -44,12 +43,11 @@ class Picture:
     @classmethod
     def of_hit(cls, rank: int, hit: Hit) -> Picture:
         """Return a search result, its address read as a local file or from a bucket."""
-        path = hit.uri.removeprefix("file://")
         try:
-            encoded = read_bytes(path) if is_uri(path) else Path(path).read_bytes()
+            encoded = ImageStore(read_bucket=read_bytes).read(hit.uri)
         except (OSError, ValueError):  # ValueError: no address of a file, or of a bucket
             encoded = b""
-        return cls(encoded, f"{rank}. {hit.id} · {hit.score:.3f}", hit.uri)
+        return cls(encoded, f"{rank}. {hit.name} · {hit.score:.3f}", hit.uri)
 
     def html(self) -> str:
         """Return an image element with the thumbnail inside, or a paragraph with the address."""

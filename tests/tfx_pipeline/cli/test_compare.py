@@ -128,7 +128,8 @@ def test_data_are_prepared_once_and_what_is_finished_is_not_trained_again(compar
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--steps", "3", "--samples", "9"], "--steps and --samples exclude each other"),
+        (["--steps", "3", "--samples", "9"], "--steps, --samples and --own-budgets exclude each"),
+        (["--own-budgets", "--samples", "9"], "--steps, --samples and --own-budgets exclude each"),
         (["--seeds", "0,0"], "--seeds takes different whole numbers with commas between them"),
         (["--set", "train.stepz=3"], "did you mean 'train.steps'?"),
         (["tiny.yaml"], "Give the experiments or their files different names"),

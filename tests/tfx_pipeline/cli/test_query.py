@@ -1,6 +1,7 @@
 """`vlsearch query` as people meet it: hostile texts, and environments that are not ours."""
 
 import html
+import json
 import os
 import subprocess
 
@@ -134,3 +135,27 @@ def test_a_proxy_in_the_environment(root, address):
         result = ask(root, address, **proxy.environment, no_proxy="")
     assert result.returncode == 0, result.stderr
     assert proxy.requests == []
+
+
+def test_json_holds_what_a_table_cannot(root, address):
+    told = vlsearch(
+        "query", IDS[0], "-k", "2", "--release", str(root), "--server", address, "--json"
+    ).stdout
+    answer = json.loads(told)
+    assert (answer["query"], answer["release"], answer["ranking"]) == (IDS[0], 1, "tower")
+    first, second = answer["hits"]
+    assert (first["id"], first["rank"], second["rank"]) == (IDS[0], 1, 2)
+    assert first["score"] == pytest.approx(1, abs=1e-5) and first["item"] == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("shoes", "--filter is a JSON object of conditions by column. Received: shoes"),
+        ('{"group": "a"}', "the items of this index have no columns"),
+    ],
+)
+def test_filters_that_say_nothing(root, address, text, message):
+    found = ("--release", str(root), "--server", address)
+    result = vlsearch("query", "x", *found, "--filter", text, check=False)
+    assert result.returncode == 2 and message in " ".join(result.stderr.split())

@@ -2,6 +2,7 @@ import pytest
 
 from tests.tfx_pipeline.tiny_experiment import write_tiny
 from tfx_pipeline.comparison.budget import Budget, budget_of, with_samples, with_steps
+from tfx_pipeline.comparison.run import planned
 from tfx_pipeline.config import ExperimentConfig
 from vl_models.errors import UserError
 from vl_models.training.schedules import learning_rate_factor
@@ -125,3 +126,14 @@ def test_epochs_are_refused_with_a_remedy(tiny):
 
     with pytest.raises(UserError, match=r"'tiny' counts in epochs.*--set train\.steps=1000"):
         budget_of(config)
+
+
+def test_one_budget_is_the_firsts_unless_each_keeps_its_own(tiny):
+    experiments = {"short": tiny("train.steps=40"), "long": tiny("train.steps=90")}
+
+    def steps(*arguments):
+        return [budget_of(one).steps for one in planned(experiments, *arguments).values()]
+
+    assert steps(None, False) == [40, 40]
+    assert steps(160, False) == [10, 10]
+    assert steps(None, True) == [40, 90]

@@ -147,7 +147,7 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path):
         emoji.write_emoji(tmp_path / name, limit=60, impressions=3000, days=2, seed=seed)
     a, b, c = (contents(tmp_path / name) for name in "abc")
     assert a == b
-    assert len(a) == 60 + 2 + 2
+    assert len(a) == 60 + 2 + 3
     assert a["images/u1f600.png"] == c["images/u1f600.png"]
     assert a["log/span-20260101/clicks.parquet"] != c["log/span-20260101/clicks.parquet"]
 
