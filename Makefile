@@ -8,7 +8,7 @@ PYTEST_ARGS ?=
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: help setup demo test test-fast test-gpu lint format bench lock clean
+.PHONY: help setup demo test test-fast test-gpu lint format bench client lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -26,12 +26,16 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 debian-packages:
 	@bash scripts/debian_packages.sh
 
+.PHONY: browser
+browser: # of the tests of the page, which are skipped where it cannot be installed
+	@command -v chromium >/dev/null || bash scripts/install_debian.sh chromium || true
+
 # --- the main path -----------------------------------------------------------------------
 
-demo: setup ## emoji click log -> pipeline -> release -> answers over gRPC
+demo: setup ## emoji click log -> pipeline -> release -> search page
 	@$(BIN)/python scripts/demo.py --dir "$(DEMO_DIR)"
 
-test: setup ## all tests
+test: setup browser ## all tests
 	@$(BIN)/python scripts/run_tests.py $(PYTEST_ARGS)
 
 test-fast: setup ## all tests but the slow ones
@@ -39,6 +43,9 @@ test-fast: setup ## all tests but the slow ones
 
 test-gpu: setup ## distribution, bf16 and XLA tests on the GPUs that there are
 	@$(BIN)/python scripts/test_gpu.py $(PYTEST_ARGS)
+
+client: setup ## the wheel of vlsearch-client, in build/client
+	@$(BIN)/python scripts/build_client.py
 
 lint: setup ## ruff (lint and format) and mypy
 	@$(BIN)/ruff check .

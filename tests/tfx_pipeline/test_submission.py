@@ -1,3 +1,4 @@
+import json
 import os
 import shutil
 
@@ -5,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from serving.publish import publish_release, roll_back
+from serving.publish import publish_index, publish_release, roll_back
 from tests.tfx_pipeline.conftest import REPOSITORY
 from tfx_pipeline.config import ExperimentConfig
 from tfx_pipeline.submission import submit
@@ -28,8 +29,6 @@ def publish(tmp_path):
     """Publishes a submission's release, with towers that nobody loads."""
 
     def make(made, recall):
-        import json
-
         tower = tmp_path / f"tower-{made.key}"
         tower.mkdir(exist_ok=True)
         (tower / "saved_model.pb").write_bytes(made.key.encode())
@@ -80,6 +79,7 @@ def test_another_table_of_items_is_another_evaluation_and_no_other_training(
     submission, emoji_folder, tmp_path
 ):
     data = shutil.copytree(emoji_folder, tmp_path / "data")
+    (data / "items.csv").unlink()
     made = [submission(f"data.folder={data}")]
     for twin in ("b", "c"):
         pq.write_table(pa.table({"id": ["a"], "twin": [twin]}), data / "items.parquet")
@@ -89,6 +89,44 @@ def test_another_table_of_items_is_another_evaluation_and_no_other_training(
     assert len({one.serving_code for one in made}) == 3  # it is another index, too
     unchanged = ("data", "data_code", "training_code", "training_key")
     assert len({tuple(getattr(one, name) for name in unchanged) for one in made}) == 1
+
+
+def test_towers_stay_where_nothing_but_the_gallery_has_changed(emoji_folder, tmp_path):
+    data = shutil.copytree(emoji_folder, tmp_path / "data")
+
+    def submitted(*overrides, **how):
+        given = [f"data.folder={data}", f"output={tmp_path}", *overrides]
+        return submit(ExperimentConfig.load(REPOSITORY / "configs" / "emoji.yaml", given), **how)
+
+    def publish(made):
+        tower, index = tmp_path / "tower", tmp_path / "index"
+        for folder in (tower, index):
+            folder.mkdir(exist_ok=True)
+        (tower / "saved_model.pb").write_bytes(b"of the first training")
+        (index / "index.json").write_text(json.dumps({"tower_version": None, "n": made.version}))
+        lineage = json.loads(made.lineage) | ({"towers_of": 1} if made.towers else {})
+        root, version = made.serving_root, made.version
+        if made.towers:
+            return publish_index(root, version, index, lineage=lineage)
+        return publish_release(root, version, {"text_tower": tower}, index, lineage=lineage)
+
+    with pytest.raises(UserError, match=r"has no release with an index\. Run without it first"):
+        submitted(index_only=True)
+    first = submitted()
+    publish(first)
+    assert submitted().towers == "" and submitted() == first  # nothing at all has changed
+    shutil.copy(data / "images" / "u1f600.png", data / "images" / "new.png")
+    (data / "items.csv").write_text((data / "items.csv").read_text().replace("grinning", "happy"))
+    another = submitted()
+    assert another.towers and another.version == 2 and another.training_key == first.training_key
+    assert submitted(index_only=False).towers == ""
+    assert submitted("train.steps=7").towers == ""
+    assert another.config.data.max_rejected_fraction == 1  # clicks on images that are gone
+    publish(another)
+    assert submitted() == another  # the same run again
+    [log, *_] = sorted((data / "log").glob("*/*.parquet"))
+    os.utime(log, (1, 1))
+    assert submitted().towers == "" and submitted(index_only=True).towers == another.towers
 
 
 def test_another_submission_is_compared_with_the_current_release(submission, publish):

@@ -150,7 +150,7 @@ def local(
     steps are reused when it is run again. For a spec compiled with `--set kubeflow.volume=null`.
     """
     from tfx_pipeline.runners.kubeflow_local import StepFailed, run_spec
-    from tfx_pipeline.runners.kubeflow_submit import settle_parameters
+    from tfx_pipeline.runners.kubeflow_submit import PUSHERS, settle_parameters
     from tfx_pipeline.runners.progress import StepReport
     from vl_models.terminal import echo, styled
 
@@ -164,9 +164,10 @@ def local(
     except StepFailed as error:
         echo(styled("Failed:", "bold red", f" {error}"))
         raise typer.Exit(1) from None
-    evaluation = outputs["retrieval-evaluator/evaluation"]["uri"]
-    echo(f"Report: {Path(evaluation, 'report.html')}")
-    release = outputs["release-pusher/release"]["metadata"]
+    if evaluation := outputs.get("retrieval-evaluator/evaluation"):
+        echo(f"Report: {Path(evaluation['uri'], 'report.html')}")
+    release = next(outputs[f"{step}/release"] for step in PUSHERS if f"{step}/release" in outputs)
+    release = release["metadata"]
     if not release["released"]:
         echo(styled("Not released:", "bold red", f" {release['reasons']}"))
         raise typer.Exit(1)

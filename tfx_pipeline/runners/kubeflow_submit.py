@@ -20,7 +20,7 @@ from tfx_pipeline.runners.kubeflow_endpoint import Endpoint, message
 from tfx_pipeline.runners.kubeflow_spec import parameters, read_spec
 from vl_models.errors import Unavailable, UserError
 
-_PUSHERS = ("release-pusher", "index-pusher")  # of a run that trains, of one that does not
+PUSHERS = ("release-pusher", "index-pusher")  # of a run that trains, of one that does not
 _LOOKS = 10  # in a row that may fail
 _ENDED = ("SUCCEEDED", "FAILED", "CANCELED", "SKIPPED")
 
@@ -54,13 +54,15 @@ def settle_parameters(spec_file: Path, given: Mapping[str, str | int]) -> dict[s
         options = _constant(spec, "click-example-gen", "options")
         resolved = ResolvedData.of(data, DataConfig.model_validate_json(options))
     values["resolved"] = resolved.model_dump_json() if resolved else unseen(submitted)
-    content = {name: values[name] for name in ("resolved", "steps", "thresholds")}
+    # A spec that builds an index alone trains and evaluates nothing.
+    deciding = ("resolved", "steps", "thresholds")
+    content = {name: values[name] for name in deciding if name in values}
     key = fingerprint.fingerprint_text(
         json.dumps(spec["deploymentSpec"], sort_keys=True),
         json.dumps(spec["root"]["dag"], sort_keys=True),
         json.dumps(content, sort_keys=True),
     )
-    pusher = next(step for step in _PUSHERS if step in spec["root"]["dag"]["tasks"])
+    pusher = next(step for step in PUSHERS if step in spec["root"]["dag"]["tasks"])
     root = Path(_constant(spec, pusher, "serving_root"))
     version, baseline = NEXT_VERSION, CURRENT
     if root.parent.is_dir():
@@ -75,7 +77,7 @@ def settle_parameters(spec_file: Path, given: Mapping[str, str | int]) -> dict[s
         "baseline": json.loads(baseline) if baseline not in ("", CURRENT) else None,
     }
     settled = {"version": version, "baseline": baseline, "lineage": json.dumps(lineage)}
-    return values | settled | dict(given)
+    return values | {n: v for n, v in settled.items() if n in values} | dict(given)
 
 
 def start_run(

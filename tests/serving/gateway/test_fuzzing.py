@@ -7,7 +7,7 @@ schemathesis = pytest.importorskip("schemathesis")
 
 @pytest.mark.slow
 def test_nothing_that_openapi_describes_fails(shop_root, tmp_path):
-    """Bounded here; `benchmarks/gateway_fuzzing.py` goes on for as long as it is told."""
+    """Bounded here; `benchmarks/fuzz_gateway.py` goes on for as long as it is told."""
     from hypothesis import HealthCheck, given, settings
 
     from serving.gateway.server import GatewayServer, open_gateway

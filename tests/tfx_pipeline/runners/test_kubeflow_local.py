@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import time
 
@@ -150,3 +151,19 @@ def signatures(root, tower):
         name: (function.structured_input_signature, function.structured_outputs)
         for name, function in loaded.signatures.items()
     }
+
+
+def test_an_index_alone_is_a_spec_of_its_own(emoji_folder, tiny_run, tmp_path):
+    """The same towers, imported by their files: five steps through the same orchestrator."""
+    output, spec = tmp_path / "output", tmp_path / "index.yaml"
+    shutil.copytree(tiny_run.serving, output / "serving", symlinks=True)
+    given = [*SMOKE, *TINY, "kubeflow.volume=null", f"data.folder={emoji_folder}"]
+    given += [f"output={output}", "kubeflow.resources={Trainer: {cpu: 2}}"]
+    options = [part for override in given for part in ("--set", override)]
+    compiled = ("--config", "configs/emoji.yaml", "--output", str(spec), "--index-only")
+    vlsearch("kubeflow", "compile", *compiled, *options)
+    told = vlsearch("kubeflow", "local", str(spec), "--root", str(tmp_path / "kubeflow")).stdout
+    assert "[5/5] index-pusher" in told and "Released version 2" in told
+    release = Release.load(output / "serving")
+    assert release.models == {"image_tower": 1, "text_tower": 1} and release.index == 2
+    assert release.lineage["towers_of"] == 1
