@@ -8,14 +8,34 @@ from __future__ import annotations
 import tempfile
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from _shared import Results, argument_parser
+
+
+def statuses_of(operation: Any, examples: int) -> Counter[int]:
+    """Answers by status to so many requests that an operation's description allows."""
+    from hypothesis import HealthCheck, given, settings
+
+    statuses: Counter[int] = Counter()
+
+    @given(case=operation.as_strategy())
+    @settings(
+        max_examples=examples,
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    def ask(case: Any) -> None:
+        statuses[case.call().status_code] += 1
+
+    ask()
+    return statuses
 
 
 def main() -> None:
     """Ask."""
     import schemathesis
-    from hypothesis import HealthCheck, given, settings
 
     from serving.gateway.server import GatewayServer, open_gateway
     from serving.gateway.settings import ClickLogSettings, GatewaySettings
@@ -33,23 +53,10 @@ def main() -> None:
         ):
             schema = schemathesis.openapi.from_url(f"{server.url}openapi.json")
             for operation in schema.get_all_operations():
-                statuses: Counter[int] = Counter()
-
-                @given(case=operation.ok().as_strategy())
-                @settings(
-                    max_examples=arguments.examples,
-                    deadline=None,
-                    database=None,
-                    suppress_health_check=list(HealthCheck),
-                )
-                def ask(case, statuses=statuses):  # type: ignore[no-untyped-def]
-                    statuses[case.call().status_code] += 1
-
-                ask()
-                told = ", ".join(
-                    f"{count} × {status}" for status, count in sorted(statuses.items())
-                )
-                name = f"{operation.ok().method.upper()} {operation.ok().path}"
+                api = operation.ok()
+                statuses = statuses_of(api, arguments.examples)
+                told = ", ".join(f"{count} × {code}" for code, count in sorted(statuses.items()))
+                name = f"{api.method.upper()} {api.path}"
                 results.add(name, told, "none of 500", max(statuses) < 500)
     results.finish(arguments)
 
