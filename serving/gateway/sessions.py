@@ -23,9 +23,8 @@ def session_of(request: Request, given: str | None = None) -> tuple[str, bool]:
     return (known, False) if _FORM.fullmatch(known) else (secrets.token_urlsafe(16), True)
 
 
-def set_session(response: Response, session: str, request: Request, is_new: bool) -> None:
+def set_session(response: Response, session: str, request: Request) -> None:
     """Send the session along; each search begins its half hour anew."""
-    del is_new
     response.set_cookie(
         COOKIE,
         session,

@@ -64,7 +64,10 @@ def make_shop(folder: Path) -> dict[str, Path]:
             "name_zh": pa.array([zh for _, zh, *_ in goods], pa.string()),
             "group": pa.array([group for *_, group, _, _ in goods], pa.string()),
             "price": pa.array([price for *_, price, _ in goods], pa.float64()),
-            "link": [f"https://shop.example/{item}" for item in ids],
+            "link": [
+                "javascript:alert(1)" if item == "tea-pot" else f"https://shop.example/{item}"
+                for item in ids
+            ],
             "new": [item.startswith("blue") for item in ids],
             "tags": pa.array([["a", "b"] if n % 2 else ["b"] for n in range(len(ids))]),
         }

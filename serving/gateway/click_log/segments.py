@@ -78,12 +78,15 @@ class Segments:
             self._close(hour)
 
     def _start(self, hour: str) -> tuple[Path, int]:
-        path = self._folder / EVENTS / f"{hour}-{os.getpid()}-{secrets.token_hex(4)}.jsonl"
-        with files.naming_errors("written", path):
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
-            descriptor = os.open(path, flags, 0o600)
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        return path, descriptor
+        while True:
+            path = self._folder / EVENTS / f"{hour}-{os.getpid()}-{secrets.token_hex(4)}.jsonl"
+            with files.naming_errors("written", path):
+                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
+                descriptor = os.open(path, flags, 0o600)
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                if os.fstat(descriptor).st_nlink:
+                    return path, descriptor
+                os.close(descriptor)  # another process took it for one that was left behind
 
     def _close(self, hour: str) -> None:
         with self._lock:

@@ -65,7 +65,7 @@ async def search(request: Request) -> Response:
         body, upload = await _read(request)
     except ValidationError as error:
         return error_response(400, "invalid_argument", validation_message(error.errors()))
-    session, is_new = session_of(request, body.session) if gateway.is_logging else (None, False)
+    session = session_of(request, body.session)[0] if gateway.is_logging else None
 
     def answer() -> bytes:
         asked = body.to_request(gateway, upload)
@@ -74,7 +74,7 @@ async def search(request: Request) -> Response:
 
     response = Response(await run_in_threadpool(answer), media_type="application/json")
     if session is not None and body.session is None:
-        set_session(response, session, request, is_new)
+        set_session(response, session, request)
     return response
 
 

@@ -186,6 +186,13 @@ def test_a_panel_for_an_image_and_back(opened, service):
     assert address(page) == {"q": ["red shoe"]}
 
 
+def test_what_is_no_address_of_the_web_is_no_link(opened):
+    page = opened("?q=tea+pot&item=tea-pot")
+    page.wait_for_selector("#panel[open]")
+    assert page.locator("dd", has_text="javascript:alert(1)").count() == 1
+    assert page.locator("#panel a").count() == 0
+
+
 def test_more_like_more_of_and_less_of(opened):
     page = opened("?q=red+shoe")
     page.locator(".card").nth(1).click()
