@@ -3,7 +3,6 @@
 # No postponed annotations here: TFX reads the types of the component function.
 
 import json
-import logging
 from pathlib import Path
 
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
@@ -48,12 +47,9 @@ def IndexPusher(
         file_system_options: JSON list of Beam's options for it, such as the endpoint.
     """
     del code_fingerprint
-    from serving.errors import VersionTakenError
     from serving.publish import publish_index
-    from serving.release import next_version
     from tfx_pipeline.release.kept_index import too_many_vanished
-    from tfx_pipeline.storage import releases
-    from tfx_pipeline.storage.options import use_file_system_options
+    from tfx_pipeline.release.pushing import push, refuse
 
     built = Path(index.uri, "index")
     reasons = ""
@@ -62,9 +58,7 @@ def IndexPusher(
     else:
         reasons = too_many_vanished(Path(serving_root), built, max_vanished_fraction)
     if reasons:
-        release.set_int_custom_property("released", 0)
-        release.set_string_custom_property("reasons", reasons)
-        logging.warning("Not released: %s", reasons)
+        refuse(release, reasons)
         return
     spans = relevance.get_string_custom_property("spans")
     made_of = {
@@ -83,16 +77,4 @@ def IndexPusher(
             data_span=[int(span) for span in spans.split(",") if span],
         )
 
-    version = version or next_version(serving_root)
-    try:
-        publish(version)
-    except VersionTakenError:
-        version = next_version(serving_root)
-        publish(version)
-    if publish_to:
-        use_file_system_options(json.loads(file_system_options))
-        releases.publish(Path(serving_root), publish_to)
-        release.set_string_custom_property("published_to", publish_to)
-    release.set_int_custom_property("released", 1)
-    release.set_int_custom_property("version", version)
-    logging.info("Released version %d to %s", version, serving_root)
+    push(release, publish, serving_root, version, publish_to, file_system_options)

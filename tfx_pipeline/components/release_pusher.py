@@ -3,7 +3,6 @@
 # No postponed annotations here: TFX reads the types of the component function.
 
 import json
-import logging
 from pathlib import Path
 
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
@@ -51,15 +50,13 @@ def ReleasePusher(
         file_system_options: JSON list of Beam's options for it, such as the endpoint.
     """
     del code_fingerprint
-    from serving.errors import VersionTakenError
     from serving.publish import publish_release
-    from serving.release import WEIGHTS, next_version
+    from serving.release import WEIGHTS
     from tfx_pipeline.config import ExperimentConfig
     from tfx_pipeline.release.model_card import render_model_card
+    from tfx_pipeline.release.pushing import push, refuse
     from tfx_pipeline.release.rerank_settings import released_rerank
     from tfx_pipeline.release.reranker import describe_origin, released_members
-    from tfx_pipeline.storage import releases
-    from tfx_pipeline.storage.options import use_file_system_options
 
     reasons = [
         f"{name}: {verdict.get_string_custom_property('reasons')}"
@@ -67,9 +64,7 @@ def ReleasePusher(
         if verdict.get_int_custom_property("blessed") != 1
     ]
     if reasons:
-        release.set_int_custom_property("released", 0)
-        release.set_string_custom_property("reasons", "; ".join(reasons))
-        logging.warning("Not released: %s", "; ".join(reasons))
+        refuse(release, "; ".join(reasons))
         return
 
     config = ExperimentConfig.from_yaml(experiment)
@@ -107,18 +102,4 @@ def ReleasePusher(
             ),
         )
 
-    version = version or next_version(serving_root)
-    try:
-        publish(version)
-    except VersionTakenError:
-        # An equal submission was released before, and its cached steps are gone: training
-        # again gave other weights, and a number never changes its content.
-        version = next_version(serving_root)
-        publish(version)
-    if publish_to:
-        use_file_system_options(json.loads(file_system_options))
-        releases.publish(Path(serving_root), publish_to)
-        release.set_string_custom_property("published_to", publish_to)
-    release.set_int_custom_property("released", 1)
-    release.set_int_custom_property("version", version)
-    logging.info("Released version %d to %s", version, serving_root)
+    push(release, publish, serving_root, version, publish_to, file_system_options)
