@@ -127,7 +127,7 @@ def query(
 
         write_atomically(html, render_contact_sheet(text, hits))
     if as_json:
-        print(_as_json(text, hits))
+        echo(_as_json(text, hits))
         return
     is_reranked = hits.ranking == "reranker"
     table = Table(title=cell(text if len(text) <= 80 else f"{text[:79]}…"))

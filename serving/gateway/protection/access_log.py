@@ -72,7 +72,8 @@ class AccessLog:
                     "milliseconds": round(1000 * seconds, 1),
                     "bytes": size,
                 }
-                print(json.dumps(line), file=self._stream, flush=True)
+                self._stream.write(f"{json.dumps(line)}\n")
+                self._stream.flush()
 
 
 def route_of(path: str) -> str:

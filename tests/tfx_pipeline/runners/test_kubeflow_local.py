@@ -163,7 +163,7 @@ def test_an_index_alone_is_a_spec_of_its_own(emoji_folder, tiny_run, tmp_path):
     compiled = ("--config", "configs/emoji.yaml", "--output", str(spec), "--index-only")
     vlsearch("kubeflow", "compile", *compiled, *options)
     told = vlsearch("kubeflow", "local", str(spec), "--root", str(tmp_path / "kubeflow")).stdout
-    assert "[5/5] index-pusher" in told and "Released version 2" in told
+    assert "5/5] index-pusher" in told and "Released version 2" in told
     release = Release.load(output / "serving")
     assert release.models == {"image_tower": 1, "text_tower": 1} and release.index == 2
     assert release.lineage["towers_of"] == 1
