@@ -156,8 +156,7 @@ class CurrentRelease:
             try:
                 self._look()
             except ServingError as error:  # no release is served now: the queries will say so
-                _logger.warning("%s", error)
-                self._retry_at = time.monotonic() + self._pause
+                self._keep(self._stamp(), error)
 
     def _look(self) -> None:
         """Move to the current release if there is another one."""

@@ -7,7 +7,6 @@ known, and the item columns: texts, whole numbers, numbers, truth values, lists 
 from __future__ import annotations
 
 import functools
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from serving import files
 from serving.errors import ServingError
 from serving.index_description import REBUILD
+from serving.parquet_files import opened_table
 
 ITEMS_FILE = "items.parquet"
 ID, URI, CONTENT = "id", "uri", "_content"
@@ -64,16 +62,8 @@ class ItemTable:
         Raises:
             ServingError: no such file, or no such table.
         """
-        try:
-            table = pq.read_table(io.BytesIO(files.read_bytes(path)))
+        with opened_table(path, "with the columns id and uri") as table:
             items = cls(table.combine_chunks())
-        except (pa.ArrowException, OSError, KeyError, ValueError) as error:
-            if isinstance(error, ServingError):
-                raise
-            raise ServingError(
-                f"{path} is not a readable Parquet file with the columns id and uri: {error}. "
-                f"{REBUILD}"
-            ) from error
         if not all(isinstance(text, str) for texts in (items.ids, items.uris) for text in texts):
             raise ServingError(f"{path} has an id or uri that is no text. {REBUILD}")
         return items

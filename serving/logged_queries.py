@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import bisect
 import heapq
-import io
 import re
 import unicodedata
 from collections import defaultdict
@@ -18,11 +17,8 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from serving import files
-from serving.errors import ServingError
-from serving.index_description import REBUILD
+from serving.parquet_files import opened_table
 
 QUERIES_FILE = "queries.parquet"
 QUERIES_SCHEMA = pa.schema(
@@ -64,15 +60,8 @@ class LoggedQueries:
         Raises:
             ServingError: no such file, or no such table.
         """
-        try:
-            table = pq.read_table(io.BytesIO(files.read_bytes(path)))
+        with opened_table(path, "of queries") as table:
             return cls(table.select(QUERIES_SCHEMA.names).cast(QUERIES_SCHEMA))
-        except (pa.ArrowException, OSError, KeyError, ValueError) as error:
-            if isinstance(error, ServingError):
-                raise
-            raise ServingError(
-                f"{path} is not a readable Parquet file of queries: {error}. {REBUILD}"
-            ) from error
 
     def __len__(self) -> int:
         return len(self._table)

@@ -68,14 +68,11 @@ class SearchBody(BaseModel):
         Raises:
             ServingError: nothing to search for, or several things; an image that is none.
         """
+        named = {"text": self.query, "image": self.image, "id": self.id}
         given = [
-            part
-            for part in (
-                PartBody(text=self.query, image=None, id=None, weight=1.0),
-                PartBody(text=None, image=self.image, id=None, weight=1.0),
-                PartBody(text=None, image=None, id=self.id, weight=1.0),
-            )
-            if (part.text, part.image, part.id) != (None, None, None)
+            PartBody.model_validate({kind: value})
+            for kind, value in named.items()
+            if value is not None
         ]
         count = len(given) + (self.queries is not None) + (upload is not None)
         if count != 1:
@@ -146,6 +143,14 @@ class ErrorBody(BaseModel):
     """Why there is no answer: `{"error": {"code": …, "message": …}}`."""
 
     error: dict[str, str]
+
+
+def error_answers(descriptions: Mapping[int, str]) -> dict[int | str, dict[str, Any]]:
+    """Return what OpenAPI is told of a route's errors, by status."""
+    return {
+        status: {"model": ErrorBody, "description": description}
+        for status, description in descriptions.items()
+    }
 
 
 def answer_json(given: GivenAnswer, offset: int) -> dict[str, Any]:

@@ -7,6 +7,8 @@ import secrets
 
 from fastapi import Request, Response
 
+from serving.gateway.cookies import set_private_cookie
+
 COOKIE = "vlsearch_session"
 _SECONDS = 1800
 _FORM = re.compile(r"[A-Za-z0-9_-]{1,100}")
@@ -25,11 +27,4 @@ def session_of(request: Request, given: str | None = None) -> tuple[str, bool]:
 
 def set_session(response: Response, session: str, request: Request) -> None:
     """Send the session along; each search begins its half hour anew."""
-    response.set_cookie(
-        COOKIE,
-        session,
-        max_age=_SECONDS,
-        httponly=True,
-        samesite="strict",
-        secure=request.url.scheme == "https",
-    )
+    set_private_cookie(response, request, COOKIE, session, _SECONDS)

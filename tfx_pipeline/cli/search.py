@@ -113,7 +113,6 @@ def search(
     """
     import contextlib
 
-    from serving.errors import ServingError
     from serving.loopback import is_loopback
     from serving.release import Release
     from tfx_pipeline.storage.follower import following
@@ -143,7 +142,7 @@ def search(
         log=log,
         token_key=_secret(key_file, "--key-file") if key_file else b"",
         rerank_seconds=rerank_deadline,
-        bearer_token=_secret(token_file, "--token-file").decode() if token_file else None,
+        bearer_token=_token(token_file) if token_file else None,
         allowed_hosts=tuple(allowed_host or ()),
         cors_origins=tuple(cors_origin or ()),
         requests_per_second=rate_limit or None,
@@ -162,12 +161,9 @@ def search(
         echo(f"{recorded} The API is described at {server.url}docs. Ctrl-C stops.")
 
     with following(release) if is_uri(release) else contextlib.nullcontext():
-        try:
-            run_search_service(
-                root, settings, host=host, port=port, servers=server or (), on_ready=on_ready
-            )
-        except UnicodeDecodeError:
-            raise ServingError("--token-file holds text.") from None
+        run_search_service(
+            root, settings, host=host, port=port, servers=server or (), on_ready=on_ready
+        )
 
 
 def _secret(path: Path, option: str) -> bytes:
@@ -183,3 +179,17 @@ def _secret(path: Path, option: str) -> bytes:
     if len(secret) < 16:
         raise UserError(f"{option} names a file that holds at least 16 characters: {path}.")
     return secret
+
+
+def _token(path: Path) -> str:
+    """Return the token that a file holds.
+
+    Raises:
+        UserError: it is not there, too short to be one, or no text.
+    """
+    from vl_models.errors import UserError
+
+    try:
+        return _secret(path, "--token-file").decode()
+    except UnicodeDecodeError:
+        raise UserError(f"--token-file names a file of UTF-8 text: {path}.") from None

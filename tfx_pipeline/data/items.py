@@ -28,7 +28,6 @@ from vl_models.errors import UserError
 TWIN = "twin"
 ITEMS_FILES = ("items.parquet", "items.csv", "items.jsonl")
 
-
 _logger = logging.getLogger(__name__)
 
 
@@ -65,12 +64,11 @@ def copy_items(path: Path, folder: Path) -> None:
     target = folder / f"items{path.suffix}"
     if target.exists() and target.samefile(path):
         return
-    content = path.read_bytes()
-    for name in ITEMS_FILES:
-        (folder / name).unlink(missing_ok=True)
     temporary = temporary_name(target)
-    temporary.write_bytes(content)
+    temporary.write_bytes(path.read_bytes())
     temporary.replace(target)
+    for name in set(ITEMS_FILES) - {target.name}:
+        (folder / name).unlink(missing_ok=True)
 
 
 def fingerprint_items(folder: str | Path) -> str:

@@ -7,6 +7,7 @@ loses nothing. (A machine that loses power may lose the last seconds.)
 from __future__ import annotations
 
 import datetime
+import errno
 import fcntl
 import os
 import re
@@ -59,7 +60,7 @@ class Segments:
             try:
                 written = os.write(descriptor, line)
                 if written < len(line):
-                    raise OSError(28, "No space left on device")
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             except OSError as error:
                 os.ftruncate(descriptor, size)
                 remedy = DISK_REMEDIES.get(error.errno or 0, "Look at the disk.")

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from serving.gateway.answers import ErrorBody, EventBody
+from serving.gateway.answers import EventBody, error_answers
 from serving.gateway.gateway import Gateway
 from serving.gateway.sessions import COOKIE, session_of
 
 router = APIRouter(tags=["clicks"])
 
-_ERRORS: dict[int | str, dict[str, Any]] = {
-    400: {"model": ErrorBody, "description": "The item was not shown there."},
-    403: {"model": ErrorBody, "description": "No token of this service, or one that is too old."},
-    413: {"model": ErrorBody, "description": "The request is too large."},
-    429: {"model": ErrorBody, "description": "Too many requests."},
-    503: {"model": ErrorBody, "description": "The log cannot be written now."},
-}
+_ERRORS = error_answers(
+    {
+        400: "The item was not shown there.",
+        403: "No token of this service, or one that is too old.",
+        413: "The request is too large.",
+        429: "Too many requests.",
+        503: "The log cannot be written now.",
+    }
+)
 
 
 @router.post("/v1/events", summary="Tell of a click", responses=_ERRORS)

@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from serving.gateway.answers import ErrorBody
+from serving.gateway.answers import error_answers
 from serving.gateway.pictures import ItemPicture
 
 router = APIRouter(tags=["images"])
@@ -15,9 +15,13 @@ router = APIRouter(tags=["images"])
 _ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {"content": {"image/*": {}}, "description": "The picture."},
     304: {"description": "It has not changed."},
-    400: {"model": ErrorBody, "description": "It cannot be read or decoded."},
-    404: {"model": ErrorBody, "description": "There is no such item, or no image of it."},
-    429: {"model": ErrorBody, "description": "Too many requests."},
+    **error_answers(
+        {
+            400: "It cannot be read or decoded.",
+            404: "There is no such item, or no image of it.",
+            429: "Too many requests.",
+        }
+    ),
 }
 
 

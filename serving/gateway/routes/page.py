@@ -8,6 +8,7 @@ import jinja2
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
+from serving.gateway.cookies import set_private_cookie
 from serving.gateway.gateway import Gateway
 from serving.gateway.languages import language_of, texts_of
 from serving.gateway.protection.access import COOKIE_SECONDS, access_cookie
@@ -52,13 +53,5 @@ async def access(request: Request) -> Response:
     response = Response(status_code=204)
     token = request.app.state.gateway.settings.bearer_token
     if token is not None:  # and who is here has sent it
-        name, value = access_cookie(token)
-        response.set_cookie(
-            name,
-            value,
-            max_age=COOKIE_SECONDS,
-            httponly=True,
-            samesite="strict",
-            secure=request.url.scheme == "https",
-        )
+        set_private_cookie(response, request, *access_cookie(token), COOKIE_SECONDS)
     return response

@@ -13,21 +13,23 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException
 
 from serving.errors import ServingError, UnknownItemError
-from serving.gateway.answers import AnswerBody, ErrorBody, SearchBody, answer_json, item_json
+from serving.gateway.answers import AnswerBody, SearchBody, answer_json, error_answers, item_json
 from serving.gateway.errors import error_response, validation_message
 from serving.gateway.gateway import Gateway
 from serving.gateway.sessions import session_of, set_session
 
 router = APIRouter(tags=["search"])
 
-_ERRORS: dict[int | str, dict[str, Any]] = {
-    400: {"model": ErrorBody, "description": "The search says something that it cannot."},
-    403: {"model": ErrorBody, "description": "Another site's page asks."},
-    404: {"model": ErrorBody, "description": "An id that no item has."},
-    413: {"model": ErrorBody, "description": "The request is too large."},
-    429: {"model": ErrorBody, "description": "Too many requests."},
-    503: {"model": ErrorBody, "description": "The model server does not answer now."},
-}
+_ERRORS = error_answers(
+    {
+        400: "The search says something that it cannot.",
+        403: "Another site's page asks.",
+        404: "An id that no item has.",
+        413: "The request is too large.",
+        429: "Too many requests.",
+        503: "The model server does not answer now.",
+    }
+)
 _BODIES = {
     "requestBody": {
         "required": True,
