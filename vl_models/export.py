@@ -68,12 +68,13 @@ def export_members(
     to tokens string [B, P + L], "" where padded, and weights float32 [B, P + L].
     ``image_tower``: ``encode_image`` = ``serving_default``, image_bytes string [B] (what
     `vl_models.input.decoding` decodes) to embedding float32 [B, D]; with classes also
-    ``classify_zero_shot`` to classes string [B, k] and scores float32 [B, k].
+    ``classify_zero_shot``, and where the model has learnt some ``classify``, to classes string
+    [B, k] and scores float32 [B, k].
     ``reranker``: ``score``, query string [B] and image_bytes string [B] to score float32 [B];
     where the model reads images apart from texts also ``encode_image_tokens``, image_bytes
     string [B] to tokens float16 [B, T, W], and ``score_tokens``, query string [B] and tokens
     float16 [B, T, W] to score float32 [B].
-    ``captioner``: ``caption``, image_bytes string [B] to caption string [B].
+    ``captioner``: ``caption``, image_bytes string [B] to caption string [B] and score float32 [B].
     ``image_tokenizer``: ``tokenize``, image_bytes string [B] to tokens int32 [B, h·w]; and where
     the model can, ``reconstruct`` to image and reconstruction uint8 [B, H, W, 3].
     ``answerer``: ``answer``, query string [B] and image_bytes string [B] (where the system reads

@@ -19,7 +19,6 @@ from vl_models.models.base import VisionLanguageModel
 from vl_models.tasks.fusion_config import MOST_TOKEN_NUMBERS
 from vl_models.text.factory import vocabulary_files
 from vl_models.text.tokenizer import Tokenizer
-from vl_models.text.wordpiece import WordPieceTokenizer
 from vl_models.zero_shot import ZeroShotClassifier, with_source
 
 TEXT_TOWER, IMAGE_TOWER = "text_tower", "image_tower"
@@ -32,7 +31,8 @@ TOKENIZE, RECONSTRUCT = "tokenize", "reconstruct"
 ENCODE_IMAGE_TOKENS, SCORE_TOKENS = "encode_image_tokens", "score_tokens"
 IMAGE_FEATURES, TEXT_FEATURES = "image_features", "text_features"
 IMAGE_BYTES, IMAGE_2_BYTES, QUERY, TOKENS = "image_bytes", "image_2_bytes", "query", "tokens"
-CLASSIFY_ZERO_SHOT, TEXT_ATTENTION = "classify_zero_shot", "text_attention"
+CLASSIFY, CLASSIFY_ZERO_SHOT = "classify", "classify_zero_shot"
+TEXT_ATTENTION = "text_attention"
 DEFAULT_SIGNATURE = "serving_default"
 
 # As many answers as one row gets, best first.
@@ -139,16 +139,6 @@ def with_prefix(signature: str, prefix: str) -> str:
     return f"{signature}_{prefix}"
 
 
-def detokenize(tokenizer: WordPieceTokenizer, token_ids: tf.Tensor) -> tf.Tensor:
-    """Texts of WordPiece ids, up to the end token: int32 [B, L] to string [B]."""
-    special = (token_ids == tokenizer.start_id) | (token_ids == tokenizer.end_id)
-    kept = tokenizer.text_mask(token_ids) & ~special & (token_ids != tokenizer.padding_id)
-    pieces = tf.where(kept, tf.gather(tf.constant(tokenizer.vocabulary), token_ids), "")
-    joined = tf.strings.reduce_join(pieces, axis=-1, separator=" ")
-    words = tf.strings.regex_replace(joined, r" +##", "")
-    return tf.strings.strip(tf.strings.regex_replace(words, r" +", " "))
-
-
 def _image_input(model: VisionLanguageModel) -> RawInput | None:
     if IMAGE_FEATURES in model.inputs:
         return _feature_input(model, IMAGE_FEATURES)
@@ -238,11 +228,25 @@ def _image_tower(source: ExportSource) -> list[Signature]:
     signatures = [made(ENCODE_IMAGE, lambda batch: {"embedding": model.encode_image(batch)})]
     if isinstance(model, capabilities.HashesImages):
         signatures.append(made(HASH_IMAGE, lambda batch: {"code": model.hash_image(batch)}))
+    if isinstance(model, capabilities.ClassifiesImages):
+        signatures.append(made(CLASSIFY, _classify(model)))
     if zero_shot is not None:
         signatures.append(
             made(CLASSIFY_ZERO_SHOT, lambda batch: zero_shot.classify(model.encode_image(batch)))
         )
     return signatures
+
+
+def _classify(model: Any) -> Callable[[Batch], Answer]:
+    """The most probable classes, best first, and their probabilities."""
+    names = model.config.classes
+    count = min(TOP_ANSWERS, len(names))
+
+    def classify(batch: Batch) -> Answer:
+        scores, places = tf.math.top_k(tf.cast(model.classify_image(batch), tf.float32), count)
+        return {"classes": tf.gather(tf.constant(names), places), "scores": scores}
+
+    return classify
 
 
 def _reranker(source: ExportSource) -> list[Signature]:
@@ -292,17 +296,15 @@ def _token_signatures(
 
 
 def _captioner(source: ExportSource) -> list[Signature]:
+    """A text about an image, and its log-probability / length^α."""
     image, tokenizer = source.image, source.tokenizer
     assert image is not None
-    if not isinstance(tokenizer, WordPieceTokenizer):
-        raise ValueError(
-            "Captions are put together from a WordPiece vocabulary. "
-            f"Received: tokenizer={type(tokenizer).__name__}"
-        )
+    if tokenizer is None:
+        raise ValueError("A captioner needs its tokenizer. Received: tokenizer=None")
 
     def caption(image_bytes: tf.Tensor) -> Answer:
-        token_ids = source.model.generate(image.batch(image_bytes))
-        return {"caption": detokenize(tokenizer, token_ids)}
+        token_ids, score = source.model.generate(image.batch(image_bytes))
+        return {"caption": tokenizer.detokenize(token_ids), "score": score}
 
     return [Signature(CAPTION, (image.alone,), caption)]
 

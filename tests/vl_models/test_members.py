@@ -8,12 +8,10 @@ from tests.vl_models.grid_reranker import GridReranker, make_grid_reranker
 from tests.vl_models.models.feature_batch import SIDES
 from tests.vl_models.test_export import TOKENIZER, images, make_model
 from vl_models.export import export_compositions, export_members
-from vl_models.members import MEMBERS, ExportSource, detokenize, members_of
+from vl_models.generation.generated import Generated
+from vl_models.members import MEMBERS, ExportSource, members_of
 from vl_models.models.clip import CLIP
 from vl_models.models.registry import build_model, model_config_from_dict
-from vl_models.text.clip_bpe import CLIPTokenizer
-from vl_models.text.vocabulary import SPECIAL_TOKENS
-from vl_models.text.wordpiece import WordPieceTokenizer
 
 
 class Captions(CLIP):
@@ -22,7 +20,8 @@ class Captions(CLIP):
     def generate(self, batch):
         bright = tf.reduce_mean(tf.cast(batch["image"], tf.float32), axis=[1, 2, 3]) > 127
         texts = tf.where(bright, "red cat", "cat")
-        return TOKENIZER.tokenize(texts)["token_ids"]
+        score = tf.where(bright, -1.0, -2.0)
+        return Generated(TOKENIZER.tokenize(texts)["token_ids"], score)
 
     def score_pairs(self, batch):
         return tf.reduce_sum(self.encode_image(batch) * self.encode_text(batch), axis=-1)
@@ -65,6 +64,7 @@ def test_a_captioner_and_a_reranker_beside_the_towers(captions, tmp_path):
     for signature in ("caption", "serving_default"):
         answer = call(folders["captioner"], signature, image_bytes=encoded)
         assert answer["caption"].tolist() == [b"red cat", b"cat"]
+        assert answer["score"].tolist() == [-1.0, -2.0]
     query = np.array(["red", "cat"], object)
     answer = call(folders["reranker"], "score", query=query, image_bytes=encoded)
     text = run_signature(folders["text_tower"], "encode_text", "query", query)
@@ -117,19 +117,6 @@ def test_a_reranker_on_top_of_towers_takes_words_and_pixels(tmp_path):
         "text_features": below.encode_text({**TOKENIZER.tokenize(tf.constant(["red", "cat"]))}),
     }
     np.testing.assert_allclose(answer["score"], top.score_pairs(batch), atol=1e-5)
-
-
-def test_pieces_are_joined_to_words():
-    tokenizer = WordPieceTokenizer([*SPECIAL_TOKENS, "cat", "##s", "猫", "red"], max_length=8)
-    texts = ["red cats", "", "猫 cat"]
-    ids = tokenizer.tokenize(tf.constant(texts))["token_ids"]
-    assert [text.decode() for text in detokenize(tokenizer, ids).numpy()] == texts
-
-
-def test_captions_need_wordpieces(captions, tmp_path):
-    tokenizer = CLIPTokenizer([("e", "d</w>")], max_length=6)
-    with pytest.raises(ValueError, match=r"Received: tokenizer=CLIPTokenizer"):
-        export_members(captions, tokenizer, tmp_path)
 
 
 def test_a_model_that_can_do_nothing_is_refused(tmp_path):

@@ -35,6 +35,7 @@ def read_data_facts(
     return DataFacts(
         vocabulary_size=None if tokenizer is None else tokenizer.vocabulary_size,
         mask_id=None if tokenizer is None else tokenizer.mask_id,
+        caption_tokens=None if tokenizer is None else tokenizer.caption_tokens,
         sources=options.source_names,
         mean_crop_share=options.crop_share(model.image_fit),
         features={

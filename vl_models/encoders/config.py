@@ -134,6 +134,14 @@ class TextTransformerConfig(_TransformerConfig):
         return self
 
 
+class UnimodalDecoderConfig(_TransformerConfig):
+    """Configuration of `UnimodalDecoder`, CoCa's."""
+
+    kind: Literal["unimodal_decoder"] = "unimodal_decoder"
+    activation: Activation = "gelu"
+    shifted_mask: bool = False
+
+
 class BertConfig(_TransformerConfig):
     """Configuration of `BertEncoder`."""
 
@@ -157,6 +165,8 @@ class FeatureEncoderConfig(StrictConfig):
 
 AnyImageConfig = ViTConfig | CNNConfig | KerasHubImageConfig | FeatureEncoderConfig
 AnyTextConfig = TextTransformerConfig | BertConfig | KerasHubTextConfig | FeatureEncoderConfig
+# CoCa's alone: it needs the other half of the decoder.
+TextConfig = AnyTextConfig | UnimodalDecoderConfig
 ImageEncoderConfig = Annotated[AnyImageConfig, Field(discriminator="kind")]
 # Those whose tokens are a square grid of known size.
 GridEncoderConfig = Annotated[ViTConfig | CNNConfig, Field(discriminator="kind")]

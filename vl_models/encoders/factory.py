@@ -15,9 +15,9 @@ import keras
 
 from vl_models.encoders.config import (
     AnyImageConfig,
-    AnyTextConfig,
     FeatureEncoderConfig,
     KerasHubTextConfig,
+    TextConfig,
     TextTransformerConfig,
 )
 
@@ -31,6 +31,7 @@ _IMAGE_ENCODERS = {
 _TEXT_ENCODERS = {
     "transformer": ("text_transformer", "TextTransformer"),
     "bert": ("bert", "BertEncoder"),
+    "unimodal_decoder": ("unimodal_decoder", "UnimodalDecoder"),
     "keras_hub": ("keras_hub_backbone", "KerasHubTextEncoder"),
     "features": ("feature_encoder", "FeatureEncoder"),
 }
@@ -48,7 +49,7 @@ def build_image_encoder(config: AnyImageConfig, name: str, dtype: str) -> keras.
 
 
 def build_text_encoder(
-    config: AnyTextConfig,
+    config: TextConfig,
     vocabulary_size: int | None,
     name: str,
     dtype: str,
@@ -57,7 +58,7 @@ def build_text_encoder(
     """Create a text encoder.
 
     Args:
-        config: one of the configurations of `TextEncoderConfig`.
+        config: one of the configurations of text encoders.
         vocabulary_size: number of token ids; a KerasHub class that is given its own
             ``vocabulary_size`` keeps it. None for features alone.
         name: name of the layer, the first part of its variables' paths.
@@ -88,7 +89,7 @@ def _encoder_class(table: dict[str, tuple[str, str]], config: Any) -> type[keras
     return getattr(import_module(f"vl_models.encoders.{module}"), name)
 
 
-def _arguments(config: AnyImageConfig | AnyTextConfig) -> dict[str, Any]:
+def _arguments(config: AnyImageConfig | TextConfig) -> dict[str, Any]:
     """Return the constructor arguments: all keys but those that are no argument of the encoder."""
     # The width of features is the data's; the layer sees it when it is built.
     of_the_data = {"width"} if isinstance(config, FeatureEncoderConfig) else set()

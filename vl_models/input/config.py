@@ -11,6 +11,7 @@ import pydantic
 
 from vl_models.choices import ImageFit
 from vl_models.errors import UserError
+from vl_models.generation.config import CaptionTokens
 from vl_models.strict_config import StrictConfig
 
 if TYPE_CHECKING:
@@ -190,6 +191,7 @@ class DataFacts:
         text_classes: those of `text_label`, where the texts have a label set of their own.
         answers: those of `answer`.
         mask_id: the token that hides a word; None if the vocabulary has none.
+        caption_tokens: what writing a text takes; None if no texts are read.
         mean_crop_share: share of an image's shorter side that training shows on average.
         images: number of Examples of the train split, for the inverse frequencies of its queries
             in `clicked_query_weight`; None leaves that out.
@@ -205,6 +207,7 @@ class DataFacts:
     text_classes: tuple[str, ...] = ()
     answers: tuple[str, ...] = ()
     mask_id: int | None = None
+    caption_tokens: CaptionTokens | None = None
     mean_crop_share: float = 1.0
     images: int | None = None
     total_clicks: float | None = None

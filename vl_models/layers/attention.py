@@ -116,6 +116,27 @@ class SelfAttention(ConfiguredLayer):
         attended = dot_product_attention(query, key, value, mask=mask, bias=bias)
         return self.output_projection(_merged(attended))
 
+    def step(self, inputs: Any, keys: Any, values: Any, place: Any) -> tuple[Any, Any, Any]:
+        """Attend from one position to itself and those before it, whose keys and values are kept.
+
+        Args:
+            inputs: [B, 1, width], what is at the position.
+            keys: [B, heads, L, width / heads], those of earlier positions; what is behind them
+                does not count.
+            values: likewise.
+            place: int32 scalar, the position.
+
+        Returns:
+            [B, 1, width], and keys and values with those of the position.
+        """
+        query, key, value = self._heads(inputs)
+        start = (0, 0, place, 0)
+        keys = ops.slice_update(keys, start, ops.cast(key, keys.dtype))
+        values = ops.slice_update(values, start, ops.cast(value, values.dtype))
+        mask = (ops.arange(keys.shape[2]) <= place)[None, None, None]
+        attended = dot_product_attention(query, keys, values, mask=mask)
+        return self.output_projection(_merged(attended)), keys, values
+
     def attention_weights(self, inputs: Any, key_mask: Any = None) -> Any:
         """How much each position attends to each: float32 [B, heads, L, L], rows sum to 1."""
         query, key, _ = self._heads(inputs)
@@ -192,10 +213,19 @@ class CrossAttention(ConfiguredLayer):
         Returns:
             [B, L, width].
         """
-        (query,) = _split(self.query(inputs), 1, self.heads)
+        return self.attend(inputs, *self.project(context), context_mask)
+
+    def project(self, context: Any) -> tuple[Any, Any]:
+        """Keys and values [B, heads, M, width / heads] of a context [B, M, context width]."""
         key, value = _split(self.key_value(context), 2, self.heads)
+        return key, value
+
+    def attend(self, inputs: Any, keys: Any, values: Any, context_mask: Any = None) -> Any:
+        """Attend to a context of which `project` has made keys and values; else as the call."""
+        (query,) = _split(self.query(inputs), 1, self.heads)
         mask = None if context_mask is None else ops.cast(context_mask, "bool")[:, None, None, :]
-        return self.output_projection(_merged(dot_product_attention(query, key, value, mask=mask)))
+        attended = dot_product_attention(query, keys, values, mask=mask)
+        return self.output_projection(_merged(attended))
 
 
 def _dense(

@@ -13,26 +13,35 @@ from vl_models.layers.layer_norm import LayerNorm
 
 
 class AttentionalPooler(ConfiguredLayer):
-    """Multi-head attention of learned queries over normalised tokens, then a norm.
+    """Multi-head attention of learned queries over normalised tokens.
 
     Source: Yu et al., "CoCa: Contrastive Captioners are Image-Text Foundation Models", section 3.2
-    (attentional poolers).
+    (attentional poolers); without ``residual`` as in open_clip.
 
     Args:
         queries: T, vectors that a sequence is pooled to.
         width: of a query and of the result.
         heads: attention heads; must divide the width.
         epsilon: of the layer normalisations.
+        residual: whether the queries are added to what they attend to and the sum is normalised;
+            else the queries are normalised before they attend.
     """
 
     def __init__(
-        self, queries: int, width: int, heads: int, epsilon: float = 1e-6, **kwargs: Any
+        self,
+        queries: int,
+        width: int,
+        heads: int,
+        epsilon: float = 1e-6,
+        residual: bool = True,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.queries = queries
         self.width = width
         self.heads = heads
         self.epsilon = epsilon
+        self.residual = residual
 
     def build(self, input_shape: Any) -> None:
         """Create queries, attention and norms for tokens [B, L, any width]."""
@@ -48,10 +57,11 @@ class AttentionalPooler(ConfiguredLayer):
             name="attention",
         )
         self.norm_before = LayerNorm(self.epsilon, dtype=policy, name="norm_before")
-        self.norm_after = LayerNorm(self.epsilon, dtype=policy, name="norm_after")
+        own_norm = "norm_after" if self.residual else "query_norm"
+        self.own_norm = LayerNorm(self.epsilon, dtype=policy, name=own_norm)
         self.attention.build((None, self.queries, self.width), input_shape)
         self.norm_before.build(input_shape)
-        self.norm_after.build((None, None, self.width))
+        self.own_norm.build((None, None, self.width))
 
     def call(self, tokens: Any, mask: Any = None) -> Any:
         """Pool sequences.
@@ -65,5 +75,8 @@ class AttentionalPooler(ConfiguredLayer):
         """
         x = self.norm_before(tokens)
         queries = ops.cast(self.query_vectors, x.dtype)
+        if not self.residual:
+            queries = self.own_norm(queries)
         queries = ops.broadcast_to(queries, (ops.shape(x)[0], self.queries, self.width))
-        return self.norm_after(queries + self.attention(queries, x, context_mask=mask))
+        pooled = self.attention(queries, x, context_mask=mask)
+        return self.own_norm(queries + pooled) if self.residual else pooled

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
 
 from vl_models.layers import initializers
-from vl_models.layers.attention import CrossAttention, SelfAttention
+from vl_models.layers.attention import SelfAttention
 from vl_models.layers.configured import ConfiguredLayer
 from vl_models.layers.gelu import get_activation
 from vl_models.layers.layer_norm import LayerNorm
@@ -15,7 +16,7 @@ from vl_models.layers.row_dropout import drop_path, drop_units
 
 
 class TransformerBlock(ConfiguredLayer):
-    """Residual self-attention, cross-attention if there is one, then a residual MLP.
+    """Residual self-attention, then a residual MLP.
 
     Pre-norm (CLIP, ViT): x + f(norm(x)). Post-norm (BERT): norm(x + f(x)).
 
@@ -28,8 +29,6 @@ class TransformerBlock(ConfiguredLayer):
         epsilon: of the layer normalisations.
         dropout: rate on the units of every residual branch while training.
         drop_path: probability that a row skips a residual branch while training.
-        cross_attention: whether the block attends to a context between its other two branches
-            (Vaswani et al., "Attention Is All You Need", section 3.1).
         qkv_initializer: of the fused attention kernel; U(±1/√fan_in) by default, as all here.
         hidden_initializer: of the MLP's first kernel.
         residual_initializer: of the two kernels that write to the residual stream.
@@ -45,7 +44,6 @@ class TransformerBlock(ConfiguredLayer):
         epsilon: float = 1e-5,
         dropout: float = 0.0,
         drop_path: float = 0.0,
-        cross_attention: bool = False,
         qkv_initializer: Any = None,
         hidden_initializer: Any = None,
         residual_initializer: Any = None,
@@ -60,7 +58,6 @@ class TransformerBlock(ConfiguredLayer):
         self.epsilon = epsilon
         self.dropout = dropout
         self.drop_path = drop_path
-        self.cross_attention = cross_attention
         default = initializers.uniform_fan_in()
         self.qkv_initializer = initializers.get(qkv_initializer, default)
         self.hidden_initializer = initializers.get(hidden_initializer, default)
@@ -71,14 +68,7 @@ class TransformerBlock(ConfiguredLayer):
         width = input_shape[-1]
         hidden_width = round(width * self.mlp_ratio)
         policy = self.dtype_policy
-        self.attention = SelfAttention(
-            self.heads,
-            causal=self.causal,
-            qkv_initializer=initializers.fresh(self.qkv_initializer),
-            output_initializer=initializers.fresh(self.residual_initializer),
-            dtype=policy,
-            name="attention",
-        )
+        self.attention = self.make_attention(input_shape)
         self.attention_norm = LayerNorm(self.epsilon, dtype=policy, name="attention_norm")
         self.mlp_norm = LayerNorm(self.epsilon, dtype=policy, name="mlp_norm")
         self.mlp_hidden = keras.layers.Dense(
@@ -94,28 +84,28 @@ class TransformerBlock(ConfiguredLayer):
             dtype=policy,
             name="mlp_output",
         )
-        for layer in (self.attention, self.attention_norm, self.mlp_norm, self.mlp_hidden):
+        for layer in (self.attention_norm, self.mlp_norm, self.mlp_hidden):
             layer.build(input_shape)
         self.mlp_output.build((*input_shape[:-1], hidden_width))
-        if self.cross_attention:
-            self.context_attention = CrossAttention(
-                self.heads,
-                qkv_initializer=initializers.fresh(self.qkv_initializer),
-                output_initializer=initializers.fresh(self.residual_initializer),
-                dtype=policy,
-                name="cross_attention",
-            )
-            self.context_norm = LayerNorm(self.epsilon, dtype=policy, name="cross_attention_norm")
-            self.context_attention.build(input_shape)
-            self.context_norm.build(input_shape)
+
+    def make_attention(self, input_shape: Any) -> keras.layers.Layer:
+        """Return the layer of the first branch, built."""
+        attention = SelfAttention(
+            self.heads,
+            causal=self.causal,
+            qkv_initializer=initializers.fresh(self.qkv_initializer),
+            output_initializer=initializers.fresh(self.residual_initializer),
+            dtype=self.dtype_policy,
+            name="attention",
+        )
+        attention.build(input_shape)
+        return attention
 
     def call(
         self,
         inputs: Any,
         key_mask: Any = None,
         bias: Any = None,
-        context: Any = None,
-        context_mask: Any = None,
         seeds: Any = None,
         training: bool = False,
     ) -> Any:
@@ -125,20 +115,37 @@ class TransformerBlock(ConfiguredLayer):
             inputs: [B, L, width].
             key_mask: bool [B, L], True = token, False = padding.
             bias: float, broadcastable to [B, heads, L, L], added to the attention logits.
-            context: [B, M, any width], what cross-attention attends to.
-            context_mask: bool [B, M], True = may be attended.
             seeds: int32 [B, 2] of the rows; needed to drop in training.
             training: whether something is dropped.
 
         Returns:
             [B, L, width].
         """
-        branches = [(self.attention_norm, lambda x: self.attention(x, key_mask, bias))]
-        if self.cross_attention:
-            branches.append(
-                (self.context_norm, lambda x: self.context_attention(x, context, context_mask))
-            )
-        branches.append((self.mlp_norm, lambda x: self.mlp_output(self.mlp_hidden(x))))
+        return self.residual(inputs, lambda x: self.attention(x, key_mask, bias), seeds, training)
+
+    def step(self, inputs: Any, keys: Any, values: Any, place: Any) -> tuple[Any, Any, Any]:
+        """Transform one position of a causal sequence; arguments as in `SelfAttention.step`.
+
+        Returns:
+            [B, 1, width], and keys and values with those of the position.
+        """
+        kept: list[Any] = []
+
+        def attend(x: Any) -> Any:
+            attended, *found = self.attention.step(x, keys, values, place)
+            kept.extend(found)
+            return attended
+
+        return (self.residual(inputs, attend), *kept)
+
+    def residual(
+        self, inputs: Any, attend: Callable[[Any], Any], seeds: Any = None, training: bool = False
+    ) -> Any:
+        """Add what ``attend`` makes of the input, then what the MLP makes of the sum."""
+        branches = (
+            (self.attention_norm, attend),
+            (self.mlp_norm, lambda x: self.mlp_output(self.mlp_hidden(x))),
+        )
         x = inputs
         for place, (norm, branch) in enumerate(branches):
             added = branch(norm(x) if self.pre_norm else x)

@@ -12,6 +12,7 @@ from typing import Protocol, runtime_checkable
 import tensorflow as tf
 
 from vl_models.batch import Batch
+from vl_models.generation.generated import Generated
 
 
 @runtime_checkable
@@ -66,8 +67,8 @@ class ScoresImageTokens(ScoresPairs, Protocol):
 class Generates(Protocol):
     """Writes texts about images: member ``captioner``."""
 
-    def generate(self, batch: Batch) -> tf.Tensor:
-        """Token ids int32 [B, L] of a text for each image, end token and padding included."""
+    def generate(self, batch: Batch) -> Generated:
+        """Token ids int32 [B, T] of a text for each image, and how probable it is, float32 [B]."""
         ...
 
 
@@ -104,6 +105,15 @@ class Answers(Protocol):
 
     def answer(self, batch: Batch) -> tf.Tensor:
         """Scores float32 [B, A] of the A answers."""
+        ...
+
+
+@runtime_checkable
+class ClassifiesImages(Protocol):
+    """Tells images apart by classes that it has learnt, its configuration's `classes`."""
+
+    def classify_image(self, batch: Batch) -> tf.Tensor:
+        """Probability of each of the C classes, float32 [B, C]."""
         ...
 
 

@@ -25,6 +25,7 @@ SYSTEMS = {
     "acmr": "ACMR",
     "align": "ALIGN",
     "clip": "CLIP",
+    "coca": "CoCa",
     "dscmr": "DSCMR",
     "image_tokenizer": "ImageTokenizer",
     "moco": "MoCo",

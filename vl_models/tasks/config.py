@@ -76,6 +76,23 @@ class LabelClassifierConfig(BaseTaskConfig):
     hidden_widths: tuple[PositiveInt, ...] = ()
 
 
+class ImageClassifierConfig(BaseTaskConfig):
+    """Configuration of `ImageClassifier`.
+
+    Attributes:
+        kind: "image_classifier".
+        heads: attention heads of its pooler; must divide the image encoder's width.
+    """
+
+    kind: Literal["image_classifier"] = "image_classifier"
+    heads: PositiveInt = 8
+
+
 TaskConfig = Annotated[
     ModalityAdversaryConfig | PairMarginConfig | LabelClassifierConfig, Field(discriminator="kind")
+]
+# Of systems that keep all tokens of an image.
+AnyTaskConfig = Annotated[
+    ModalityAdversaryConfig | PairMarginConfig | LabelClassifierConfig | ImageClassifierConfig,
+    Field(discriminator="kind"),
 ]

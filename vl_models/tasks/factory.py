@@ -7,7 +7,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from vl_models.tasks.base import Task
-from vl_models.tasks.config import LabelClassifierConfig, TaskConfig
+from vl_models.tasks.config import (
+    AnyTaskConfig,
+    ImageClassifierConfig,
+    LabelClassifierConfig,
+)
 
 if TYPE_CHECKING:
     from vl_models.models.fusion_config import FusionConfig
@@ -17,6 +21,7 @@ _TASKS = {
     "modality_adversary": "ModalityAdversary",
     "pair_margin": "PairMargin",
     "label_classifier": "LabelClassifier",
+    "image_classifier": "ImageClassifier",
 }
 
 # Kind → module in this folder and class, for fusion systems.
@@ -52,7 +57,7 @@ def build_fusion_tasks(config: FusionConfig) -> tuple[Task, ...]:
 
 
 def build_tasks(
-    configs: Sequence[TaskConfig],
+    configs: Sequence[AnyTaskConfig],
     num_labels: int | None,
     num_text_labels: int | None = None,
 ) -> tuple[Task, ...]:
@@ -71,6 +76,8 @@ def build_tasks(
         task_class = getattr(import_module(f"vl_models.tasks.{config.kind}"), _TASKS[config.kind])
         if isinstance(config, LabelClassifierConfig):
             tasks.append(task_class(config, num_labels, num_text_labels))
+        elif isinstance(config, ImageClassifierConfig):
+            tasks.append(task_class(config, num_labels))
         else:
             tasks.append(task_class(config))
     return tuple(tasks)

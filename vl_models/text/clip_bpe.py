@@ -12,6 +12,8 @@ import tensorflow as tf
 import tensorflow_text as tf_text
 
 from vl_models.errors import UserError
+from vl_models.generation.config import CaptionTokens
+from vl_models.text.detokenize import join_words
 from vl_models.text.normalize import normalize_queries
 from vl_models.text.tokenizer import TokenBatch, Tokenizer
 
@@ -150,6 +152,31 @@ class CLIPTokenizer(Tokenizer):
         distinct, occurrence = tf.unique(words.flat_values)
         pieces = tf.gather(self._merge(distinct), occurrence)
         return self.frame(words.with_flat_values(pieces).merge_dims(1, 2))
+
+    @property
+    def caption_tokens(self) -> CaptionTokens:
+        """See `Tokenizer`; padding has the id of a symbol that texts may hold."""
+        return CaptionTokens(
+            start=self.start_id, end=self.end_id, padding=self.padding_id, never=(self.start_id,)
+        )
+
+    def detokenize(self, token_ids: tf.Tensor) -> tf.Tensor:
+        """See `Tokenizer`; what is no whole UTF-8 character is left out."""
+        pieces = tf.gather(tf.constant(self._spelled()), token_ids)
+        joined = tf.strings.reduce_join(tf.where(self.written(token_ids), pieces, ""), axis=-1)
+        joined = tf.strings.unicode_transcode(joined, "UTF-8", "UTF-8", errors="ignore")
+        return join_words(joined)
+
+    def _spelled(self) -> list[bytes]:
+        """The bytes that each token stands for, a space behind those that end a word."""
+        numbers = {symbol: byte for byte, symbol in _byte_alphabet().items()}
+
+        def spelled(token: str) -> bytes:
+            symbols = token.removesuffix(_WORD_END)
+            end = b" " if token != symbols else b""
+            return bytes(numbers[symbol] for symbol in symbols if symbol in numbers) + end
+
+        return [spelled(token) for token in self.vocabulary]
 
     def continuation_mask(self, token_ids: tf.Tensor) -> tf.Tensor:
         """Return True where the token before it does not end a word; bool [B, L]."""

@@ -8,6 +8,8 @@ from typing import Any, TypedDict
 
 import tensorflow as tf
 
+from vl_models.generation.config import CaptionTokens
+
 
 class TokenBatch(TypedDict):
     """Token ids int32 [B, L] and mask bool [B, L] (True = token, False = padding)."""
@@ -48,6 +50,15 @@ class Tokenizer(abc.ABC):
         """Tables that a SavedModel with this tokeniser has to track; none by default."""
         return ()
 
+    @property
+    @abc.abstractmethod
+    def caption_tokens(self) -> CaptionTokens:
+        """What writing a text with this vocabulary takes."""
+
+    @abc.abstractmethod
+    def detokenize(self, token_ids: tf.Tensor) -> tf.Tensor:
+        """Put texts together again, up to the end token: int32 [B, L] to string [B]."""
+
     @abc.abstractmethod
     def tokenize(self, texts: tf.Tensor) -> TokenBatch:
         """Tokenise string [B]; an empty text gives start and end token only."""
@@ -76,6 +87,10 @@ class Tokenizer(abc.ABC):
         """Return True up to the end token, which no text can hold; bool, shape of ``token_ids``."""
         ends = tf.cast(token_ids == self.end_id, tf.int32)
         return tf.cumsum(ends, axis=-1, exclusive=True) == 0
+
+    def written(self, token_ids: tf.Tensor) -> tf.Tensor:
+        """Return True for tokens of the text itself: not its frame, nor what is behind its end."""
+        return self.text_mask(token_ids) & (token_ids != self.start_id) & (token_ids != self.end_id)
 
     @abc.abstractmethod
     def continuation_mask(self, token_ids: tf.Tensor) -> tf.Tensor:

@@ -8,7 +8,9 @@ import tensorflow as tf
 import tensorflow_text as tf_text
 
 from vl_models.errors import UserError
+from vl_models.generation.config import CaptionTokens
 from vl_models.text import vocabulary as vocabularies
+from vl_models.text.detokenize import join_words
 from vl_models.text.tokenizer import TokenBatch, Tokenizer
 from vl_models.text.words import bert_normalize
 
@@ -61,6 +63,24 @@ class WordPieceTokenizer(Tokenizer):
             ``token_ids`` int32 [B, L] and ``text_mask`` bool [B, L].
         """
         return self.frame(self._pieces.tokenize(bert_normalize(texts, self.strip_accents)))
+
+    @property
+    def caption_tokens(self) -> CaptionTokens:
+        """See `Tokenizer`; a text holds no special token but its last."""
+        special = tuple(map(self.vocabulary.index, vocabularies.SPECIAL_TOKENS))
+        return CaptionTokens(
+            start=self.start_id,
+            end=self.end_id,
+            padding=self.padding_id,
+            never=tuple(token for token in special if token != self.end_id),
+        )
+
+    def detokenize(self, token_ids: tf.Tensor) -> tf.Tensor:
+        """See `Tokenizer`; pieces go to the word that they continue."""
+        kept = self.written(token_ids) & (token_ids != self.padding_id)
+        pieces = tf.where(kept, tf.gather(tf.constant(self.vocabulary), token_ids), "")
+        joined = tf.strings.reduce_join(pieces, axis=-1, separator=" ")
+        return join_words(tf.strings.regex_replace(joined, " +##", ""))
 
     def continuation_mask(self, token_ids: tf.Tensor) -> tf.Tensor:
         """Return True for pieces that start with ``##``; bool, shape of ``token_ids``."""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from vl_models.weights.layouts import find_layout
 from vl_models.weights.layouts.clip_names import PIXELS
 from vl_models.weights.read import TensorFiles
-from vl_models.weights.rules import Shapes, Tower, WeightLayout, match_names
+from vl_models.weights.rules import Shapes, Tower, WeightLayout, blocks, match_names
 
 _VOCABULARIES = {
     "transformer": {"kind": "clip_bpe", "pretrained": "bpe_simple_vocab_16e6.txt.gz"},
@@ -94,11 +93,3 @@ def _transformer(
         "epsilon": facts["epsilon"],
         "pooling": facts["pooling"],
     }
-
-
-def blocks(paths: Mapping[str, Any], tower: Tower) -> int:
-    """Return the number of transformer blocks among the variable paths of a tower."""
-    encoder = "encoder" if tower == "model" else f"{tower}_encoder"
-    pattern = re.compile(rf"{encoder}/block_(\d+)/")
-    found = [int(match[1]) for path in paths if (match := pattern.match(path))]
-    return max(found, default=-1) + 1

@@ -14,11 +14,10 @@ from vl_models.errors import UserError
 from vl_models.models.base_config import ModelConfig
 from vl_models.models.registry import build_model
 from vl_models.training.patterns import matches
-from vl_models.weights.describe import blocks
 from vl_models.weights.layouts import find_layout
 from vl_models.weights.read import TensorFiles
 from vl_models.weights.report import ImportedVariable, ImportResult, Status
-from vl_models.weights.rules import Match, Tower, WeightLayout, match_names, refused
+from vl_models.weights.rules import Match, Tower, WeightLayout, blocks, match_names, refused
 
 TOWERS: dict[str, Tower] = {
     "image_encoder": "image",
@@ -255,7 +254,7 @@ def _depth_warnings(match: Match, config: ModelConfig, wanted: Mapping[Tower, bo
     for tower in wanted:
         section, place = _section(config, tower)
         depth = blocks(match.sources, tower)
-        if wanted[tower] and section is not None and depth > section.depth:
+        if wanted[tower] and depth > getattr(section, "depth", depth):
             what = "" if tower == "model" else f"'s {tower} tower"
             warnings.append(
                 f"The file{what} has {depth} blocks, the model takes the first "

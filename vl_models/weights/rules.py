@@ -270,3 +270,11 @@ def refused(layout: WeightLayout, names: Sequence[str]) -> dict[Tower, tuple[str
             if refusal.tower not in found and re.fullmatch(refusal.pattern, own):
                 found[refusal.tower] = (name, refusal.reason)
     return found
+
+
+def blocks(paths: Mapping[str, Any], tower: Tower) -> int:
+    """Return the number of transformer blocks among the variable paths of a tower."""
+    encoder = "encoder" if tower == "model" else f"{tower}_encoder"
+    pattern = re.compile(rf"{encoder}/block_(\d+)/")
+    found = [int(match[1]) for path in paths if (match := pattern.match(path))]
+    return max(found, default=-1) + 1

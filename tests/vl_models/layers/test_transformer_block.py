@@ -56,14 +56,10 @@ def test_a_dropped_path_leaves_the_row_as_it_is():
     np.testing.assert_array_equal(block(INPUTS, seeds=seeds, training=True), INPUTS)
 
 
-def test_cross_attention_reads_the_context_that_the_mask_leaves(tmp_path):
-    context = np.random.default_rng(1).normal(size=(2, 3, 8)).astype(np.float32)
-    mask = np.array([[True, True, False], [True, False, False]])
-    block = TransformerBlock(2, cross_attention=True, name="block")
-    one = block(INPUTS, context=context, context_mask=mask)
-    other = np.where(mask[:, :, None], context, 7.0)
-    np.testing.assert_allclose(block(INPUTS, context=other, context_mask=mask), one, atol=1e-5)
-    assert not np.array_equal(block(INPUTS, context=-context, context_mask=mask), one)
-    clone = TransformerBlock.from_config(block.get_config())
-    clone.build((None, 5, 8))
-    assert [v.path for v in clone.variables] == [v.path for v in block.variables]
+def test_step_by_step_is_the_causal_block():
+    block = TransformerBlock(2, causal=True)
+    whole = block(INPUTS)
+    keys = values = tf.zeros([2, 2, 5, 4])
+    for place in range(5):
+        one, keys, values = block.step(INPUTS[:, place : place + 1], keys, values, place)
+        np.testing.assert_allclose(one[:, 0], whole[:, place], atol=1e-6)

@@ -10,6 +10,7 @@ import yaml
 from typer.testing import CliRunner
 
 from tfx_pipeline.cli.main import app
+from vl_models.input.config import DataFacts
 from vl_models.models.registry import build_model, model_config_from_dict
 from vl_models.text.vocabulary import SPECIAL_TOKENS
 from vl_models.training.checkpoint import by_path
@@ -44,7 +45,7 @@ def batch_of(values):
     return batch
 
 
-def imported(name, model, folder, checkpoint=None):
+def imported(name, model, folder, checkpoint=None, warning=""):
     """The model with the weights of a program, as a user brings them in."""
     vocabulary = folder / "vocab.txt"
     words = [f"word{number}" for number in range(96 - len(SPECIAL_TOKENS))]
@@ -63,8 +64,10 @@ def imported(name, model, folder, checkpoint=None):
     called = CliRunner().invoke(
         app, ["weights", "import", checkpoint, *files], catch_exceptions=False
     )
-    assert called.exit_code == 0 and "Check:" not in called.output
-    built = build_model(model_config_from_dict({**model, "vocabulary_size": 96, "mask_id": 4}))
+    assert called.exit_code == 0 and called.output.count("Check:") == bool(warning)
+    assert warning in " ".join(called.output.split())
+    facts = DataFacts(vocabulary_size=96, mask_id=4)
+    built = build_model(model_config_from_dict(model).completed(facts))
     only = list(safetensors.numpy.load_file(output))
     settings = WarmStartConfig.model_validate({"from": str(output), "only": only})
     warm_start(by_path(built.variables), settings)

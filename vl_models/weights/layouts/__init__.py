@@ -11,6 +11,7 @@ from vl_models.weights.layouts.huggingface_beit import HUGGINGFACE_BEIT
 from vl_models.weights.layouts.huggingface_clip import HUGGINGFACE_CLIP
 from vl_models.weights.layouts.huggingface_vilt import HUGGINGFACE_VILT
 from vl_models.weights.layouts.open_clip import OPEN_CLIP
+from vl_models.weights.layouts.open_clip_coca import OPEN_CLIP_COCA
 from vl_models.weights.layouts.openai_clip import OPENAI_CLIP
 from vl_models.weights.rules import WeightLayout
 
@@ -20,6 +21,7 @@ LAYOUTS: dict[str, WeightLayout] = {
     for layout in (
         HUGGINGFACE_VILT,
         HUGGINGFACE_BEIT,
+        OPEN_CLIP_COCA,
         CHINESE_CLIP,
         HUGGINGFACE_CLIP,
         OPENAI_CLIP,

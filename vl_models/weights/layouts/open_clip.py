@@ -53,7 +53,7 @@ OPEN_CLIP = WeightLayout(
             "text",
             "a text tower of Hugging Face's transformers inside open_clip",
         ),
-        Refusal(r"text\.cls_emb|text_decoder\..*", "text", "CoCa's text tower"),
+        Refusal(r"text\.cls_emb|text_decoder\..*", "text", "CoCa's text tower (open_clip_coca)"),
         Refusal(rf"{_TEXT}text_projection\.bias", "text", "a projection with a bias"),
         Refusal(r"(?!visual).*\.ls_[12]\.gamma", "text", "a text tower with layer scale"),
     ),
