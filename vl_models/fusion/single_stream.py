@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from vl_models.encoders.transformer_encoder import TransformerEncoder
+from vl_models.fusion.sequence_encoder import SequenceEncoder
 from vl_models.fusion.tokens import Fused, Tokens, fused, side_by_side
-from vl_models.layers import initializers
 from vl_models.layers.pooler import Pooler
 
 
-class SingleStreamEncoder(TransformerEncoder):
-    """Pre-norm blocks over [text; image], a last norm, and a pooler on the text's first token.
+class SingleStreamEncoder(SequenceEncoder):
+    """Blocks over [text; image], a last norm if they are pre-norm, and a vector of the pair.
 
-    Source: Kim et al., "ViLT: Vision-and-Language Transformer Without Convolution or Region
-    Supervision", section 3.1.
+    Sources: Kim et al., "ViLT: Vision-and-Language Transformer Without Convolution or Region
+    Supervision", section 3.1 (pre-norm); Huang et al., "Seeing Out of tHe bOx" (SOHO), section 3.3
+    (post-norm, without pooler).
 
     Args:
         width: W, width of a token.
@@ -26,43 +26,27 @@ class SingleStreamEncoder(TransformerEncoder):
             `TransformerEncoder`.
         epsilon: of the layer normalisations.
         initializer_range: standard deviation of the kernels at the start.
+        pre_norm: pre-norm blocks, else post-norm ones.
+        has_pooler: whether the vector of the pair is the text's first token through a `Pooler`;
+            else that token as it is.
     """
 
-    def __init__(
-        self,
-        width: int,
-        depth: int,
-        heads: int,
-        mlp_ratio: float = 4.0,
-        dropout: float = 0.0,
-        drop_path: float = 0.0,
-        epsilon: float = 1e-6,
-        initializer_range: float = 0.02,
-        **kwargs: Any,
-    ) -> None:
-        kernels = ("qkv_initializer", "hidden_initializer", "residual_initializer")
-        super().__init__(
-            width,
-            depth,
-            heads,
-            mlp_ratio,
-            activation="gelu",
-            pooling="cls",
-            dropout=dropout,
-            drop_path=drop_path,
-            epsilon=epsilon,
-            block={name: initializers.normal(initializer_range) for name in kernels},
-            **kwargs,
-        )
-        self.initializer_range = initializer_range
-        self.pooler = Pooler(initializer_range, dtype=self.dtype_policy, name="pooler")
+    def __init__(self, *sizes: Any, has_pooler: bool = True, **kwargs: Any) -> None:
+        super().__init__(*sizes, **kwargs)
+        self.has_pooler = has_pooler
+        self.pooler = None
+        if has_pooler:
+            self.pooler = Pooler(self.initializer_range, dtype=self.dtype_policy, name="pooler")
 
     def build(self, input_shape: Any = None) -> None:
         """Create the variables of blocks, norm and pooler."""
-        self.build_blocks(None)
-        self.pooler.build((None, None, self.width))
+        super().build()
+        if self.pooler is not None:
+            self.pooler.build((None, None, self.width))
 
-    def call(self, text: Tokens, image: Tokens, seeds: Any = None, training: bool = False) -> Fused:
+    def call(  # type: ignore[override]
+        self, text: Tokens, image: Tokens, seeds: Any = None, training: bool = False
+    ) -> Fused:
         """Encode pairs.
 
         Args:
@@ -72,8 +56,8 @@ class SingleStreamEncoder(TransformerEncoder):
             training: whether something is dropped.
 
         Returns:
-            Tokens of both after the last norm, and the pooled vector.
+            Tokens of both after the last norm, and the vector of the pair.
         """
         both = side_by_side(text, image)
         x = self.encode(both.values, both.mask, seeds=seeds, training=training)["tokens"]
-        return fused(x, text, image, self.pooler(x))
+        return fused(x, text, image, x[:, 0] if self.pooler is None else self.pooler(x))

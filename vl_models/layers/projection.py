@@ -26,7 +26,7 @@ def l2_normalize(x: Any) -> Any:
 
 
 class Projection(ConfiguredLayer):
-    """Multiply by a bias-free matrix and normalise to unit length, in float32.
+    """Multiply by a matrix and normalise to unit length, in float32.
 
     The matrix is drawn from N(0, 1/width) of the input.
     Source: Radford et al., "Learning Transferable Visual Models From Natural Language
@@ -34,23 +34,28 @@ class Projection(ConfiguredLayer):
 
     Args:
         dim: D, the width of the embedding.
+        bias: whether a vector is added (FLAVA); CLIP has none.
     """
 
-    def __init__(self, dim: int, **kwargs: Any) -> None:
+    def __init__(self, dim: int, bias: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.dim = dim
+        self.bias = bias
 
     def build(self, input_shape: Any) -> None:
-        """Create the kernel [width, D]."""
+        """Create the kernel [width, D], and the bias [D] if there is one."""
         width = input_shape[-1]
         initializer = initializers.normal(width**-0.5)
         self.kernel = self.add_weight(
             name="kernel", shape=(width, self.dim), initializer=initializer
         )
+        if self.bias:
+            self.shift = self.add_weight(name="bias", shape=(self.dim,), initializer="zeros")
 
     def call(self, inputs: Any) -> Any:
         """Project [B, width] to unit-norm float32 [B, D]."""
-        return l2_normalize(ops.matmul(inputs, self.kernel))
+        projected = ops.matmul(inputs, self.kernel)
+        return l2_normalize(projected + self.shift if self.bias else projected)
 
 
 class UnitNorm(ConfiguredLayer):

@@ -26,7 +26,8 @@ class VisualEmbedding(ConfiguredLayer):
         width: W.
         grid: g, patches on a side.
         positions: whether there are learned positions.
-        types: number of modality types; an image has type 1, the second image of a pair type 2.
+        types: number of modality types; an image has type 1, the second image of a pair type 2; 0
+            for none.
         mask_token: whether patches can be masked (BEiT, section 2.3: before positions are added).
         maximum_tokens: of an image in training; all without it.
     """
@@ -57,7 +58,8 @@ class VisualEmbedding(ConfiguredLayer):
         )
         self.projection.build(input_shape)
         self.class_vector = self._vector("class_vector")
-        self.type_vectors = self._vector("type_vectors", self.types)
+        if self.types:
+            self.type_vectors = self._vector("type_vectors", self.types)
         if self.mask_token:
             self.mask_vector = self._vector("mask_vector")
         if self.positions:
@@ -107,7 +109,9 @@ class VisualEmbedding(ConfiguredLayer):
         first = ops.broadcast_to(ops.cast(first, x.dtype), (ops.shape(x)[0], 1, self.width))
         x = ops.concatenate([first, x], axis=1)
         valid = ops.concatenate([ops.ones_like(valid[:, :1]), valid], axis=1)
-        return x + ops.cast(self.type_vectors[type_index], x.dtype), valid
+        if self.types:
+            x = x + ops.cast(self.type_vectors[type_index], x.dtype)
+        return x, valid
 
     def _vector(self, name: str, rows: int | None = None) -> Any:
         shape = (self.width,) if rows is None else (rows, self.width)

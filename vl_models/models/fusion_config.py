@@ -46,10 +46,14 @@ class FusionConfig(ModelConfig):
         answers: answers of the data, for tasks that learn such; likewise.
         KINDS: tasks that the system can learn.
         UNPAIRED_TASKS: of those, the ones that learn from one modality alone.
+        SHARED_PASS: whether matching and masked words of pairs are learnt in one pass.
+        MATCHING_BIAS: whether the two scores of matching have a bias.
     """
 
     KINDS: ClassVar[tuple[str, ...]] = ()
     UNPAIRED_TASKS: ClassVar[tuple[str, ...]] = ()
+    SHARED_PASS: ClassVar[bool] = False
+    MATCHING_BIAS: ClassVar[bool] = True
 
     width: PositiveInt = 192
     depth: PositiveInt = 4

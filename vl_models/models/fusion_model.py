@@ -41,6 +41,7 @@ class FusionModel(VisionLanguageModel):
         absolute_positions: whether texts and images have learned positions.
         mask_token: whether patches can be masked.
         maximum_patches: of an image in training.
+        modality_types: whether texts and images get a learned vector that tells them apart.
 
     Raises:
         ValueError: a size that is the data's is None.
@@ -55,6 +56,7 @@ class FusionModel(VisionLanguageModel):
         absolute_positions: bool,
         mask_token: bool,
         maximum_patches: int | None = None,
+        modality_types: bool = True,
     ) -> None:
         if config.vocabulary_size is None:
             raise ValueError(
@@ -73,7 +75,9 @@ class FusionModel(VisionLanguageModel):
             dtype=precision,
             name="text_embedding",
         )
-        self.text_type = TypeVector(dtype=precision, name="text_type")
+        self.text_type = None
+        if modality_types:
+            self.text_type = TypeVector(dtype=precision, name="text_type")
         self.image_encoder = None
         if config.image is not None:
             self.image_encoder = build_image_encoder(config.image, "image_encoder", precision)
@@ -90,7 +94,7 @@ class FusionModel(VisionLanguageModel):
             config.width,
             config.grid,
             positions=absolute_positions or self.image_encoder is not None,
-            types=_IMAGE_TYPES,
+            types=_IMAGE_TYPES if modality_types else 0,
             mask_token=mask_token,
             maximum_tokens=maximum_patches,
             dtype=precision,
@@ -154,7 +158,7 @@ class FusionModel(VisionLanguageModel):
         mask = batch["text_mask"]
         # Without blocks, what the encoder gives is its embedding.
         x = self.text_embedding(token_ids, mask, seeds=seeds, training=training)["hidden"]
-        return Tokens(self.text_type(x), mask)
+        return Tokens(x if self.text_type is None else self.text_type(x), mask)
 
     def embed_image(
         self,

@@ -27,6 +27,7 @@ SYSTEMS = {
     "clip": "CLIP",
     "coca": "CoCa",
     "dscmr": "DSCMR",
+    "flava": "FLAVA",
     "image_tokenizer": "ImageTokenizer",
     "moco": "MoCo",
     "prefix_conditioning": "PrefixConditioning",

@@ -30,6 +30,8 @@ _FUSION_TASKS = {
     "itm": ("itm", "ImageTextMatching"),
     "mlm": ("mlm", "MaskedWords"),
     "mim": ("mim", "MaskedPatches"),
+    "mmm": ("shared_pass", "MaskedMultimodal"),
+    "mvm": ("shared_pass", "MaskedVisual"),
     "wpa": ("wpa", "WordPatchAlignment"),
     "grounding": ("grounding", "Grounding"),
     "token_scoring": ("token_scoring", "TokenScoring"),
@@ -38,6 +40,10 @@ _FUSION_TASKS = {
     "snli_ve": ("answering", "Answering"),
     "nlvr2": ("answering", "Answering"),
 }
+
+
+# The same kinds where the tasks of pairs share a pass.
+_SHARED = {"itm": "SharedMatching", "mlm": "SharedMaskedWords"}
 
 
 def build_fusion_tasks(config: FusionConfig) -> tuple[Task, ...]:
@@ -52,6 +58,9 @@ def build_fusion_tasks(config: FusionConfig) -> tuple[Task, ...]:
     tasks = []
     for task in config.tasks:
         module, name = _FUSION_TASKS[task.kind]
+        of_pairs = getattr(task, "on_pairs", True)
+        if config.SHARED_PASS and of_pairs and task.kind in _SHARED:
+            module, name = "shared_pass", _SHARED[task.kind]
         tasks.append(getattr(import_module(f"vl_models.tasks.{module}"), name)(task, config))
     return tuple(tasks)
 

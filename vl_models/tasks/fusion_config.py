@@ -29,6 +29,7 @@ class ITCConfig(BaseTaskConfig):
         gather: how the batch is put together over replicas, see `losses/gathered.py`.
         pair_branch: whether the pair's experts, where there are some, learn a second contrast of
             single modalities; the loss is the mean of both.
+        bias: whether the projections have a bias, as FLAVA's.
     """
 
     kind: Literal["itc"] = "itc"
@@ -39,6 +40,7 @@ class ITCConfig(BaseTaskConfig):
     positives: PositivesMode = "uniform"
     gather: GatherForm = "global"
     pair_branch: bool = True
+    bias: bool = False
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -84,11 +86,16 @@ class MLMConfig(BaseTaskConfig):
         kind: "mlm".
         rate: share of a text's tokens that are chosen; BERT's 0.15.
         whole_words: whether all tokens of a word are chosen together.
+        on_pairs: whether texts of pairs are read, too, with the image in view; FLAVA reads texts
+            alone here.
+        tied: whether words are predicted by their embeddings, without a head (SOHO).
     """
 
     kind: Literal["mlm"] = "mlm"
     rate: float = Field(default=0.15, gt=0.0, lt=1.0)
     whole_words: bool = True
+    on_pairs: bool = True
+    tied: bool = False
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -106,6 +113,8 @@ class MIMConfig(BaseTaskConfig):
         masked: patches of an image that are masked at most; BEiT's 75 of 196 by default.
         smallest_block: patches of a block at least; BEiT's 16 of 196 by default.
         aspect: smallest ratio of a block's sides.
+        on_pairs: whether images of pairs are read, too; FLAVA reads images alone here.
+        transform: whether the head is a `PredictionHead`, as FLAVA's; BEiT's is linear.
     """
 
     kind: Literal["mim"] = "mim"
@@ -113,11 +122,65 @@ class MIMConfig(BaseTaskConfig):
     masked: PositiveInt | None = None
     smallest_block: PositiveInt | None = None
     aspect: float = Field(default=0.3, gt=0.0, le=1.0)
+    on_pairs: bool = True
+    transform: bool = False
 
     @property
     def inputs(self) -> tuple[str, ...]:
         """Images."""
         return ("image",)
+
+
+class MMMConfig(BaseTaskConfig):
+    """Configuration of `MaskedMultimodal`; words as in `MLMConfig`, patches as in `MIMConfig`.
+
+    Attributes:
+        kind: "mmm".
+        tokenizer: the trained image tokeniser that gives the targets of patches.
+        masked: patches of an image that are masked at most.
+        smallest_block: patches of a block at least.
+        aspect: smallest ratio of a block's sides.
+        rate: share of a text's tokens that are chosen.
+        whole_words: whether all tokens of a word are chosen together.
+    """
+
+    kind: Literal["mmm"] = "mmm"
+    tokenizer: str
+    masked: PositiveInt | None = None
+    smallest_block: PositiveInt | None = None
+    aspect: float = Field(default=0.3, gt=0.0, le=1.0)
+    rate: float = Field(default=0.15, gt=0.0, lt=1.0)
+    whole_words: bool = True
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Images, texts, and which tokens continue a word."""
+        return (*PAIR, CONTINUATION)
+
+    @property
+    def loss_names(self) -> tuple[str, ...]:
+        """One of words, one of patches."""
+        return ("mmm_text", "mmm_image")
+
+
+class MVMConfig(BaseTaskConfig):
+    """Configuration of `MaskedVisual`.
+
+    Attributes:
+        kind: "mvm".
+        probability: that the cells of an image are hidden, for each of its sentences; 0.015 in the
+            released program.
+        temperature: cosines are divided by it; 1 in the released program.
+    """
+
+    kind: Literal["mvm"] = "mvm"
+    probability: float = Field(default=0.15, ge=0.0, le=1.0)
+    temperature: PositiveFloat = 1.0
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Images and texts."""
+        return PAIR
 
 
 class WPAConfig(BaseTaskConfig):
@@ -254,6 +317,8 @@ FusionTaskConfig = Annotated[
     | ITMConfig
     | MLMConfig
     | MIMConfig
+    | MMMConfig
+    | MVMConfig
     | WPAConfig
     | GroundingConfig
     | TokenScoringConfig

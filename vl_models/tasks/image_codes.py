@@ -6,7 +6,7 @@ import json
 import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import safetensors.numpy
 import tensorflow as tf
@@ -16,6 +16,9 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 from vl_models.encoders.config import CNNConfig, CodebookConfig
 from vl_models.encoders.image_quantizer import ImageQuantizer
 from vl_models.errors import UserError
+
+if TYPE_CHECKING:
+    from vl_models.models.fusion_config import FusionConfig
 
 _SYSTEM = "image_tokenizer"
 WEIGHTS_FILE, _EXPERIMENT_FILE = "weights.safetensors", "experiment.yaml"
@@ -68,22 +71,23 @@ class FrozenImageTokenizer:
         return tf.ensure_shape(codes, [images.shape[0], self.grid, self.grid])
 
 
-def load_image_tokenizer(path: str) -> FrozenImageTokenizer:
+def load_image_tokenizer(path: str, kind: str = "mim") -> FrozenImageTokenizer:
     """Load a trained tokeniser, under any strategy's scope.
 
     Args:
         path: the folder of its run, a release root (its current release, or ``ROOT@7``), a folder
             with its ``weights/``, or these themselves.
+        kind: of the task that asks, for messages.
 
     Raises:
         UserError: there is none, or the weights of another system.
     """
-    folder = find_weights(path)
+    folder = find_weights(path, kind)
     content = yaml.safe_load((folder / _EXPERIMENT_FILE).read_text(encoding="utf-8"))
     values = content["model"]
     if values["system"] != _SYSTEM:
         raise UserError(
-            f"model.tasks: mim: the weights in {folder} are of the system '{values['system']}', "
+            f"model.tasks: {kind}: the weights in {folder} are of the system '{values['system']}', "
             f"which has no codes of images. Name those of an '{_SYSTEM}'. Received: "
             f"tokenizer={path!r}"
         )
@@ -92,7 +96,28 @@ def load_image_tokenizer(path: str) -> FrozenImageTokenizer:
         return thread.submit(FrozenImageTokenizer, folder, values).result()
 
 
-def find_weights(path: str) -> Path:
+def fitting_tokenizer(kind: str, path: str, model: FusionConfig) -> FrozenImageTokenizer:
+    """Load the tokeniser of a task.
+
+    Args:
+        kind: of the task.
+        path: see `load_image_tokenizer`.
+        model: configuration of the system.
+
+    Raises:
+        UserError: there is no image tokeniser in that place, or one with another grid.
+    """
+    tokenizer = load_image_tokenizer(path, kind)
+    if tokenizer.grid != model.grid:
+        raise UserError(
+            f"model.tasks: {kind}: the image tokeniser in {path} makes {tokenizer.grid} × "
+            f"{tokenizer.grid} codes of an image, the model reads {model.grid} × {model.grid} "
+            "patches. Train a tokeniser with another stride, or change patch_size."
+        )
+    return tokenizer
+
+
+def find_weights(path: str, kind: str = "mim") -> Path:
     """Return the folder with the weights that a place has, see `load_image_tokenizer`.
 
     Raises:
@@ -108,7 +133,7 @@ def find_weights(path: str) -> Path:
         if (place / WEIGHTS_FILE).is_file() and (place / _EXPERIMENT_FILE).is_file():
             return place
     raise UserError(
-        f"model.tasks: mim: there is no trained image tokeniser at {path}. Name the folder of a "
+        f"model.tasks: {kind}: there is no trained image tokeniser at {path}. Name the folder of a "
         "finished run (`vlsearch train --config configs/image_tokenizer.yaml`), a release, or a "
         f"folder with {WEIGHTS_FILE} and {_EXPERIMENT_FILE}. Received: tokenizer={path!r}"
     )

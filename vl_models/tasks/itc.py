@@ -49,7 +49,12 @@ class ImageTextContrast(Task):
             scale = config.maximum_scale
             return {
                 **{
-                    side: Projection(dim, dtype=model.precision, name=f"{prefix}{side}_projection")
+                    side: Projection(
+                        dim,
+                        config.bias,
+                        dtype=model.precision,
+                        name=f"{prefix}{side}_projection",
+                    )
                     for side in SIDES
                 },
                 "temperature": Temperature(
@@ -148,6 +153,9 @@ class ImageTextContrast(Task):
         if not set(keys) <= outputs.keys():
             return None
         images, texts = (outputs[key] for key in keys)
+        weights = outputs.get("pass_positive")
+        if weights is not None:  # rows that were put together otherwise are no pairs here
+            weights = tf.repeat(weights, texts.shape[0] // images.shape[0])
         return gathered_contrastive_loss(
             images,
             texts,
@@ -156,4 +164,5 @@ class ImageTextContrast(Task):
             form=self.config.gather,
             mode=self.config.positives,
             label_smoothing=self.config.label_smoothing,
+            weights=weights,
         )

@@ -108,7 +108,7 @@ class ImageTextMatching(Task):
 
     def _triple(self, batch: Batch, outputs: Outputs, mismatches: Mismatches) -> list[Pass]:
         """Each pair; its text with a negative image; its image with a negative text."""
-        of_images, of_texts = self._logits(outputs, mismatches)
+        of_images, of_texts = negative_logits(self.config, outputs, mismatches)
         images, has_image = draw_negatives(
             of_images, mismatches.images, stream_seed(batch["seed"], _IMAGE)
         )
@@ -125,7 +125,7 @@ class ImageTextMatching(Task):
 
     def _half(self, batch: Batch, outputs: Outputs, mismatches: Mismatches) -> list[Pass]:
         """Each text once; for exactly half of the global batch with another image."""
-        logits, _ = self._logits(outputs, mismatches)
+        logits, _ = negative_logits(self.config, outputs, mismatches)
         seeds = stream_seed(batch["seed"], _IMAGE)
         images, found = draw_negatives(logits, mismatches.images, seeds)
         own = mismatches.index
@@ -140,21 +140,23 @@ class ImageTextMatching(Task):
             )
         ]
 
-    def _logits(self, outputs: Outputs, mismatches: Mismatches) -> list[tf.Tensor]:
-        """What images are drawn by for own texts, and texts for own images, [B, G] each."""
-        forbidden = (mismatches.images, mismatches.texts)
-        if self.config.negatives == "random":
-            return [tf.zeros(part.shape) for part in forbidden]
-        logits = _contrast_logits(outputs)
-        if self.config.hard_share == 1.0:
-            return logits
-        return [partly_even(*both, self.config.hard_share) for both in zip(logits, forbidden)]
+
+def negative_logits(config: ITMConfig, outputs: Outputs, mismatches: Mismatches) -> list[tf.Tensor]:
+    """What images are drawn by for own texts, and texts for own images, [B, G] each."""
+    forbidden = (mismatches.images, mismatches.texts)
+    if config.negatives == "random":
+        return [tf.zeros(part.shape) for part in forbidden]
+    logits = _contrast_logits(outputs)
+    if config.hard_share == 1.0:
+        return logits
+    return [partly_even(*both, config.hard_share) for both in zip(logits, forbidden)]
 
 
 def matching_head(model: FusionConfig) -> keras.layers.Dense:
     """Make the two scores of a pooled vector, no pair and pair."""
     return keras.layers.Dense(
         2,
+        use_bias=model.MATCHING_BIAS,
         kernel_initializer=initializers.normal(model.initializer_range),
         dtype=model.precision,
         name="itm_head",

@@ -12,10 +12,34 @@ import math
 import tensorflow as tf
 
 from vl_models.row_random import draw_uniform, stream_seed
+from vl_models.tasks.fusion_config import MIMConfig, MMMConfig
 
 _ATTEMPTS = 10
 _DRAWS = 4  # of an attempt: area, ratio of sides, top, left
+# BEiT's numbers, of a grid of 14 x 14.
+_MASKED, _SMALLEST, _PATCHES = 75, 16, 196
 _FALLBACK_STREAM = -1  # of rounds, which count from 0
+
+
+def masked_patches(seeds: tf.Tensor, config: MIMConfig | MMMConfig, grid: int) -> tf.Tensor:
+    """Choose patches as a configuration says; what it leaves open is in BEiT's proportion.
+
+    Args:
+        seeds: int32 [B, 2], all randomness of each row.
+        config: of a task.
+        grid: patches on a side of the image.
+
+    Returns:
+        bool [B, grid²].
+    """
+    patches = grid * grid
+    return block_mask(
+        seeds,
+        (grid, grid),
+        target=config.masked or max(1, round(_MASKED / _PATCHES * patches)),
+        minimum=config.smallest_block or max(1, round(_SMALLEST / _PATCHES * patches)),
+        aspect=config.aspect,
+    )
 
 
 def block_mask(

@@ -6,15 +6,36 @@ Understanding", section 3.1; whole words as in the authors' later release and in
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
 
+from vl_models.errors import UserError
 from vl_models.row_random import draw_uniform
+from vl_models.tasks.fusion_config import CONTINUATION, MLMConfig, MMMConfig
+from vl_models.tasks.wpa import inner_tokens
+
+if TYPE_CHECKING:
+    from vl_models.models.fusion_config import FusionConfig
 
 # Of the tokens that are to be guessed: shares that become the mask token, and another token.
 _MASKED, _REPLACED = 0.8, 0.1
+
+
+def mask_token(kind: str, model: FusionConfig) -> int:
+    """Return the token that hides words.
+
+    Raises:
+        UserError: the vocabulary has none, and a task of this kind needs it.
+    """
+    if model.mask_id is None:
+        raise UserError(
+            f"model.tasks: {kind} needs a vocabulary with a mask token, such as WordPiece's "
+            f"[MASK]; this one has none. Take {kind} out, or set vocabulary.kind: wordpiece."
+        )
+    return model.mask_id
 
 
 def mask_words(
@@ -89,3 +110,32 @@ def _choose(maskable: tf.Tensor, words: tf.Tensor, order: tf.Tensor, rate: float
     wanted = [max(round(rate * tokens), 1) for tokens in range(maskable.shape[1] + 1)]
     tokens = tf.math.count_nonzero(maskable, axis=1, keepdims=True, dtype=tf.int32)
     return maskable & (before < tf.gather(tf.constant(wanted), tokens))
+
+
+def hide_words(
+    texts: Mapping[str, tf.Tensor],
+    seeds: tf.Tensor,
+    config: MLMConfig | MMMConfig,
+    mask_id: int,
+    vocabulary: int,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """See `mask_words`: as a task's configuration says, of all words between first and last token.
+
+    Args:
+        texts: ``token_ids``, ``text_mask`` and ``token_continuation`` of a batch, [B, L] each.
+        seeds: int32 [B, 2], all randomness of each text.
+        config: of the task.
+        mask_id: the mask token.
+        vocabulary: V; of all its tokens one may take a hidden one's place.
+    """
+    return mask_words(
+        texts["token_ids"],
+        texts["text_mask"],
+        texts[CONTINUATION],
+        inner_tokens(texts["text_mask"]),
+        seeds,
+        mask_id=mask_id,
+        candidates=np.arange(vocabulary),
+        rate=config.rate,
+        whole_words=config.whole_words,
+    )

@@ -9,20 +9,18 @@ import tensorflow as tf
 
 from vl_models.batch import Batch, Outputs
 from vl_models.distribution import global_mean
-from vl_models.errors import UserError
 from vl_models.layers import initializers
+from vl_models.layers.prediction_head import PredictionHead
 from vl_models.row_random import stream_seed
 from vl_models.tasks.base import Task
 from vl_models.tasks.fusion_config import MIMConfig
-from vl_models.tasks.image_codes import load_image_tokenizer
-from vl_models.tasks.masked_blocks import block_mask
+from vl_models.tasks.image_codes import fitting_tokenizer
+from vl_models.tasks.masked_blocks import masked_patches
 
 if TYPE_CHECKING:
     from vl_models.models.fusion_config import FusionConfig
 
 _MASK, _PASS = 81, 82
-# BEiT's numbers, of a grid of 14 x 14.
-_MASKED, _SMALLEST, _PATCHES = 75, 16, 196
 
 
 class MaskedPatches(Task):
@@ -43,19 +41,14 @@ class MaskedPatches(Task):
 
     def __init__(self, config: MIMConfig, model: FusionConfig) -> None:
         super().__init__(config)
-        self.tokenizer = load_image_tokenizer(config.tokenizer)
-        if self.tokenizer.grid != model.grid:
-            raise UserError(
-                f"model.tasks: mim: the image tokeniser in {config.tokenizer} makes "
-                f"{self.tokenizer.grid} × {self.tokenizer.grid} codes of an image, the model reads "
-                f"{model.grid} × {model.grid} patches. Train a tokeniser with another stride, or "
-                "change patch_size."
+        self.tokenizer = fitting_tokenizer("mim", config.tokenizer, model)
+        options = {"dtype": model.precision, "name": "mim_head"}
+        self.head: keras.layers.Layer = (
+            PredictionHead(self.tokenizer.codes, **options)
+            if config.transform
+            else keras.layers.Dense(
+                self.tokenizer.codes, kernel_initializer=initializers.normal(0.02), **options
             )
-        self.head = keras.layers.Dense(
-            self.tokenizer.codes,
-            kernel_initializer=initializers.normal(0.02),
-            dtype=model.precision,
-            name="mim_head",
         )
 
     def forward(self, model: Any, batch: Batch, outputs: Outputs, training: bool) -> Outputs:
@@ -63,20 +56,13 @@ class MaskedPatches(Task):
 
         Returns:
             ``mim_logits`` [B, g², K], ``mim_codes`` int32 [B, g²] and ``mim_mask`` bool [B, g²];
-            nothing without images.
+            nothing without images, and of pairs if the task is of images alone.
         """
-        if "image" not in batch:
+        if "image" not in batch or ("text_embedded" in outputs and not self.config.on_pairs):
             return {}
-        grid = self.tokenizer.grid
-        patches = grid * grid
-        masked = block_mask(
-            stream_seed(batch["seed"], _MASK),
-            (grid, grid),
-            target=self.config.masked or max(1, round(_MASKED / _PATCHES * patches)),
-            minimum=self.config.smallest_block or max(1, round(_SMALLEST / _PATCHES * patches)),
-            aspect=self.config.aspect,
-        )
-        codes = tf.reshape(self.tokenizer.tokenize(batch["image"]), [-1, patches])
+        masked = masked_patches(stream_seed(batch["seed"], _MASK), self.config, self.tokenizer.grid)
+        codes = self.tokenizer.tokenize(batch["image"])
+        codes = tf.reshape(codes, [-1, self.tokenizer.grid**2])
         image = model.embed_image(batch, training, masked=masked)
         seeds = stream_seed(batch["seed"], _PASS) if training else None
         tokens, _ = model.alone(image, "image", seeds, training)

@@ -13,7 +13,7 @@ from vl_models.training.schedules import ScheduleConfig
 
 # Of run folders and checkpoints: counts up when variables or settings get other names, so that
 # what an earlier version began cannot go on.
-RUN_FORMAT = 2
+RUN_FORMAT = 3
 
 OptimizerKind = Literal["adamw", "adam", "sgd", "lamb"]
 

@@ -37,7 +37,7 @@ def test_vilt_with_masked_words(tmp_path):
     np.testing.assert_array_equal(np.sort(np.argmin(apart, axis=2)), [np.arange(16)] * 3)
     assert np.min(apart, axis=2).max() < TOLERANCE
     np.testing.assert_allclose(fused.pooled, values["pooled"], atol=TOLERANCE)
-    logits = model.tasks[0].predict(fused.text.values)
+    logits = model.tasks[0].head(fused.text.values)
     np.testing.assert_allclose(logits, values["mlm_logits"], atol=TOLERANCE)
     types = by_path(model.variables)["image_embedding/type_vectors"].numpy()
     np.testing.assert_array_equal(types[1], types[2])  # the second image starts as the first

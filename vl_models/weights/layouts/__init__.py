@@ -9,6 +9,7 @@ from vl_models.errors import UserError
 from vl_models.weights.layouts.chinese_clip import CHINESE_CLIP
 from vl_models.weights.layouts.huggingface_beit import HUGGINGFACE_BEIT
 from vl_models.weights.layouts.huggingface_clip import HUGGINGFACE_CLIP
+from vl_models.weights.layouts.huggingface_flava import HUGGINGFACE_FLAVA
 from vl_models.weights.layouts.huggingface_vilt import HUGGINGFACE_VILT
 from vl_models.weights.layouts.open_clip import OPEN_CLIP
 from vl_models.weights.layouts.open_clip_coca import OPEN_CLIP_COCA
@@ -19,6 +20,7 @@ from vl_models.weights.rules import WeightLayout
 LAYOUTS: dict[str, WeightLayout] = {
     layout.name: layout
     for layout in (
+        HUGGINGFACE_FLAVA,
         HUGGINGFACE_VILT,
         HUGGINGFACE_BEIT,
         OPEN_CLIP_COCA,

@@ -10,7 +10,8 @@ import math
 from pathlib import Path
 from typing import Any
 
-from vl_models.weights.layouts.clip_names import fused, linear, norm
+from vl_models.weights.layouts.bert_names import pre_norm_blocks, prediction_head
+from vl_models.weights.layouts.clip_names import linear, norm
 from vl_models.weights.layouts.configuration import fusion_facts
 from vl_models.weights.rules import (
     Rule,
@@ -21,7 +22,6 @@ from vl_models.weights.rules import (
     other_positions,
     patches,
     three_types,
-    transpose,
     vector,
 )
 
@@ -30,7 +30,7 @@ _EMBEDDINGS = rf"{_MODEL}embeddings\."
 _TEXT = rf"{_EMBEDDINGS}text_embeddings\."
 # Task → a variable of its head, by which one knows what a file has.
 _HEADS = {
-    "mlm": "mlm_decoder/kernel",
+    "mlm": "mlm_head/decoder/kernel",
     "itm": "itm_head/kernel",
     "retrieval": "retrieval_head/kernel",
     "vqa": "vqa_head/scores/kernel",
@@ -65,15 +65,8 @@ def _image() -> tuple[Rule, ...]:
 
 
 def _encoder() -> tuple[Rule, ...]:
-    layer, block = rf"{_MODEL}encoder\.layer\.(\d+)\.", r"encoder/block_\1"
-    names = [rf"{layer}attention\.attention\.{name}" for name in ("query", "key", "value")]
     return (
-        *fused(names, f"{block}/attention/qkv"),
-        *linear(rf"{layer}attention\.output\.dense", f"{block}/attention/output"),
-        *norm(rf"{layer}layernorm_before", f"{block}/attention_norm"),
-        *norm(rf"{layer}layernorm_after", f"{block}/mlp_norm"),
-        *linear(rf"{layer}intermediate\.dense", f"{block}/mlp_hidden"),
-        *linear(rf"{layer}output\.dense", f"{block}/mlp_output"),
+        *pre_norm_blocks(_MODEL, "encoder"),
         *norm(rf"{_MODEL}layernorm", "encoder/norm_after"),
         *linear(rf"{_MODEL}pooler\.dense", "encoder/pooler/dense"),
     )
@@ -89,11 +82,7 @@ def _answers(task: str) -> tuple[Rule, ...]:
 
 def _heads() -> tuple[Rule, ...]:
     return (
-        *linear(r"mlm_score\.transform\.dense", "mlm_transform"),
-        *norm(r"mlm_score\.transform\.LayerNorm", "mlm_norm"),
-        Rule(r"mlm_score\.decoder\.weight", "mlm_decoder/kernel", transpose),
-        # Published files have the bias beside the decoder, newer ones in it, too.
-        Rule(r"mlm_score\.(?:decoder\.)?bias", "mlm_decoder/bias"),
+        *prediction_head("mlm_score", "mlm_head"),
         *linear(r"itm_score\.fc", "itm_head"),
         *linear("rank_output", "retrieval_head"),
         # One name for two tasks; the widths tell them apart, and the experiment has one of them.
