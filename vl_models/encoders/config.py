@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 from vl_models.strict_config import StrictConfig
 
@@ -84,6 +91,23 @@ class CNNConfig(_PixelConfig):
         return self
 
 
+class ResNetConfig(_PixelConfig):
+    """Configuration of `ResNetEncoder`; pixels as published weights expect them."""
+
+    kind: Literal["resnet"]
+    blocks: tuple[PositiveInt, ...] = Field(default=(2, 2, 2, 2), min_length=1)
+    block: Literal["basic", "bottleneck"] = "basic"
+    width: PositiveInt = 64
+    frozen_stages: NonNegativeInt = 0
+    mean: Channels = (0.485, 0.456, 0.406)
+    standard_deviation: Channels = (0.229, 0.224, 0.225)
+
+    @property
+    def stride(self) -> int:
+        """Pixels from one token to the next."""
+        return 4 * 2 ** (len(self.blocks) - 1)
+
+
 class CodebookConfig(StrictConfig):
     """Configuration of `Codebook`; the defaults are VQ-VAE's with random restarts."""
 
@@ -94,6 +118,16 @@ class CodebookConfig(StrictConfig):
     look_up_updated: bool = False
     restart_below: NonNegativeFloat = 0.5
     stddev: PositiveFloat = 1.0
+
+
+class DictionaryConfig(StrictConfig):
+    """Configuration of `VisualDictionary`; entries are as wide as what they are mixed with."""
+
+    size: int = Field(default=2048, ge=2)
+    decay: float = Field(default=0.99, ge=0.0, lt=1.0)
+    keep_unused: bool = True
+    restart_below: NonNegativeFloat = 0.0
+    look_up_updated: bool = True
 
 
 class _BackboneConfig(StrictConfig):
@@ -163,13 +197,13 @@ class FeatureEncoderConfig(StrictConfig):
     input_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
 
 
-AnyImageConfig = ViTConfig | CNNConfig | KerasHubImageConfig | FeatureEncoderConfig
+AnyImageConfig = ViTConfig | CNNConfig | ResNetConfig | KerasHubImageConfig | FeatureEncoderConfig
 AnyTextConfig = TextTransformerConfig | BertConfig | KerasHubTextConfig | FeatureEncoderConfig
 # CoCa's alone: it needs the other half of the decoder.
 TextConfig = AnyTextConfig | UnimodalDecoderConfig
 ImageEncoderConfig = Annotated[AnyImageConfig, Field(discriminator="kind")]
 # Those whose tokens are a square grid of known size.
-GridEncoderConfig = Annotated[ViTConfig | CNNConfig, Field(discriminator="kind")]
+GridEncoderConfig = Annotated[ViTConfig | CNNConfig | ResNetConfig, Field(discriminator="kind")]
 TextEncoderConfig = Annotated[AnyTextConfig, Field(discriminator="kind")]
 
 

@@ -25,6 +25,7 @@ from vl_models.encoders.config import (
 _IMAGE_ENCODERS = {
     "vit": ("vit", "ViTEncoder"),
     "cnn": ("cnn", "CNNEncoder"),
+    "resnet": ("resnet", "ResNetEncoder"),
     "keras_hub": ("keras_hub_backbone", "KerasHubImageEncoder"),
     "features": ("feature_encoder", "FeatureEncoder"),
 }

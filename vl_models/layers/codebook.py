@@ -93,7 +93,8 @@ class Codebook(ConfiguredLayer):
 
         Returns:
             ``codes`` int32 [B, ...], number of the nearest code; ``quantized`` float32
-            [B, ..., D], that code, whose gradient goes to the features unchanged.
+            [B, ..., D], that code, whose gradient goes to the features unchanged; ``table``
+            float32 [K, D], the codes that were looked up, without gradient.
 
         Raises:
             ValueError: codes are to be restarted, but no seeds are given.
@@ -107,6 +108,7 @@ class Codebook(ConfiguredLayer):
         return {
             "codes": nearest,
             "quantized": features + tf.stop_gradient(quantized - features),
+            "table": tf.stop_gradient(codes),
         }
 
     def nearest(self, features: Any) -> tf.Tensor:

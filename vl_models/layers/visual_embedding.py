@@ -10,6 +10,7 @@ from keras import ops
 
 from vl_models.layers import initializers
 from vl_models.layers.configured import ConfiguredLayer
+from vl_models.layers.extent import within
 from vl_models.row_random import draw_uniform
 
 
@@ -97,7 +98,7 @@ class VisualEmbedding(ConfiguredLayer):
             x = ops.where(masked[:, :, None], ops.cast(self.mask_vector, x.dtype), x)
         valid = ops.ones_like(x[:, :, 0], "bool")
         if extent is not None:
-            valid = _within(extent, self.grid)
+            valid = ops.reshape(within(extent, (self.grid, self.grid)), (-1, self.grid**2))
         if self.positions:
             table = ops.cast(self.grid_positions, x.dtype)
             if extent is not None:
@@ -143,13 +144,6 @@ def _interpolation(length: Any, grid: int) -> Any:
     weights = tf.maximum(1.0 - tf.abs(source[:, :, None] - place), 0.0)
     within = tf.range(grid)[None, :] < length[:, None]
     return weights * tf.cast(within, tf.float32)[:, :, None]
-
-
-def _within(extent: Any, grid: int) -> Any:
-    """Whether a patch lies within the extent, bool [B, g²]."""
-    rows, columns = tf.meshgrid(tf.range(grid), tf.range(grid), indexing="ij")
-    inside = (rows < extent[:, 0, None, None]) & (columns < extent[:, 1, None, None])
-    return tf.reshape(inside, [-1, grid * grid])
 
 
 def _sampled(x: Any, valid: Any, seeds: Any, count: int) -> tuple[Any, Any]:

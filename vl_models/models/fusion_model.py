@@ -42,6 +42,7 @@ class FusionModel(VisionLanguageModel):
         mask_token: whether patches can be masked.
         maximum_patches: of an image in training.
         modality_types: whether texts and images get a learned vector that tells them apart.
+        patches: whether images are embedded here, as patches or as an encoder's tokens.
 
     Raises:
         ValueError: a size that is the data's is None.
@@ -57,6 +58,7 @@ class FusionModel(VisionLanguageModel):
         mask_token: bool,
         maximum_patches: int | None = None,
         modality_types: bool = True,
+        patches: bool = True,
     ) -> None:
         if config.vocabulary_size is None:
             raise ValueError(
@@ -90,16 +92,17 @@ class FusionModel(VisionLanguageModel):
             self.grounding = WordGrounding(
                 config.grid, grounding.dim, dtype=precision, name="word_grounding"
             )
-        self.image_embedding = VisualEmbedding(
-            config.width,
-            config.grid,
-            positions=absolute_positions or self.image_encoder is not None,
-            types=_IMAGE_TYPES if modality_types else 0,
-            mask_token=mask_token,
-            maximum_tokens=maximum_patches,
-            dtype=precision,
-            name="image_embedding",
-        )
+        if patches:
+            self.image_embedding = VisualEmbedding(
+                config.width,
+                config.grid,
+                positions=absolute_positions or self.image_encoder is not None,
+                types=_IMAGE_TYPES if modality_types else 0,
+                mask_token=mask_token,
+                maximum_tokens=maximum_patches,
+                dtype=precision,
+                name="image_embedding",
+            )
 
     def add_tasks(self) -> None:
         """Create the tasks; what they bring becomes what the system can do."""

@@ -32,6 +32,7 @@ SYSTEMS = {
     "moco": "MoCo",
     "prefix_conditioning": "PrefixConditioning",
     "siglip": "SigLIP",
+    "soho": "SOHO",
     "ssah": "SSAH",
     "tfnh": "TFNH",
     "ucal": "UCAL",

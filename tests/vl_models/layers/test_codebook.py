@@ -35,8 +35,8 @@ def test_layer_contract(tmp_path):
         {"size": 6, "dim": 3, "decay": 0.9, "restart_below": 0.5, "stddev": 0.1, **SOHO},
         [vectors(2, 4, 5, 3)],
         folder=tmp_path,
-        output_shape={"codes": (2, 4, 5), "quantized": (2, 4, 5, 3)},
-        output_dtype={"codes": "int32", "quantized": "float32"},
+        output_shape={"codes": (2, 4, 5), "quantized": (2, 4, 5, 3), "table": (6, 3)},
+        output_dtype={"codes": "int32", "quantized": "float32", "table": "float32"},
     )
 
 
