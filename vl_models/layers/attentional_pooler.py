@@ -45,14 +45,16 @@ class AttentionalPooler(ConfiguredLayer):
 
     def build(self, input_shape: Any) -> None:
         """Create queries, attention and norms for tokens [B, L, any width]."""
+        # Without the queries in its sum, small kernels would make the result small, too.
         policy, small = self.dtype_policy, initializers.normal(0.02)
+        kernels = small if self.residual else initializers.uniform_fan_in()
         self.query_vectors = self.add_weight(
             name="query_vectors", shape=(self.queries, self.width), initializer=small
         )
         self.attention = CrossAttention(
             self.heads,
-            qkv_initializer=initializers.fresh(small),
-            output_initializer=initializers.fresh(small),
+            qkv_initializer=initializers.fresh(kernels),
+            output_initializer=initializers.fresh(kernels),
             dtype=policy,
             name="attention",
         )

@@ -80,13 +80,13 @@ class Codebook(ConfiguredLayer):
         self.sums = add_state(self, "sums", (self.size, self.dim), "zeros", "float32")
 
     def call(
-        self, features: Any, mask: Any = None, seeds: Any = None, training: bool = False
+        self, features: Any, valid: Any = None, seeds: Any = None, training: bool = False
     ) -> dict[str, Any]:
         """Quantise, and in training follow the features, in replica context.
 
         Args:
             features: [B, ..., D].
-            mask: bool [B, ...], False for what the codes are not to follow, such as padding; it
+            valid: bool [B, ...], False for what the codes are not to follow, such as padding; it
                 is quantised nevertheless.
             seeds: int32 [B, 2] of the rows, by which codes are restarted.
             training: whether the codes are updated.
@@ -102,7 +102,7 @@ class Codebook(ConfiguredLayer):
         features = tf.cast(features, tf.float32)
         nearest, codes = self.nearest(features), tf.convert_to_tensor(self.codes)
         if training:
-            updated = self._update(tf.stop_gradient(features), nearest, mask, seeds)
+            updated = self._update(tf.stop_gradient(features), nearest, valid, seeds)
             codes = updated if self.look_up_updated else codes
         quantized = tf.gather(codes, nearest)
         return {
@@ -145,12 +145,12 @@ class Codebook(ConfiguredLayer):
             f"{self.name}/used_share": tf.reduce_mean(tf.cast(used, tf.float32)),
         }
 
-    def _update(self, features: tf.Tensor, nearest: tf.Tensor, mask: Any, seeds: Any) -> tf.Tensor:
+    def _update(self, features: tf.Tensor, nearest: tf.Tensor, valid: Any, seeds: Any) -> tf.Tensor:
         """Move averages and codes; return the new codes, equal on all replicas."""
         flat = tf.reshape(features, [-1, self.dim])
         weight = tf.ones_like(flat[:, 0])
-        if mask is not None:
-            weight *= tf.reshape(tf.cast(mask, tf.float32), [-1])
+        if valid is not None:
+            weight *= tf.reshape(tf.cast(valid, tf.float32), [-1])
 
         def total_of_codes(values: tf.Tensor) -> tf.Tensor:
             segments = tf.reshape(nearest, [-1])
@@ -165,7 +165,7 @@ class Codebook(ConfiguredLayer):
             kept = counts < _EPSILON
             codes = tf.where(kept[:, None], tf.convert_to_tensor(self.codes), codes)
         if self.restart_below > 0.0:
-            restarted, vectors = self._restarts(features, mask, seeds, counts)
+            restarted, vectors = self._restarts(features, valid, seeds, counts)
             codes = tf.where(restarted[:, None], vectors, codes)
             counts = tf.where(restarted, self.restart_below, counts)
             sums = tf.where(restarted[:, None], self.restart_below * vectors, sums)
@@ -177,7 +177,7 @@ class Codebook(ConfiguredLayer):
         return self.decay * tf.convert_to_tensor(average) + (1.0 - self.decay) * new
 
     def _restarts(
-        self, features: tf.Tensor, mask: Any, seeds: Any, counts: tf.Tensor
+        self, features: tf.Tensor, valid: Any, seeds: Any, counts: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Which codes begin anew, bool [K], and where, float32 [K, D].
 
@@ -188,7 +188,7 @@ class Codebook(ConfiguredLayer):
         rows = tf.shape(features)[0]
         vectors = tf.reshape(features, [rows, -1, self.dim])
         order, place = tf.unstack(draw_uniform(seeds, 2), axis=1)
-        valid = tf.ones(tf.shape(vectors)[:2]) if mask is None else tf.reshape(mask, [rows, -1])
+        valid = tf.ones(tf.shape(vectors)[:2]) if valid is None else tf.reshape(valid, [rows, -1])
         before = tf.cumsum(tf.cast(valid, tf.float32), axis=1)
         has_any = before[:, -1] > 0.0
         # The vector at the drawn share of those that count.

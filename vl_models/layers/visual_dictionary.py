@@ -97,7 +97,7 @@ class VisualDictionary(ConfiguredLayer):
             ``cells`` [B, N, W], mixed; ``codes`` int32 [B, N], number of the nearest entry;
             ``dictionary`` float32 [K, W], the entries that were looked up.
         """
-        found = self.codebook(cells, mask=valid, seeds=seeds, training=training)
+        found = self.codebook(cells, valid=valid, seeds=seeds, training=training)
         entries = self.line(ops.cast(found["quantized"], cells.dtype))
         if self.mix == "plain":
             mixed = cells + entries

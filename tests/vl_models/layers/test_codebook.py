@@ -108,7 +108,7 @@ def test_what_the_mask_leaves_out_is_not_followed():
     whole, masked = make_codebook(), make_codebook()
     masked.codes.assign(whole.codes.numpy())
     whole(tf.boolean_mask(features, mask), training=True)
-    outputs = masked(features, mask=mask, training=True)
+    outputs = masked(features, valid=mask, training=True)
     for name, value in state(whole).items():
         np.testing.assert_allclose(state(masked)[name], value, atol=1e-6)
     assert outputs["codes"].shape == (2, 3)  # all are quantised
@@ -135,7 +135,7 @@ def test_no_more_codes_begin_anew_than_rows_have_vectors():
     start = np.full((9, 2), 50.0, np.float32)
     codebook = make_codebook(size=9, codes=start, restart_below=0.5)
     mask = tf.constant([[True, False, False, True], [False] * 4, [False, True, False, False]])
-    codebook(features, mask=mask, seeds=seeds, training=True)
+    codebook(features, valid=mask, seeds=seeds, training=True)
     codes = codebook.codes.numpy()
     assert sorted(np.flatnonzero(np.any(codes != 50.0, axis=1))) == [0, 1]
     assert any(np.array_equal(code, features[2, 1]) for code in codes[:2])
