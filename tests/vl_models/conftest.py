@@ -4,6 +4,14 @@ import pytest
 
 
 @pytest.fixture(scope="session")
+def image_tokenizer(tmp_path_factory):
+    """An untrained tokeniser of 4 x 4 of 40 codes."""
+    from tests.vl_models.fusion_systems import untrained_tokenizer
+
+    return untrained_tokenizer(tmp_path_factory.mktemp("tokenizer"), codes=40)
+
+
+@pytest.fixture(scope="session")
 def strategies():
     """One device, and two replicas on two devices of the same kind."""
     import tensorflow as tf

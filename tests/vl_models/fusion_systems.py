@@ -2,9 +2,11 @@
 
 import numpy as np
 import tensorflow as tf
+import yaml
 
 from vl_models.models.registry import build_model, model_config_from_dict
 from vl_models.tasks.fusion_config import CONTINUATION
+from vl_models.weights.released import write_weights
 
 LENGTH, SIZE, VOCABULARY, MASK_ID = 8, 32, 60, 4
 TINY = {
@@ -70,3 +72,19 @@ def images_alone(batch):
 
 def texts_alone(batch):
     return {key: value for key, value in batch.items() if key != "image"}
+
+
+def untrained_tokenizer(folder, codes):
+    """Write the weights of an image tokeniser of 4 x 4 codes; what a task names."""
+    model = build_model(
+        model_config_from_dict(
+            {
+                "system": "image_tokenizer",
+                "image_size": SIZE,
+                "image": CNN,
+                "codebook": {"size": codes, "dim": 4},
+            }
+        )
+    )
+    write_weights(model, None, folder, yaml.safe_dump({"model": model.get_config()}))
+    return str(folder)

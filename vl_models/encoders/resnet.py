@@ -152,9 +152,6 @@ class ResNetEncoder(ConfiguredLayer):
             ]
             for stage, count in enumerate(self.blocks)
         ]
-        if frozen_stages:
-            for layer in (self.stem, *(b for stage in self.stages[:frozen_stages] for b in stage)):
-                layer.trainable = False
 
     def build(self, input_shape: Any) -> None:
         """Create all variables."""
@@ -164,6 +161,10 @@ class ResNetEncoder(ConfiguredLayer):
             for block in blocks:
                 block.build((None, None, None, channels))
                 channels = self.width * 2**stage * _EXPANSION[self.block]
+        if self.frozen_stages:
+            frozen = [block for blocks in self.stages[: self.frozen_stages] for block in blocks]
+            for layer in (self.stem, *frozen):  # after they have their variables
+                layer.trainable = False
 
     def call(
         self, images: Any, seeds: Any = None, extent: Any = None, training: bool = False

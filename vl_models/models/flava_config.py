@@ -57,3 +57,13 @@ class FLAVAConfig(FusionConfig):
         if self.image_fit == "pad":
             raise ValueError("FLAVA reads square images; take image_fit: crop")
         return self
+
+    @model_validator(mode="after")
+    def _contrast_comes_before_the_pass(self) -> FLAVAConfig:
+        matching, kinds = self.task("itm"), [task.kind for task in self.tasks]
+        hard = isinstance(matching, ITMConfig) and matching.negatives == "hard"
+        if hard and "mmm" in kinds and kinds.index("mmm") < kinds.index("itc"):
+            raise ValueError(
+                "negatives: hard of itm needs itc before mmm, which makes the pass that they share"
+            )
+        return self

@@ -1,4 +1,4 @@
-"""Weights of FLAVA through `vlsearch weights import`: hidden states and losses are its program's."""
+"""Weights of FLAVA through `vlsearch weights import`: the numbers are its program's."""
 
 import numpy as np
 import pytest
