@@ -17,7 +17,7 @@ from vl_models.strict_config import StrictConfig
 if TYPE_CHECKING:
     import numpy as np
 
-Sampling = Literal["debiased", "mixed"]
+Sampling = Literal["debiased", "mixed", "round_robin"]
 
 IMAGE_INPUTS = ("image", "image_2", "image_features")
 TEXT_INPUTS = ("token_ids", "text_features", "token_continuation")
@@ -81,7 +81,8 @@ class SourceConfig(StrictConfig):
 class InputConfig(StrictConfig):
     """How the trainer draws from the Examples: the section `input` of an experiment.
 
-    A batch is of one source (``sampling`` "debiased"), or of all, rows by share ("mixed"). Texts
+    A batch is of one source, drawn by share (``sampling`` "debiased") or taking turns as often as
+    its share says ("round_robin"), or of all, rows by share ("mixed"). Texts
     are drawn by click weight ** ``text_draw_power``: 1 by weight, 0 evenly.
     ``max_clicked_queries`` is how many known clicks a row tells beside the drawn texts; 0 leaves
     out `clicked_query_hashes`, and with it what ``positives: graph`` needs.

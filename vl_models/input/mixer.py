@@ -2,13 +2,14 @@
 
 Sampling is "debiased" where every batch is of one source, so that the negatives of a row are of
 its own domain and no model can get ahead by telling the sources apart (Saito et al. 2023,
-"Prefix Conditioning Unifies Language and Label Supervision", section 3.3), and "mixed" where
-every batch holds rows of all sources.
+"Prefix Conditioning Unifies Language and Label Supervision", section 3.3), "round_robin" where the
+same sources take turns instead of being drawn, and "mixed" where every batch holds rows of all.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -21,6 +22,7 @@ from vl_models.input.records import InputPosition
 from vl_models.input.source import Feed, Source
 
 _SOURCE_STREAM = 3
+_TURNS = 1000
 
 
 def choose_source(seed: int, step: int, weights: Sequence[float]) -> int:
@@ -37,6 +39,35 @@ def choose_source(seed: int, step: int, weights: Sequence[float]) -> int:
     shares = np.asarray(weights, np.float64)
     draw = np.random.default_rng([seed, _SOURCE_STREAM, step]).random()
     return int(np.searchsorted(np.cumsum(shares) / shares.sum(), draw, side="right"))
+
+
+def source_in_turn(step: int, weights: Sequence[float]) -> int:
+    """Index of the source of one global step where sources take turns: a pure function.
+
+    With equal weights one after the other; else each step takes the source that is furthest behind
+    its share of the steps so far, of equal ones the first (smooth weighted round robin).
+
+    Args:
+        step: global step.
+        weights: positive.
+    """
+    return _turns(tuple(weights), step // _TURNS)[step % _TURNS]
+
+
+@functools.cache
+def _turns(weights: tuple[float, ...], part: int) -> list[int]:
+    """Sources of the steps of a part, `_TURNS` steps long, from the counts of those before it."""
+    shares = np.asarray(weights, np.float64) / np.sum(weights)
+    counts = np.zeros(len(shares))
+    for before in range(part):
+        counts += np.bincount(_turns(weights, before), minlength=len(shares))
+    chosen = []
+    for step in range(part * _TURNS, (part + 1) * _TURNS):
+        # Rounded: sources that are equally far behind must not be told apart by the last bit.
+        source = int(np.argmax(np.round(shares * (step + 1) - counts, 9)))
+        counts[source] += 1
+        chosen.append(source)
+    return chosen
 
 
 def rows_by_share(rows: int, shares: Sequence[float]) -> list[int]:
@@ -125,7 +156,12 @@ class Mixer:
             return self._mixed_batch(names)
         candidates = [self._sources[name] for name in (names or self._sources)]
         weights = [source.weight for source in candidates]
-        source = candidates[choose_source(self._feed.seed, step, weights)]
+        turn = (
+            source_in_turn(step, weights)
+            if self._sampling == "round_robin"
+            else choose_source(self._feed.seed, step, weights)
+        )
+        source = candidates[turn]
         return self._next(source, self._feed)
 
     def steps_per_epoch(self, names: Sequence[str] = ()) -> int:

@@ -50,20 +50,28 @@ def partly_even(logits: tf.Tensor, forbidden: tf.Tensor, share: float) -> tf.Ten
     return tf.math.log(share * tf.nn.softmax(logits, axis=1) + even)
 
 
-def draw_several(forbidden: tf.Tensor, seeds: tf.Tensor, count: int) -> tuple[tf.Tensor, tf.Tensor]:
-    """Draw several candidates for each row, evenly and without replacement.
+def draw_several(
+    forbidden: tf.Tensor, seeds: tf.Tensor, count: int, logits: tf.Tensor | None = None
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Draw several candidates for each row without replacement.
 
     Args:
         forbidden: bool [B, G], candidates that are never drawn.
         seeds: int32 [B, 2] of the rows.
         count: how many.
+        logits: float [B, G], each next one has the probability softmax(logits) of those left
+            (Kool et al., "Stochastic Beams and Where to Find Them", section 2.3); evenly without.
 
     Returns:
         int32 [B, count], and bool [B, count]: False where no candidate was left.
     """
-    drawn = tf.where(forbidden, -1.0, draw_uniform(seeds, forbidden.shape[1]))
-    values, chosen = tf.math.top_k(drawn, min(count, forbidden.shape[1]))
-    return chosen, values >= 0.0
+    drawn = draw_uniform(seeds, forbidden.shape[1])
+    if logits is not None:
+        drawn = tf.stop_gradient(logits) - tf.math.log(-tf.math.log(drawn))
+    values, chosen = tf.math.top_k(
+        tf.where(forbidden, _NEVER, drawn), min(count, forbidden.shape[1])
+    )
+    return chosen, values > _NEVER
 
 
 def half_of(uniform: tf.Tensor) -> tf.Tensor:

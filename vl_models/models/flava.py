@@ -165,7 +165,7 @@ class FLAVA(FusionModel):
         own, matching = mismatches.index, self.config.task("itm")
         if not isinstance(matching, ITMConfig):
             return own, tf.ones_like(own, tf.float32)
-        _, logits = negative_logits(matching, outputs, mismatches)
+        _, logits = negative_logits(matching, batch, outputs, mismatches)
         seeds = stream_seed(batch["seed"], _NEGATIVE)
         others, found = draw_negatives(logits, mismatches.texts, seeds)
         drawn = draw_uniform(stream_seed(batch["seed"], _REPLACED), 1)[:, 0]

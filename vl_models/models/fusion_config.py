@@ -104,7 +104,11 @@ class FusionConfig(ModelConfig):
     @property
     def learns_from_click_graph(self) -> bool:
         """Whether batches must hold ``clicked_query_weight``."""
-        return any(getattr(task, "positives", None) == "graph" for task in self.tasks)
+        return any(
+            getattr(task, "positives", None) == "graph"
+            or getattr(task, "negatives", None) == "similar"
+            for task in self.tasks
+        )
 
     def task(self, kind: str) -> FusionTaskConfig | None:
         """Return the task of a kind, or None."""

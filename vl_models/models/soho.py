@@ -25,7 +25,8 @@ from vl_models.losses.negatives import draw_several
 from vl_models.models.fusion_model import FusionModel
 from vl_models.models.soho_config import SOHOConfig
 from vl_models.row_random import draw_uniform, stream_seed
-from vl_models.tasks.fusion_config import CONTINUATION, MLMConfig, MVMConfig
+from vl_models.tasks.fusion_config import CONTINUATION, ITMConfig, MLMConfig, MVMConfig
+from vl_models.tasks.itm import negative_logits
 from vl_models.tasks.masked_words import hide_words, mask_token
 from vl_models.tasks.matching import Mismatches
 from vl_models.tasks.shared_pass import positive_rows
@@ -191,8 +192,11 @@ class SOHO(FusionModel):
         texts = outputs["text_embedded"].shape[0] // rows
         matching = config.task("itm")
         mismatches = Mismatches.of_batch(batch, rows, getattr(matching, "exclude_known", True))
+        logits = None
+        if isinstance(matching, ITMConfig):
+            _, logits = negative_logits(matching, batch, outputs, mismatches)
         seeds = stream_seed(batch["seed"], _OTHERS)
-        others, found = draw_several(mismatches.texts, seeds, config.sentences)
+        others, found = draw_several(mismatches.texts, seeds, config.sentences, logits)
         drawn = draw_uniform(stream_seed(batch["seed"], _REPLACED), config.sentences)
         first = (replica_index() * rows + tf.range(rows)) * texts
         chosen, labels, weights = [], [], []

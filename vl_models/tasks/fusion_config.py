@@ -53,10 +53,11 @@ class ITMConfig(BaseTaskConfig):
 
     Attributes:
         kind: "itm".
-        negatives: drawn from the global batch evenly ("random") or by the contrast's
-            probabilities ("hard", VLMo); "hard" needs the task `itc` before this one.
-        hard_share: share of hard negatives that the contrast draws, all by default; the others are
-            drawn evenly, for a small encoder to learn what is there before how it is arranged.
+        negatives: drawn from the global batch evenly ("random"), by the contrast's probabilities
+            ("hard", VLMo), or by how many queries both images were clicked for ("similar"); "hard"
+            needs the task `itc` before this one.
+        hard_share: share of negatives that are drawn so, all by default; the others are drawn
+            evenly, for a small encoder to learn what is there before how it is arranged.
         layout: "triple" scores each pair, its text with another image and its image with another
             text (VLMo); "half" scores each text once, half of them with another image (ViLT).
         exclude_known: whether what is known to match is never drawn. The published programs exclude
@@ -67,7 +68,7 @@ class ITMConfig(BaseTaskConfig):
     """
 
     kind: Literal["itm"] = "itm"
-    negatives: Literal["random", "hard"] = "random"
+    negatives: Literal["random", "hard", "similar"] = "random"
     hard_share: float = Field(default=1.0, gt=0.0, le=1.0)
     layout: Literal["triple", "half"] = "triple"
     exclude_known: bool = True

@@ -14,6 +14,7 @@ from vl_models.fusion.embedded import embedded_image, first_texts, has_pairs
 from vl_models.fusion.tokens import Tokens
 from vl_models.layers import initializers
 from vl_models.losses.negatives import draw_negatives, half_of, partly_even
+from vl_models.losses.positives import PairHashes, click_similarity
 from vl_models.row_random import draw_uniform, stream_seed
 from vl_models.tasks.base import Task
 from vl_models.tasks.fusion_config import ITMConfig
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from vl_models.models.fusion_config import FusionConfig
 
 _HALF, _IMAGE, _TEXT = 61, 62, 63
+_KAPPA = 10.0
 
 
 class ImageTextMatching(Task):
@@ -108,7 +110,7 @@ class ImageTextMatching(Task):
 
     def _triple(self, batch: Batch, outputs: Outputs, mismatches: Mismatches) -> list[Pass]:
         """Each pair; its text with a negative image; its image with a negative text."""
-        of_images, of_texts = negative_logits(self.config, outputs, mismatches)
+        of_images, of_texts = negative_logits(self.config, batch, outputs, mismatches)
         images, has_image = draw_negatives(
             of_images, mismatches.images, stream_seed(batch["seed"], _IMAGE)
         )
@@ -125,7 +127,7 @@ class ImageTextMatching(Task):
 
     def _half(self, batch: Batch, outputs: Outputs, mismatches: Mismatches) -> list[Pass]:
         """Each text once; for exactly half of the global batch with another image."""
-        logits, _ = negative_logits(self.config, outputs, mismatches)
+        logits, _ = negative_logits(self.config, batch, outputs, mismatches)
         seeds = stream_seed(batch["seed"], _IMAGE)
         images, found = draw_negatives(logits, mismatches.images, seeds)
         own = mismatches.index
@@ -141,12 +143,23 @@ class ImageTextMatching(Task):
         ]
 
 
-def negative_logits(config: ITMConfig, outputs: Outputs, mismatches: Mismatches) -> list[tf.Tensor]:
-    """What images are drawn by for own texts, and texts for own images, [B, G] each."""
+def negative_logits(
+    config: ITMConfig, batch: Batch, outputs: Outputs, mismatches: Mismatches
+) -> list[tf.Tensor]:
+    """What images are drawn by for own texts, and texts for own images, [B, G] each.
+
+    By clicks it is κ times the similarity of `click_similarity`, κ = 10: images of the same queries
+    are the hardest to tell apart, and what was clicked knows them before anything is learnt.
+    """
     forbidden = (mismatches.images, mismatches.texts)
     if config.negatives == "random":
         return [tf.zeros(part.shape) for part in forbidden]
-    logits = _contrast_logits(outputs)
+    if config.negatives == "similar":
+        rows = mismatches.index.shape[0]
+        own = PairHashes.of_batch(batch, rows, rows * (batch["query_hash"].shape[0] // rows))
+        logits = 2 * [_KAPPA * click_similarity(own, own.gathered())]
+    else:
+        logits = _contrast_logits(outputs)
     if config.hard_share == 1.0:
         return logits
     return [partly_even(*both, config.hard_share) for both in zip(logits, forbidden)]
