@@ -56,6 +56,21 @@ def test_several_are_drawn_evenly_without_replacement():
     np.testing.assert_array_equal(np.sum(found, axis=1), [5, 5])
 
 
+def test_several_by_logits_are_drawn_one_after_the_other():
+    logits = tf.tile(tf.constant([[2.0, 1.0, 0.0, 9.0]]), [ROWS, 1])
+    forbidden = tf.tile(tf.constant([[False, False, False, True]]), [ROWS, 1])
+    drawn, found = draw_several(forbidden, SEEDS, 2, logits)
+    assert np.all(found) and 3 not in drawn.numpy()
+    weight = np.exp([2.0, 1.0, 0.0])
+    first = weight / weight.sum()
+    np.testing.assert_allclose(np.bincount(drawn[:, 0], minlength=3) / ROWS, first, atol=0.03)
+    second = [
+        sum(first[j] * weight[i] / (weight.sum() - weight[j]) for j in range(3) if j != i)
+        for i in range(3)
+    ]
+    np.testing.assert_allclose(np.bincount(drawn[:, 1], minlength=3) / ROWS, second, atol=0.03)
+
+
 def test_exactly_half_of_the_rows():
     for size in (6, 7):
         chosen = half_of(tf.random.stateless_uniform([size], seed=(1, size)))

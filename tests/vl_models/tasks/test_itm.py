@@ -45,6 +45,21 @@ def test_a_row_reads_the_text_and_image_that_it_names(hard):
     np.testing.assert_allclose(again, logits[:, 1] - logits[:, 0], atol=1e-5)
 
 
+def test_images_of_the_same_queries_are_the_negatives_that_clicks_draw():
+    model = vilt(depth=1, tasks=[{"kind": "itm", "layout": "triple", "negatives": "similar"}])
+    assert model.config.learns_from_click_graph
+    batch = make_batch(rows=40)
+    # Images 2 i and 2 i + 1 were clicked for the same query, which neither is drawn with.
+    clicks = np.full((40, 2), -1, np.int64)
+    clicks[:, 0] = 1000 + np.arange(40) // 2
+    batch["clicked_query_hashes"] = tf.constant(clicks)
+    batch["clicked_query_weight"] = tf.constant([[1.0, 0.0]] * 40)
+    outputs = model.forward(batch, training=False)
+    texts = outputs["itm_texts"].numpy().reshape(3, 40)[2]
+    twin = np.arange(40) ^ 1
+    assert (texts == twin).mean() > 0.9  # exp(10) against 38
+
+
 @pytest.mark.parametrize("known", ["image_id_hash", "query_hash", "clicked_query_hashes"])
 def test_what_is_known_to_match_is_never_drawn(hard, known):
     batch = make_batch(rows=3)

@@ -31,3 +31,13 @@ def test_after_the_last_step_it_stays_at_the_final_fraction():
 
 def test_warmup_longer_than_the_stage_only_rises():
     assert factors(3, warmup_steps=10) == pytest.approx([0.1, 0.2, 0.3])
+
+
+def test_steps_drop_at_their_shares_and_a_warm_up_may_begin_above_zero():
+    rates = factors(10, decay="steps", drops=[0.5, 0.8], drop_factor=0.1)
+    assert rates == pytest.approx([1.0] * 5 + [0.1] * 3 + [0.01] * 2)
+    rising = factors(10, decay="constant", warmup_steps=3, warmup_fraction=1 / 3)
+    assert rising[:4] == pytest.approx([5 / 9, 7 / 9, 1.0, 1.0])
+    for wrong in ({"decay": "steps"}, {"drops": [0.5]}, {"decay": "steps", "drops": [0.8, 0.5]}):
+        with pytest.raises(ValueError, match="drops"):
+            ScheduleConfig(**wrong)

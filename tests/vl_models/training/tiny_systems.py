@@ -51,6 +51,26 @@ SYSTEMS = {
         ],
         **_FUSION,
     },
+    "coca": {
+        "system": "coca",
+        **_TOWERS,
+        "text": {"width": 8, "depth": 1, "heads": 1, "dropout": 0.1},
+        "queries": 3,
+        "pooler_heads": 1,
+    },
+    # Batch normalisation and the dictionary see the global batch, in the forward pass.
+    "soho": {
+        "system": "soho",
+        **_FUSION,
+        "image": {"kind": "resnet", "blocks": [1], "width": 4},
+        "pool": 1,
+        "dictionary": {"size": 6, "restart_below": 0.05},
+        "tasks": [
+            {"kind": "mlm", "tied": True},
+            {"kind": "mvm", "probability": 0.5},
+            {"kind": "itm", "negatives": "similar"},
+        ],
+    },
     # The reversal's strength depends on how many instances were seen.
     "adversary": {
         "system": "clip",
@@ -63,8 +83,9 @@ SYSTEMS = {
     },
 }
 # Steps of fusion systems take long to compile, and in other processes again: ViLT's is part of
-# VLMo's, and that one is killed in each of its stages by test_stages_of_vlmo.py.
-OVER_WORKERS = tuple(name for name in SYSTEMS if name != "vilt")
+# VLMo's, and that one is killed in each of its stages by test_stages_of_vlmo.py. FLAVA is trained
+# by test_batch_kinds_of_flava.py.
+OVER_WORKERS = tuple(name for name in SYSTEMS if name not in ("vilt", "coca", "soho"))
 KILLED = tuple(name for name in SYSTEMS if name != "vlmo")
 DUAL_ENCODERS = tuple(name for name, config in SYSTEMS.items() if "text" in config)
 
