@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from tfx_pipeline.cli import (
+    caption,
     compare,
     config,
     data,
@@ -49,6 +50,7 @@ app.command("tune")(tune.tune)
 app.command("config")(config.config)
 app.command("serve")(serve.serve)
 app.command("query")(query.query)
+app.command("caption")(caption.caption)
 app.command("search")(search.search)
 app.command("rollback")(rollback.rollback)
 

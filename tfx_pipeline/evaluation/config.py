@@ -23,6 +23,7 @@ EvaluatorName = Literal[
     "image_tokens",
     "twins",
     "answers",
+    "captions",
 ]
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from tfx_pipeline.data.feature_set import FeatureSet
 from tfx_pipeline.data.items import read_names, read_twins
 from tfx_pipeline.evaluation.config import EvaluationConfig, SplitName
+from tfx_pipeline.evaluation.encode import Tower, encode_gallery
 from tfx_pipeline.evaluation.encoded_data import (
     EncodedData,
     JudgedData,
@@ -25,7 +26,7 @@ from tfx_pipeline.evaluation.questions import AnsweredQuestion, read_questions
 from tfx_pipeline.evaluation.relevance import Relevance, read_relevance
 from tfx_pipeline.evaluation.result import Measured
 from tfx_pipeline.evaluation.slices import slice_masks, slice_values
-from vl_models.members import IMAGE_TOWER, TEXT_TOWER
+from vl_models.members import ENCODE_IMAGE, IMAGE_TOWER, TEXT_TOWER
 
 
 class EvaluationData:
@@ -80,6 +81,20 @@ class EvaluationData:
         """Folder of the gallery."""
         assert self._gallery_dir is not None
         return Path(self._gallery_dir)
+
+    @property
+    def relevance_path(self) -> Path:
+        """File of the clicks."""
+        assert self._relevance_path is not None
+        return Path(self._relevance_path)
+
+    @functools.cached_property
+    def of_all_images(self) -> tuple[list[str], np.ndarray]:
+        """Ids and embeddings float32 [N, D] of the whole gallery, searched or not."""
+        if self.config.gallery == "all":
+            return self.encoded.image_ids, self.encoded.images
+        tower = Tower(self.members[IMAGE_TOWER], ENCODE_IMAGE)
+        return encode_gallery(tower, self.gallery_dir, self.config.batch_size)
 
     @functools.cached_property
     def questions(self) -> list[AnsweredQuestion]:

@@ -10,6 +10,7 @@ import pyarrow as pa
 from tfx_pipeline.data.feature_set import FeatureSet
 from tfx_pipeline.evaluation.answers import AnswersEvaluator
 from tfx_pipeline.evaluation.blessing import bless
+from tfx_pipeline.evaluation.captions import CaptionsEvaluator
 from tfx_pipeline.evaluation.classes import Classes
 from tfx_pipeline.evaluation.config import EvaluationConfig
 from tfx_pipeline.evaluation.data import EvaluationData, Evaluator
@@ -32,6 +33,7 @@ EVALUATORS: dict[str, Evaluator] = {
     "image_tokens": ImageTokens(),
     "twins": Twins(),
     "answers": AnswersEvaluator(),
+    "captions": CaptionsEvaluator(),
 }
 
 

@@ -26,6 +26,7 @@ RECONSTRUCTION_PSNR = "reconstruction_psnr"
 CODE_PERPLEXITY = "code_perplexity"
 USED_CODES = "used_codes"
 ANSWERS = "answers"
+CAPTIONS = "captions"
 KNN_NEIGHBOURS = 20
 _GAPS = (MODALITY_GAP, MODALITY_CLASSIFIER, MODALITY_SILHOUETTE)
 KNN_ACCURACY = f"knn@{KNN_NEIGHBOURS}/accuracy"

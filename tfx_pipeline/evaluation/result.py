@@ -182,6 +182,26 @@ class Reconstructions(Section):
 
 
 @dataclass(frozen=True)
+class CaptionedImage:
+    """An image, encoded, with its caption, that of a neighbour ("" for none), and references."""
+
+    image_id: str
+    encoded: bytes
+    caption: str
+    nearest: str
+    references: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class CaptionedImages(Section):
+    """Images with what was written about them and what people said."""
+
+    template = "captions.html.j2"
+    images: tuple[CaptionedImage, ...]
+    note: str = ""
+
+
+@dataclass(frozen=True)
 class Measured:
     """What one evaluator found.
 
