@@ -173,6 +173,7 @@ class UnimodalDecoderConfig(_TransformerConfig):
 
     kind: Literal["unimodal_decoder"] = "unimodal_decoder"
     activation: Activation = "gelu"
+    pooling: Literal["class", "mean"] = "class"
     shifted_mask: bool = False
 
 

@@ -8,6 +8,7 @@ from keras import ops
 
 from vl_models.encoders.transformer_encoder import TransformerEncoder
 from vl_models.layers import initializers
+from vl_models.layers.masked_mean import masked_mean
 
 
 class UnimodalDecoder(TransformerEncoder):
@@ -28,12 +29,14 @@ class UnimodalDecoder(TransformerEncoder):
         dropout: rate on the residual branches while training.
         drop_path: probability that a row skips a branch of the last block.
         epsilon: of the layer normalisations.
+        pooling: "class", the class token as published, or the "mean" of the words, which narrow
+            encoders learn sooner.
         shifted_mask: whether the mask of padding is shifted by one position, as in open_clip's
             released models: it has the class token's place in front, so that the first padding is
             seen and the last token is not.
     """
 
-    POOLINGS = ("cls",)
+    POOLINGS = ("class", "mean")
 
     def __init__(
         self,
@@ -46,10 +49,11 @@ class UnimodalDecoder(TransformerEncoder):
         dropout: float = 0.0,
         drop_path: float = 0.0,
         epsilon: float = 1e-5,
+        pooling: str = "class",
         shifted_mask: bool = False,
         **kwargs: Any,
     ) -> None:
-        sizes = (width, depth, heads, mlp_ratio, activation, "cls", dropout, drop_path, epsilon)
+        sizes = (width, depth, heads, mlp_ratio, activation, pooling, dropout, drop_path, epsilon)
         super().__init__(*sizes, block=causal_block(width, depth), **kwargs)
         self.vocabulary_size = vocabulary_size
         self.shifted_mask = shifted_mask
@@ -84,7 +88,8 @@ class UnimodalDecoder(TransformerEncoder):
 
         Returns:
             ``hidden`` [B, L, W], the words before the last norm, for the decoder's upper half;
-            ``tokens``, the same after it; and ``pooled`` [B, W], the class token after it.
+            ``tokens``, the same after it; and ``pooled`` [B, W], the class token after it or the
+            mean of ``tokens``.
         """
         x = ops.cast(ops.take(self.token_embedding, token_ids, axis=0), self.compute_dtype)
         last = ops.broadcast_to(self.class_vector, (ops.shape(x)[0], 1, self.width))
@@ -94,11 +99,11 @@ class UnimodalDecoder(TransformerEncoder):
         seen = ops.ones_like(mask[:, :1])
         mask = ops.concatenate([seen, mask] if self.shifted_mask else [mask, seen], axis=1)
         encoded = self.encode(x, mask, seeds=seeds, training=training)
-        return {
-            "hidden": encoded["hidden"][:, :-1],
-            "tokens": encoded["tokens"][:, :-1],
-            "pooled": encoded["tokens"][:, -1],
-        }
+        words = encoded["tokens"][:, :-1]
+        pooled = encoded["tokens"][:, -1]
+        if self.pooling == "mean":
+            pooled = masked_mean(words, text_mask)
+        return {"hidden": encoded["hidden"][:, :-1], "tokens": words, "pooled": pooled}
 
     def step(self, token_ids: Any, place: Any, cache: Any) -> tuple[Any, Any]:
         """Read one more token of texts without padding.

@@ -14,12 +14,13 @@ class ImagePooling(ConfiguredLayer):
 
     "cascade" pools the caption's vectors once more for the embedding (the paper's choice),
     "parallel" pools the tokens for both, "single" has one pooler, whose first vector is the
-    embedding (open_clip's released models).
+    embedding (open_clip's released models). "encoder" pools for captions alone; the embedding is
+    of what the image encoder pools itself, which small encoders learn sooner.
     Source: Yu et al., "CoCa: Contrastive Captioners are Image-Text Foundation Models", section 3.2
     (attentional poolers); norms as in open_clip.
 
     Args:
-        mode: "cascade", "parallel" or "single".
+        mode: "cascade", "parallel", "single" or "encoder".
         queries: vectors that an image is pooled to, for "single" the embedding included.
         width: of these vectors.
         heads: attention heads of the poolers; must divide the width.
@@ -29,7 +30,7 @@ class ImagePooling(ConfiguredLayer):
         ValueError: another mode, or "single" with less than two queries.
     """
 
-    MODES = ("cascade", "parallel", "single")
+    MODES = ("cascade", "parallel", "single", "encoder")
 
     def __init__(
         self, mode: str, queries: int, width: int, heads: int, epsilon: float = 1e-5, **kwargs: Any
@@ -57,7 +58,7 @@ class ImagePooling(ConfiguredLayer):
 
         self.pooler = pooler(queries, "pooler")
         self.contrastive_pooler = None
-        if mode != "single":
+        if mode in ("cascade", "parallel"):
             self.contrastive_pooler = pooler(1, "contrastive_pooler")
         self.norm = LayerNorm(epsilon, dtype=policy, name="norm")
 
@@ -69,19 +70,22 @@ class ImagePooling(ConfiguredLayer):
         if self.contrastive_pooler is not None:
             self.contrastive_pooler.build(pooled if self.mode == "cascade" else input_shape)
 
-    def call(self, tokens: Any) -> tuple[Any, Any]:
+    def call(self, tokens: Any, own: Any = None) -> tuple[Any, Any]:
         """Pool images.
 
         Args:
             tokens: [B, N, any width], the class token included if there is one.
+            own: [B, any width], what the encoder pools itself; needed for "encoder".
 
         Returns:
-            [B, width], and the vectors for captions, [B, M, width].
+            [B, width] ([B, any width] of "encoder"), and the vectors for captions, [B, M, width].
         """
-        if self.contrastive_pooler is None:
+        if self.mode == "single":
             x = self.norm(self.pooler(tokens))
             return x[:, 0], x[:, 1:]
         tokens = self.norm(tokens)
         memory = self.pooler(tokens)
+        if self.contrastive_pooler is None:
+            return own, memory
         pooled = self.contrastive_pooler(memory if self.mode == "cascade" else tokens)
         return pooled[:, 0], memory

@@ -156,8 +156,9 @@ class CoCa(CLIP):
         )
 
     def _read_images(self, batch: Batch, training: bool) -> Outputs:
-        tokens = run_image_encoder(self.image_encoder, batch, training)["hidden"]
-        pooled, memory = self.image_pooling(tokens)
+        read = run_image_encoder(self.image_encoder, batch, training)
+        tokens = read["hidden"]
+        pooled, memory = self.image_pooling(tokens, read["pooled"])
         return {
             "image_embedding": self.image_projection(pooled),
             "image_tokens": tokens,

@@ -43,7 +43,7 @@ class CoCaConfig(ContrastiveConfig):
     text: UnimodalDecoderConfig = UnimodalDecoderConfig()  # type: ignore[assignment]
     multimodal_depth: PositiveInt | None = None
     tie_logits: bool = False
-    pooling: Literal["cascade", "parallel", "single"] = "cascade"
+    pooling: Literal["cascade", "parallel", "single", "encoder"] = "cascade"
     queries: PositiveInt = 256
     pooler_heads: PositiveInt = 8
     captioning_weight: NonNegativeFloat = 2.0

@@ -274,8 +274,9 @@ def _fact_warnings(
         section, place = _section(config, tower)
         if section is None or not wanted[tower]:
             continue
-        expected = {**facts, "heads": max(1, section.width // facts["head_width"])}
-        del expected["head_width"]
+        expected = dict(facts)
+        if "head_width" in expected:  # of a transformer
+            expected["heads"] = max(1, section.width // expected.pop("head_width"))
         for key, value in expected.items():
             if getattr(section, key) != value:
                 shown = list(value) if isinstance(value, tuple) else value

@@ -34,15 +34,14 @@ def shaken(model, seed=0):
         {},
         {
             "image": CNN,
-            "pooling": "single",
+            "pooling": "encoder",
             "tie_logits": True,
             "captioned_texts": 1,
             "multimodal_depth": 1,
-            "text": {**TEXT, "dropout": 0.1},
+            "text": {**TEXT, "dropout": 0.1, "pooling": "mean"},
         },
-        {"pooling": "parallel", "text": {**TEXT, "shifted_mask": True}},
     ],
-    ids=["cascade", "single", "parallel"],
+    ids=["as_published", "for_small_encoders"],
 )
 def test_coca_satisfies_the_model_contract(changes, tmp_path):
     batch = make_batch(texts_per_image=2)

@@ -14,6 +14,7 @@ from vl_models.weights.layouts.huggingface_vilt import HUGGINGFACE_VILT
 from vl_models.weights.layouts.open_clip import OPEN_CLIP
 from vl_models.weights.layouts.open_clip_coca import OPEN_CLIP_COCA
 from vl_models.weights.layouts.openai_clip import OPENAI_CLIP
+from vl_models.weights.layouts.torchvision_resnet import TORCHVISION_RESNET
 from vl_models.weights.rules import WeightLayout
 
 # In the order of the guess: the later ones' signs also occur in files of the earlier ones.
@@ -28,6 +29,7 @@ LAYOUTS: dict[str, WeightLayout] = {
         HUGGINGFACE_CLIP,
         OPENAI_CLIP,
         OPEN_CLIP,
+        TORCHVISION_RESNET,
     )
 }
 
