@@ -1,4 +1,4 @@
-"""What our training step of a fusion encoder costs: `step`, `share` and `memory` of fusion.py."""
+"""What our training steps cost: `step`, `systems`, `share` and `memory` of fusion.py."""
 
 from __future__ import annotations
 
@@ -35,6 +35,8 @@ from vl_models.tasks.masked_blocks import block_mask
 from vl_models.tasks.masked_words import mask_words
 
 STEP_BAR, SHARE_BAR, PARAMETERS_BAR = 1.0, 0.15, 0.01
+PRODUCTS_BAR = 1.25
+QUERIES = 36  # that CoCa pools an image to: as many as there are patches
 PRECISIONS = {"fp32": "float32", "bf16": "mixed_bfloat16"}
 MASK_ID = 3
 MASKED_SHARE = 0.4  # of the patches, as BEiT masks
@@ -286,10 +288,105 @@ def clip_of(setting: Setting) -> dict[str, Any]:
     }
 
 
+def coca_of(setting: Setting) -> dict[str, Any]:
+    """A CoCa over the same towers; the text's blocks are the lower half of a decoder."""
+    values = clip_of(setting)
+    text = {**values["text"], "kind": "unimodal_decoder"}
+    return {
+        **values,
+        "system": "coca",
+        "text": text,
+        "queries": QUERIES,
+        "pooler_heads": setting.heads,
+    }
+
+
+def soho_of(setting: Setting) -> dict[str, Any]:
+    """A SOHO with a ResNet-18 and a dictionary of 2,048, four sentences an image."""
+    sizes = {key: getattr(setting, key) for key in ("depth", "width", "heads")}
+    side = 32 * max(1, setting.image_size // 32)
+    image = {"kind": "resnet"} if setting.depth > 2 else {"kind": "resnet", "width": 8}
+    return {
+        "system": "soho",
+        "mask_id": MASK_ID,
+        "image_size": side,
+        "image": image,
+        "pool": 1,
+        **sizes,
+    }
+
+
+def flava_of(setting: Setting) -> dict[str, Any]:
+    """A FLAVA without masked patches, whose targets need a trained tokeniser."""
+    tasks = [{"kind": "itc", "bias": True}, {"kind": "itm"}]
+    half = max(1, setting.depth // 2)
+    return fusion_of(setting, "flava", multimodal_depth=half, tasks=tasks)
+
+
+def multiplications(setting: Setting, system: str) -> int:
+    """Multiplications of the matrix products of a forward pass over one row: CLIP's or CoCa's."""
+    width, depth, words = setting.width, setting.depth, setting.text_length
+
+    def blocks(tokens: int, context: int = 0) -> int:
+        """Of one block over tokens, or of one that reads a context."""
+        if context:
+            return 10 * tokens * width**2 + 2 * context * width**2 + 2 * tokens * context * width
+        return 12 * tokens * width**2 + 2 * tokens**2 * width
+
+    patches = setting.grid**2
+    image = 3 * setting.patch_size**2 * patches * width + depth * blocks(patches + 1)
+    if system == "clip":
+        return image + depth * blocks(words) + 2 * width**2
+
+    def pooler(queries: int, tokens: int) -> int:
+        return 2 * (queries + tokens) * width**2 + 2 * queries * tokens * width
+
+    poolers = pooler(QUERIES, patches + 1) + pooler(1, QUERIES)
+    lower = depth * blocks(words + 1)
+    upper = depth * (blocks(words - 1) + blocks(words - 1, QUERIES))
+    vocabulary = (words - 1) * width * setting.vocabulary_size
+    return image + poolers + lower + upper + vocabulary + 2 * width**2
+
+
+def measure_systems(arguments: argparse.Namespace, results: Results) -> None:
+    """A step of each system; CoCa's beside CLIP's by what both multiply."""
+    setting, precision = setting_of(arguments), arguments.precision
+    sides, parameters = {}, {}
+    # The others are tried by their own tests.
+    for system in ("clip", "coca") if arguments.smoke else SYSTEMS:
+        step, parameters[system] = step_of(setting, SYSTEMS[system](setting), precision)
+        sides[system] = our_side({precision: step})
+    answers = alternate(sides, precision, arguments.rounds, arguments.steps)
+    seconds = {
+        name: [answer["seconds"] / arguments.steps for answer in rounds]
+        for name, rounds in answers.items()
+    }
+    for system, values in seconds.items():
+        results.add(
+            f"step of {system}, {precision}",
+            f"{1000 * median(values):.0f} ms, {parameters[system] / 1e6:.1f} M parameters",
+            seconds=values,
+            parameters=parameters[system],
+        )
+    products = {name: multiplications(setting, name) for name in ("clip", "coca")}
+    expected = products["coca"] / products["clip"]
+    ratio = median(a / b for a, b in zip(seconds["coca"], seconds["clip"])) / expected
+    results.add(
+        "CoCa's step over CLIP's, by their multiplications",
+        f"{ratio:.2f} x ({expected:.2f} x the multiplications)",
+        f"<= {PRODUCTS_BAR} x",
+        ratio <= PRODUCTS_BAR,
+        products=products,
+    )
+
+
 SYSTEMS: dict[str, Callable[[Setting], dict[str, Any]]] = {
     "clip": clip_of,
+    "coca": coca_of,
     "vilt": lambda setting: fusion_of(setting, "vilt", tasks=[{"kind": "itm"}, {"kind": "mlm"}]),
     "vlmo": lambda setting: fusion_of(setting, "vlmo", pair_from=setting.pair_from),
+    "soho": soho_of,
+    "flava": flava_of,
 }
 
 

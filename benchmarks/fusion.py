@@ -19,10 +19,11 @@ step    A training step of a ViLT (6 blocks of 192, 36 patches, 16 words, batch 
         fast, each); ours also compiled by XLA (train.jit_compile). PyTorch runs in an environment
         of its own, made in build/bench-env from requirements/bench.txt, or with the interpreter
         that --python names.
+systems A training step of CLIP, CoCa, ViLT, VLMo, SOHO and FLAVA, of one width and depth; CoCa's
+        over CLIP's, divided by the ratio of their multiplications (bar: at most 1.25).
 share   Drawing hard negatives, masks of words and patches, and optimal transport, as a share of a
         step of VLMo that has all of them (bar: at most 15 %).
-memory  What a training adds to a process's peak memory: ViLT and VLMo beside a CLIP whose towers
-        have the same width and depth.
+memory  What a training adds to a process's peak memory: the same systems, each in a process.
 
 The reranker is an exported one, or a model of 224 pixels made here: six blocks of 192 over patches
 of 16 pixels, pooled to 49 tokens of 160, and two blocks that read them with a text. Both sides
@@ -45,7 +46,13 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from _model_server import serve
-from _own_steps import PRECISIONS, measure_memory, measure_share, measure_step
+from _own_steps import (
+    PRECISIONS,
+    measure_memory,
+    measure_share,
+    measure_step,
+    measure_systems,
+)
 from _shared import Results, add_photos_argument, argument_parser, photo_files
 
 IMAGE_SIZE, PATCH, WIDTH, POOLED, TOKEN_WIDTH, LENGTH = 224, 16, 192, 2, 160, 16
@@ -63,7 +70,9 @@ def main() -> None:
     parser.add_argument("--reranker", type=Path, metavar="DIR", help="an exported one")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=3, help="of each side in a round")
-    parser.add_argument("--precision", choices=PRECISIONS, default="fp32", help="of the part step")
+    parser.add_argument(
+        "--precision", choices=PRECISIONS, default="fp32", help="of the parts step and systems"
+    )
     parser.add_argument("--python", type=Path, metavar="PATH", help="has PyTorch and transformers")
     parser.add_argument("--ours-only", action="store_true", help="the part step without PyTorch")
     parser.add_argument("--smoke", action="store_true", help="training: one step of tiny models")
@@ -272,6 +281,7 @@ def ratio_of(one: list[float], other: list[float]) -> float:
 
 TRAINING: dict[str, Callable[[argparse.Namespace, Results], None]] = {
     "step": measure_step,
+    "systems": measure_systems,
     "share": measure_share,
     "memory": measure_memory,
 }

@@ -15,7 +15,15 @@ WIDTH = 32  # of the tiny models
 def test_a_step_its_share_of_masks_and_negatives_and_its_memory(tmp_path):
     numbers = tmp_path / "numbers.json"
     program = REPOSITORY / "benchmarks" / "fusion.py"
-    arguments = ["step", "share", "memory", "--smoke", "--ours-only", f"--json={numbers}"]
+    arguments = [
+        "step",
+        "systems",
+        "share",
+        "memory",
+        "--smoke",
+        "--ours-only",
+        f"--json={numbers}",
+    ]
     process = subprocess.run(
         [sys.executable, str(program), *arguments],
         cwd=REPOSITORY,
@@ -25,7 +33,8 @@ def test_a_step_its_share_of_masks_and_negatives_and_its_memory(tmp_path):
     )
     # 1: so small a step consists of little but what its share is measured of.
     assert process.returncode in (0, 1), process.stderr[-4000:]
-    *steps, share, memory = json.loads(numbers.read_text(encoding="utf-8"))
+    rows = json.loads(numbers.read_text(encoding="utf-8"))
+    steps, systems, (share, memory) = rows[:4], rows[4:7], rows[7:]
 
     assert [row["measure"] for row in steps] == [
         "step of ViLT, fp32",
@@ -38,6 +47,13 @@ def test_a_step_its_share_of_masks_and_negatives_and_its_memory(tmp_path):
     block = 12 * WIDTH**2 + 13 * WIDTH
     assert [row["parameters"] for row in steps[2:]] == [block, block]
     assert all(row["parameters"] > 2 * block for row in steps[:2])
+
+    clip, coca, beside = systems
+    assert coca["parameters"] > clip["parameters"] > 0
+    assert beside["products"]["coca"] > beside["products"]["clip"] > 0
+    ratio = coca["seconds"][0] / clip["seconds"][0]
+    expected = beside["products"]["coca"] / beside["products"]["clip"]
+    assert f"{ratio / expected:.2f} x" in beside["value"]
 
     assert share["seconds"].keys() == {"step", "negatives", "masks", "transport"}
     assert all(time > 0 for [time] in share["seconds"].values())
