@@ -15,14 +15,17 @@ from vl_models.training.patterns import matches
 CONFIGS = Path(__file__).parents[2] / "configs"
 NARROW = {"width": 16, "heads": 2, "depth": 2, "vocabulary_size": 60, "mask_id": 4}
 NARROW |= {"image_size": 32, "patch_size": 8, "max_length": 8}
-BASE = ["vilt_base", "vlmo_base", "vlmo_base_plus", "vlmo_large"]
+BASE = ["vilt_base", "vlmo_base", "vlmo_base_plus", "vlmo_large", "flava_base", "soho_base"]
 
 
 def narrow(name):
     """The model of an experiment without masked images, which need a trained tokeniser."""
     model = ExperimentConfig.load(CONFIGS / f"{name}.yaml").model
-    tasks = tuple(task for task in model.tasks if task.kind != "mim")
+    tasks = tuple(task for task in model.tasks if task.kind not in ("mim", "mmm"))
     sizes = dict(NARROW)
+    if name.startswith("soho"):
+        image = model.image.model_copy(update={"blocks": (1, 1), "width": 4})
+        sizes |= {"image": image, "dictionary": {"size": 8}}
     if name.startswith("vlmo"):
         sizes["pair_from"] = 1
     return build_model(model.with_values(**sizes, tasks=tasks, precision="float32"))
@@ -37,7 +40,8 @@ def test_published_sizes_train(name):
     with tf.GradientTape() as tape:
         losses = model.losses(batch, model.forward(batch, training=True))
         total = tf.add_n(list(losses.values()))
-    assert set(losses) == set(model.loss_names)
+    of_pairs = {task.config.kind for task in model.tasks if getattr(task.config, "on_pairs", True)}
+    assert set(losses) == of_pairs
     gradients = tape.gradient(total, values)
     assert all(np.all(np.isfinite(tf.convert_to_tensor(g))) for g in gradients if g is not None)
     assert sum(gradient is not None for gradient in gradients) > 0.8 * len(gradients)
@@ -50,6 +54,7 @@ def test_published_sizes_train(name):
         ("vlmo_base", (768, 12, 12, 16)),
         ("vlmo_base_plus", (544, 24, 16, 16)),
         ("vlmo_large", (1024, 24, 16, 16)),
+        ("flava_base", (768, 12, 12, 16)),
     ],
 )
 def test_sizes_are_the_published_ones(name, sizes):
@@ -102,6 +107,8 @@ def test_texts_alone_train_nothing_of_attention_and_images(name):
         ("vilt", {"score_pairs", "score_tokens"}),
         ("vilt_scenes", {"score_pairs", "score_tokens", "encode_image"}),
         ("vlmo_scenes", {"score_pairs", "score_tokens", "encode_image"}),
+        ("soho", {"score_pairs", "score_tokens"}),
+        ("soho_scenes", {"score_pairs", "score_tokens"}),
         ("vilt_vqa", {"answer"}),
         ("vilt_nlvr2", {"answer"}),
         ("vilt_snli_ve", {"answer"}),
@@ -111,3 +118,23 @@ def test_experiments_of_the_demo_can_do_what_they_are_for(name, abilities):
     model = ExperimentConfig.load(CONFIGS / f"{name}.yaml").model
     built = build_model(model.with_values(**NARROW, answers=("yes", "no"), precision="float32"))
     assert {ability for ability in abilities if hasattr(built, ability)} == abilities
+
+
+def test_coca_of_published_size_is_built_narrow_and_trains():
+    model = ExperimentConfig.load(CONFIGS / "coca_base.yaml").model
+    assert (model.text.width, model.text.depth, model.decoder_depth) == (768, 6, 6)
+    assert (model.image_size // model.image.patch_size, model.queries) == (16, 256)
+    small = {"width": 16, "depth": 1, "heads": 2}
+    narrow = model.with_values(
+        image=model.image.model_copy(update={**small, "patch_size": 8}),
+        text=model.text.model_copy(update=small),
+        image_size=32,
+        max_length=8,
+        vocabulary_size=60,
+        pooler_heads=2,
+        precision="float32",
+    )
+    built, batch = build_model(narrow), make_batch()
+    losses = built.losses(batch, built.forward(batch, training=True))
+    assert set(losses) == {"contrastive", "captioning"}
+    assert all(np.isfinite(loss) for loss in losses.values())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated
 
@@ -40,6 +41,7 @@ def caption(
     from vl_models.members import CAPTION, CAPTIONER, IMAGE_BYTES
     from vl_models.terminal import cell, console, echo
 
+    context: AbstractContextManager[PredictClient]
     encoded = [_read(path) for path in images]
     if server is None:
         root = release_root(release)

@@ -71,8 +71,8 @@ def beam_search(
         complete = (ends | (place + 1 == length)) & (kept > _EMPTY / 2)
         offered = tf.where(complete, score(kept, place + 1), _EMPTY)
         winner = tf.argmax(offered, axis=1, output_type=tf.int32)[:, None]
-        challenge = (grown, offered, score(totals, place + 1))
-        challenge = [_taken(part, winner)[:, 0] for part in challenge]
+        offers = (grown, offered, score(totals, place + 1))
+        challenge = [_taken(part, winner)[:, 0] for part in offers]
         better = challenge[1] > best[1]
         best = (
             tf.where(better[:, None], challenge[0], best[0]),

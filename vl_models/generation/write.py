@@ -10,7 +10,7 @@ from vl_models.generation.beam import beam_search
 from vl_models.generation.config import CaptionConfig, CaptionTokens
 from vl_models.generation.generated import Generated, Step
 from vl_models.generation.rules import Rules
-from vl_models.generation.single import most_probable, random_choice, write_one
+from vl_models.generation.single import Choice, most_probable, random_choice, write_one
 from vl_models.row_random import stream_seed
 
 
@@ -38,7 +38,7 @@ def write_texts(
     rules = Rules.of(config, tokens)
     if config.method == "beam":
         return beam_search(step, state, rows, length, rules, config)
-    choose = most_probable
+    choose: Choice = most_probable
     if config.method == "sample":
         choose = random_choice(config, stream_seed(seeds, config.seed))
     return write_one(step, state, rows, length, rules, config, choose)

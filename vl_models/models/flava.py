@@ -5,6 +5,8 @@ Singh et al., "FLAVA: A Foundational Language And Vision Alignment Model".
 
 from __future__ import annotations
 
+from typing import Any
+
 import tensorflow as tf
 
 from vl_models.batch import Batch, Outputs
@@ -53,7 +55,7 @@ class FLAVA(FusionModel):
             mask_token=any(task.kind in ("mim", "mmm") for task in config.tasks),
             modality_types=False,
         )
-        options = {
+        options: dict[str, Any] = {
             "dropout": config.dropout,
             "drop_path": config.drop_path,
             "epsilon": config.epsilon,

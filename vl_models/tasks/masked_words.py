@@ -117,7 +117,7 @@ def hide_words(
     seeds: tf.Tensor,
     config: MLMConfig | MMMConfig,
     mask_id: int,
-    vocabulary: int,
+    vocabulary: int | None,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """See `mask_words`: as a task's configuration says, of all words between first and last token.
 
@@ -128,6 +128,7 @@ def hide_words(
         mask_id: the mask token.
         vocabulary: V; of all its tokens one may take a hidden one's place.
     """
+    assert vocabulary is not None  # the trainer has set it
     return mask_words(
         texts["token_ids"],
         texts["text_mask"],

@@ -42,7 +42,7 @@ class MaskedPatches(Task):
     def __init__(self, config: MIMConfig, model: FusionConfig) -> None:
         super().__init__(config)
         self.tokenizer = fitting_tokenizer("mim", config.tokenizer, model)
-        options = {"dtype": model.precision, "name": "mim_head"}
+        options: dict[str, Any] = {"dtype": model.precision, "name": "mim_head"}
         self.head: keras.layers.Layer = (
             PredictionHead(self.tokenizer.codes, **options)
             if config.transform
