@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+from typing import ClassVar
 
 import numpy as np
 import tensorflow as tf
@@ -44,9 +45,14 @@ class FusionModel(VisionLanguageModel):
         modality_types: whether texts and images get a learned vector that tells them apart.
         patches: whether images are embedded here, as patches or as an encoder's tokens.
 
+    Attributes:
+        FIRST_PATCH: place of the first patch in an image's sequence, behind its class token.
+
     Raises:
         ValueError: a size that is the data's is None.
     """
+
+    FIRST_PATCH: ClassVar[int] = 1
 
     config: FusionConfig
 
@@ -215,7 +221,9 @@ class FusionModel(VisionLanguageModel):
             training: whether something is dropped.
         """
         if self.grounding is not None:
-            text = Tokens(self.grounding(text.values, image.values[:, 1:]), text.mask)
+            text = Tokens(
+                self.grounding(text.values, image.values[:, self.FIRST_PATCH :]), text.mask
+            )
         return self.encode_pairs(text, image, seeds, training)
 
     @abc.abstractmethod

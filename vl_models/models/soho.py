@@ -45,6 +45,8 @@ class SOHO(FusionModel):
         ValueError: a size that is the data's is None.
     """
 
+    FIRST_PATCH = 0  # there is no class token
+
     config: SOHOConfig
 
     def __init__(self, config: SOHOConfig) -> None:

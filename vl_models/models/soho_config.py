@@ -36,6 +36,7 @@ class SOHOConfig(FusionConfig):
         "mlm",
         "mvm",
         "itm",
+        "grounding",
         "retrieval",
         "vqa",
         "nlvr2",
@@ -82,4 +83,6 @@ class SOHOConfig(FusionConfig):
     def _dictionary_fits(self) -> SOHOConfig:
         if self.dictionary is None and self.task("mvm"):
             raise ValueError("mvm guesses entries of the dictionary, and there is none")
+        if self.image_fit == "pad" and self.task("grounding"):
+            raise ValueError("grounding reads the whole grid; take image_fit: crop")
         return self

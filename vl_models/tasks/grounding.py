@@ -50,7 +50,7 @@ class Grounding(Task):
             return {}
         layer: WordGrounding = model.grounding
         words = masked_mean(outputs["text_embedded"], outputs["text_embedded_mask"])
-        patches = tf.reduce_mean(outputs["image_embedded"][:, 1:], axis=1)
+        patches = tf.reduce_mean(outputs["image_embedded"][:, model.FIRST_PATCH :], axis=1)
         return {"words_embedding": layer.words(words), "patches_embedding": layer.patches(patches)}
 
     def losses(self, batch: Batch, outputs: Outputs) -> dict[str, tf.Tensor]:

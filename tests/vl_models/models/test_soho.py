@@ -166,6 +166,15 @@ def test_without_a_dictionary_cells_are_read_as_they_are():
         model_config_from_dict({"system": "soho", "dictionary": None})
 
 
+def test_words_are_grounded_in_all_cells():
+    tasks = [{"kind": "grounding"}, {"kind": "itm"}]
+    model, batch = soho(tasks=tasks), two_texts()
+    losses = model.losses(batch, model.forward(batch, training=True))
+    assert set(losses) == {"grounding", "itm"} and np.isfinite(losses["grounding"])
+    with pytest.raises(UserError, match="grounding reads the whole grid"):
+        model_config_from_dict({"system": "soho", **SMALL, "tasks": tasks, "image_fit": "pad"})
+
+
 @pytest.mark.parametrize("kind", ["vqa", "nlvr2", "snli_ve", "retrieval"])
 def test_heads_read_the_first_token(kind):
     batch = make_batch()
