@@ -9,7 +9,8 @@ from pathlib import Path
 
 # How the trainer names what it logs.
 LOSS, VALIDATION, LEARNING_RATE = "loss/", "validation/", "learning_rate/"
-_CURVES = (LOSS, VALIDATION, LEARNING_RATE)
+_CODEBOOK = "codebook/"
+_CURVES = (LOSS, VALIDATION, _CODEBOOK, LEARNING_RATE)
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,7 @@ class History:
     """Curves over steps.
 
     Attributes:
-        curves: name → (steps, values); the losses, then the learning rates.
+        curves: name → (steps, values); losses, validation and codebooks, then the learning rates.
         unreadable: number of lines that are no such object.
     """
 
