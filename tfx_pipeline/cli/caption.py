@@ -12,6 +12,8 @@ import typer
 from tfx_pipeline.cli.places import release_root
 
 _BATCH = 32
+# As vl_models.members names them, which imports TensorFlow: a client of a server does without.
+_CAPTIONER, _CAPTION, _IMAGE_BYTES = "captioner", "caption", "image_bytes"
 
 
 def caption(
@@ -34,19 +36,19 @@ def caption(
     ] = False,
 ) -> None:
     """Write captions: the images go over gRPC to the captioner of a release."""
+    encoded = [_read(path) for path in images]
+
     from serving.client import PredictClient
     from serving.release import Release
     from serving.search import embedded_server
     from vl_models.errors import UserError
-    from vl_models.members import CAPTION, CAPTIONER, IMAGE_BYTES
     from vl_models.terminal import cell, console, echo
 
     context: AbstractContextManager[PredictClient]
-    encoded = [_read(path) for path in images]
     if server is None:
         root = release_root(release)
         models = Release.load(root).models
-        if CAPTIONER not in models:
+        if _CAPTIONER not in models:
             raise UserError(
                 f"The release in {root} has no captioner; it has {', '.join(sorted(models))}. "
                 "Train a system that writes captions, for example with configs/coca.yaml."
@@ -57,8 +59,8 @@ def caption(
     found = []
     with context as client:
         for start in range(0, len(encoded), _BATCH):
-            rows = {IMAGE_BYTES: encoded[start : start + _BATCH]}
-            answer = client.predict(CAPTIONER, rows, signature_name=CAPTION)
+            rows = {_IMAGE_BYTES: encoded[start : start + _BATCH]}
+            answer = client.predict(_CAPTIONER, rows, signature_name=_CAPTION)
             found += list(zip(answer["caption"], answer["score"]))
     captions = [(text.decode("utf-8"), float(score)) for text, score in found]
     if as_json:
