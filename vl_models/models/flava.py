@@ -151,6 +151,7 @@ class FLAVA(FusionModel):
             "pass_text": fused.text.values,
             "pass_words": words,
             "pass_word_ids": texts["token_ids"],
+            "pass_word_mask": texts["text_mask"],
             "pass_image": fused.image.values[:, 1:],
             "pass_cells": tf.zeros([rows, cells], tf.bool) if masked is None else masked,
             "pass_labels": labels,

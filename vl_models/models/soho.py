@@ -178,6 +178,7 @@ class SOHO(FusionModel):
             "pass_text": fused.text.values,
             "pass_words": words,
             "pass_word_ids": texts["token_ids"],
+            "pass_word_mask": texts["text_mask"],
             "pass_image": fused.image.values,
             "pass_cells": hidden,
             "pass_codes": codes,

@@ -62,6 +62,9 @@ class ITMConfig(BaseTaskConfig):
             text (VLMo); "half" scores each text once, half of them with another image (ViLT).
         exclude_known: whether what is known to match is never drawn. The published programs exclude
             the pair itself alone.
+        masked: whether systems whose tasks share a pass (SOHO, FLAVA) learn matching from it, with
+            hidden words and patches, as published; else from a pass of its own over the same pairs
+            as they are, which is what a reranker reads.
         store_tokens: whether an index may keep images as they are before they are fused, for this
             encoder to score (`score_tokens`); at most 8,192 numbers an image. `token_scoring` is
             for larger encoders.
@@ -72,6 +75,7 @@ class ITMConfig(BaseTaskConfig):
     hard_share: float = Field(default=1.0, gt=0.0, le=1.0)
     layout: Literal["triple", "half"] = "triple"
     exclude_known: bool = True
+    masked: bool = True
     store_tokens: bool = False
 
     @property

@@ -13,7 +13,8 @@ import tensorflow as tf
 
 from vl_models.batch import Batch, Outputs
 from vl_models.distribution import global_mean, global_sum
-from vl_models.fusion.embedded import has_pairs
+from vl_models.fusion.embedded import embedded_image, has_pairs, pair_seeds
+from vl_models.fusion.tokens import Tokens
 from vl_models.layers.prediction_head import PredictionHead
 from vl_models.tasks.base import Task
 from vl_models.tasks.fusion_config import ITMConfig, MLMConfig, MMMConfig, MVMConfig
@@ -22,6 +23,8 @@ from vl_models.tasks.itm import ImageTextMatching
 
 if TYPE_CHECKING:
     from vl_models.models.fusion_config import FusionConfig
+
+_PASS = 30
 
 
 class SharesPass(Protocol):
@@ -32,8 +35,9 @@ class SharesPass(Protocol):
 
         Returns:
             ``pass_pooled`` [P, W]; ``pass_text`` [P, L, W], ``pass_words`` bool [P, L], the hidden
-            ones, and ``pass_word_ids`` int32 [P, L], what all are; ``pass_image`` [P, N, W] without
-            a class token, ``pass_cells`` bool [P, N] and ``pass_codes`` int32 [P, N] likewise;
+            ones, ``pass_word_ids`` int32 [P, L], what all are, and ``pass_word_mask`` bool [P, L];
+            ``pass_image`` [P, N, W] without a class token, ``pass_cells`` bool [P, N] and
+            ``pass_codes`` int32 [P, N] likewise;
             ``pass_labels`` float32 [P], 1 = a pair, ``pass_weights`` float32 [P], 0 = does not
             count, and ``pass_positive`` float32 [P], the pairs whose words and patches are to be
             guessed.
@@ -100,12 +104,25 @@ class SharedMatching(ImageTextMatching):
             return {}
         added = shared_pass(model, batch, outputs, training)
         found = {**outputs, **added}
+        pooled = found["pass_pooled"]
+        if not self.config.masked:
+            pooled = self._as_they_are(model, batch, found, training)
         return {
             **added,
-            "itm_logits": tf.cast(self.head(found["pass_pooled"]), tf.float32),
+            "itm_logits": tf.cast(self.head(pooled), tf.float32),
             "itm_labels": found["pass_labels"],
             "itm_weights": found["pass_weights"],
         }
+
+    def _as_they_are(self, model: Any, batch: Batch, found: Outputs, training: bool) -> tf.Tensor:
+        """Read the same pairs with nothing hidden: [P, W]."""
+        image = embedded_image(found)
+        times = found["pass_labels"].shape[0] // image.values.shape[0]
+        seeds = [pair_seeds(batch, _PASS + place) for place in range(times)]
+        texts = {"text_mask": found["pass_word_mask"], "seed": tf.concat(seeds, axis=0)}
+        text = model.embed_text(texts, found["pass_word_ids"], training)
+        images = Tokens(tf.tile(image.values, [times, 1, 1]), tf.tile(image.mask, [times, 1]))
+        return model.fuse(text, images, texts["seed"] if training else None, training).pooled
 
 
 class SharedMaskedWords(Task):

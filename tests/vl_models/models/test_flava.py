@@ -161,3 +161,19 @@ def test_hard_negatives_need_the_contrast_before_the_pass(flava, tasks):
         model_config_from_dict({"system": "flava", "tasks": [hard[2], hard[0], hard[1]]})
     with pytest.raises(UserError, match="FLAVA reads square images"):
         model_config_from_dict({"system": "flava", "image_fit": "pad"})
+
+
+def test_matching_may_see_the_pairs_as_they_are(flava, tasks):
+    open_eyed = [tasks[0], tasks[1], {"kind": "itm", "masked": False}]
+    model, batch = shaken(flava(tasks=open_eyed, negative_share=0.5)), make_batch()
+    outputs = model.forward(batch, training=False)
+    text, image = (
+        tf.gather(batch[key], outputs[name])
+        for key, name in (("token_ids", "itm_texts"), ("image", "itm_images"))
+    )
+    mask = tf.gather(batch["text_mask"], outputs["itm_texts"])
+    scores = model.score_pairs({"token_ids": text, "text_mask": mask, "image": image})
+    logits = outputs["itm_logits"]
+    np.testing.assert_allclose(logits[:, 1] - logits[:, 0], scores, atol=1e-5)
+    masked = shaken(flava(tasks=tasks[:3], negative_share=0.5)).forward(batch, training=False)
+    assert np.abs(masked["itm_logits"] - logits).max() > 1e-4

@@ -54,7 +54,9 @@ def test_bfloat16_trains_resumes_and_exports(tmp_path, strategies, pattern, syst
 
     words = [f"word{i}" for i in range(tiny.VOCABULARY - len(SPECIAL_TOKENS))]
     tokenizer = WordPieceTokenizer([*SPECIAL_TOKENS, *words], max_length=tiny.LENGTH)
-    check_export(model, tokenizer, tmp_path / "towers", tolerance=0.02)
+    # Two attentional poolers, without a norm behind them, round more than a mean does.
+    tolerance = 0.06 if system == "coca" else 0.02
+    check_export(model, tokenizer, tmp_path / "towers", tolerance=tolerance)
 
 
 @pytest.mark.parametrize("system", DUAL_ENCODERS)
