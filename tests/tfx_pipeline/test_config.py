@@ -32,9 +32,9 @@ def test_overrides_are_yaml_and_reach_nested_keys():
         ("train.steps=many", "Key 'train.steps' has a wrong value. Received: 'many'."),
         (
             "model.system=clap",
-            "Key 'system' must be one of acmr, align, clip, dscmr, image_tokenizer, moco, "
-            "prefix_conditioning, siglip, ssah, tfnh, ucal, unicl, vilt, vlmo, wenlan; did you "
-            "mean 'clip'?",
+            "Key 'system' must be one of acmr, align, clip, coca, dscmr, flava, image_tokenizer, "
+            "moco, prefix_conditioning, siglip, soho, ssah, tfnh, ucal, unicl, vilt, vlmo, wenlan; "
+            "did you mean 'clip'?",
         ),
         ("input.views=3", "Key 'input.views' has a wrong value. Received: 3. Allowed: 1 or 2."),
         (

@@ -84,10 +84,10 @@ def test_wrong_sources_are_explained(sources, message):
     assert str(caught.value).endswith(message) or message in str(caught.value)
 
 
-def test_sampling_is_one_of_two_words():
+def test_sampling_is_one_of_three_words():
     with pytest.raises(UserError) as caught:
         ExperimentConfig.load(EMOJI, ["input.sampling=both"])
     assert str(caught.value) == (
-        f"{EMOJI}: Key 'input.sampling' has a wrong value. Received: 'both'. Allowed: 'debiased' "
-        "or 'mixed'."
+        f"{EMOJI}: Key 'input.sampling' has a wrong value. Received: 'both'. Allowed: 'debiased', "
+        "'mixed' or 'round_robin'."
     )

@@ -103,7 +103,7 @@ def test_other_data_are_named_or_said_to_have_changed(emoji_folder, tmp_path):
     assert f"(what {emoji_folder} holds, or the version of vlsearch, is not" in str(caught.value)
 
 
-@pytest.mark.parametrize("key", ["0123456789abcdef", "format 3\n0123456789abcdef"])
+@pytest.mark.parametrize("key", ["0123456789abcdef", f"format {RUN_FORMAT + 1}\n0123456789abcdef"])
 def test_a_run_folder_of_another_version_is_refused_before_anything_is_made(tmp_path, key):
     config = ExperimentConfig.load(REPOSITORY / "configs" / "emoji.yaml", ["data.folder=missing"])
     (tmp_path / "training.key").write_text(key, encoding="utf-8")

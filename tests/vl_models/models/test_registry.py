@@ -37,9 +37,9 @@ def test_a_config_of_few_keys_gets_the_defaults_and_builds():
             "Unknown key 'image.patchsize'; did you mean 'image.patch_size'?",
         ),
         (
-            {"system": "clip", "image": {"kind": "resnet"}},
-            "Key 'image.kind' has a wrong value. Received: 'resnet'. "
-            "Allowed: 'vit', 'cnn', 'keras_hub', 'features'.",
+            {"system": "clip", "image": {"kind": "vgg"}},
+            "Key 'image.kind' has a wrong value. Received: 'vgg'. "
+            "Allowed: 'vit', 'cnn', 'resnet', 'keras_hub', 'features'.",
         ),
         ({"system": "clip", "text": {"width": 8}}, "Key 'text.kind' is missing"),
         (

@@ -13,6 +13,7 @@ from vl_models.training.checkpoint import (
     read_weights,
     save_checkpoint,
 )
+from vl_models.training.config import RUN_FORMAT
 
 
 def checkpoint(step):
@@ -72,12 +73,12 @@ def test_weights_are_read_from_run_checkpoint_or_file(tmp_path):
         assert read_weights(source)["scalar"] == 2
 
 
-@pytest.mark.parametrize("written", [None, 3])  # None: before there were numbers
+@pytest.mark.parametrize("written", [None, RUN_FORMAT + 1])  # None: before there were numbers
 def test_a_checkpoint_of_another_version_is_refused_not_passed_over(tmp_path, written):
     save_checkpoint(tmp_path / "checkpoints", checkpoint(1), keep=2)
     path = save_checkpoint(tmp_path / "checkpoints", checkpoint(2), keep=2)
     state = json.loads((path / "state.json").read_bytes())
-    assert state.pop("format") == 2
+    assert state.pop("format") == RUN_FORMAT
     state |= {} if written is None else {"format": written}
     (path / "state.json").write_text(json.dumps(state))
     for read in (lambda: latest_checkpoint(tmp_path / "checkpoints"), lambda: read_weights(path)):
@@ -85,8 +86,8 @@ def test_a_checkpoint_of_another_version_is_refused_not_passed_over(tmp_path, wr
             read()
         assert str(caught.value) == (
             f"Checkpoint {path} was written by another version of vlsearch (format {written or 1}; "
-            "this version reads 2): variables and settings have other names, so it cannot be "
-            "continued. Start a new run; its weights can be a warm start of that "
+            f"this version reads {RUN_FORMAT}): variables and settings have other names, so it "
+            "cannot be continued. Start a new run; its weights can be a warm start of that "
             f"(train.warm_start.from: {path}/weights.safetensors, with map for paths that changed)."
         )
     assert read_weights(path / "weights.safetensors")["scalar"] == 2
