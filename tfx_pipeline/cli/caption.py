@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from tfx_pipeline.cli.places import release_root
+from tfx_pipeline.cli.places import ReleaseOption, ServerOption, release_root
 
 _BATCH = 32
 # As vl_models.members names them, which imports TensorFlow: a client of a server does without.
@@ -18,19 +18,8 @@ _CAPTIONER, _CAPTION, _IMAGE_BYTES = "captioner", "caption", "image_bytes"
 
 def caption(
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="JPEG or PNG files.")],
-    server: Annotated[
-        str | None,
-        typer.Option(
-            metavar="HOST:PORT", help="A running model server; without it one is started."
-        ),
-    ] = None,
-    release: Annotated[
-        str,
-        typer.Option(
-            metavar="ROOT",
-            help="Release root, the folder with release.json: a path, s3:// or gs://.",
-        ),
-    ] = "build/coca/serving",
+    server: ServerOption = None,
+    release: ReleaseOption = "build/coca/serving",
     as_json: Annotated[
         bool, typer.Option("--json", help="Print a JSON object per image instead of a table.")
     ] = False,

@@ -32,9 +32,12 @@ ConfigArgument = Annotated[
     Path,
     typer.Argument(help="Experiment, a YAML file.", metavar="FILE", callback=_is_an_experiment),
 ]
-RootArgument = Annotated[
-    str,
-    typer.Argument(help="Release root, the folder with release.json: a path, s3:// or gs://."),
+_RELEASE_ROOT = "Release root, the folder with release.json: a path, s3:// or gs://."
+RootArgument = Annotated[str, typer.Argument(help=_RELEASE_ROOT)]
+ReleaseOption = Annotated[str, typer.Option(metavar="ROOT", help=_RELEASE_ROOT)]
+ServerOption = Annotated[
+    str | None,
+    typer.Option(metavar="HOST:PORT", help="A running model server; without it one is started."),
 ]
 DataOption = Annotated[
     str | None, typer.Option(help="Data folder (data.folder): a path, s3:// or gs://.")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tfx_pipeline.cli.places import release_root
+from tfx_pipeline.cli.places import ReleaseOption, ServerOption, release_root
 
 if TYPE_CHECKING:
     from serving.reranking import Hits
@@ -18,19 +18,8 @@ if TYPE_CHECKING:
 def query(
     text: Annotated[str, typer.Argument(help="What to look for, in any language.")],
     k: Annotated[int, typer.Option("-k", min=1, help="Number of images.")] = 8,
-    server: Annotated[
-        str | None,
-        typer.Option(
-            metavar="HOST:PORT", help="A running model server; without it one is started."
-        ),
-    ] = None,
-    release: Annotated[
-        str,
-        typer.Option(
-            metavar="ROOT",
-            help="Release root, the folder with release.json: a path, s3:// or gs://.",
-        ),
-    ] = "build/demo/serving",
+    server: ServerOption = None,
+    release: ReleaseOption = "build/demo/serving",
     rerank: Annotated[
         int | None,
         typer.Option(
