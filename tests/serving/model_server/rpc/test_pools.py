@@ -117,19 +117,25 @@ def test_predictions_hold_up_nobody_else(server, channel):
 
 def test_reloads_that_wait_hold_up_nobody(server, channel, arithmetic, tmp_path):
     missing = ("n", tmp_path / "missing")
-    waiting = [_reload(channel, ("m", arithmetic), missing) for _ in range(MAX_RELOADS)]
+    calls = [_reload(channel, ("m", arithmetic), missing) for _ in range(MAX_RELOADS)]
+    refusals = []
     with contextlib.ExitStack() as stack:
-        for call in waiting:
+        for call in calls:
             stack.callback(call.cancel)
 
         def refused():
             call = _reload(channel, ("m", arithmetic), missing)
             stack.callback(call.cancel)
-            with contextlib.suppress(grpc.FutureTimeoutError):
-                return call.exception(timeout=0.2)
+            try:
+                refusals.append(call.exception(timeout=0.2))
+            except grpc.FutureTimeoutError:
+                calls.append(call)  # it was before one of the others
+            return refusals
 
         wait_until(refused)
-        error = refused()
+        wait_until(lambda: sum(not call.done() for call in calls) == MAX_RELOADS)
+        waiting = [call for call in calls if not call.done()]
+        error = refusals[0]
         assert error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
         assert error.details() == (
             f"{MAX_RELOADS} reloads are waiting for their models already. Try again later."
