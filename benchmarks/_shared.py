@@ -6,7 +6,10 @@ import argparse
 import json
 import os
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 _REPOSITORY = Path(__file__).resolve().parent.parent
@@ -45,6 +48,23 @@ def photo_files(given: Path | None) -> list[Path]:
             return files
     print("Skipped what needs photographs: --photos or VLSEARCH_PHOTOS names a folder.")
     return []
+
+
+def alternate(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
+    """Time of each call in every round, after one that warms up."""
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for number in range(rounds + 1):
+        for name, call in calls.items():
+            started = time.perf_counter()
+            call()
+            if number:
+                times[name].append(time.perf_counter() - started)
+    return times
+
+
+def ratio_of(one: list[float], other: list[float]) -> float:
+    """Median over rounds of the ratio of two times."""
+    return median(a / b for a, b in zip(one, other, strict=True))
 
 
 class Results:

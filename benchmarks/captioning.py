@@ -14,7 +14,6 @@ batch   Eight images at once, against one after the other (bar: at least 3 times
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable
 from statistics import median
 from typing import Any
@@ -24,7 +23,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
 import tensorflow as tf
-from _shared import Results, argument_parser
+from _shared import Results, alternate, argument_parser, ratio_of
 
 from vl_models.models.registry import build_model, model_config_from_dict
 
@@ -95,23 +94,10 @@ def writer(model: Any, use_cache: bool) -> Callable[[np.ndarray], np.ndarray]:
     return call
 
 
-def alternate(sides: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each side, round by round."""
-    for call in sides.values():
-        call()
-    seconds: dict[str, list[float]] = {name: [] for name in sides}
-    for _ in range(rounds):
-        for name, call in sides.items():
-            start = time.perf_counter()
-            call()
-            seconds[name].append(time.perf_counter() - start)
-    return seconds
-
-
 def report(results: Results, what: str, seconds: dict[str, list[float]]) -> None:
     """Add the ratio of the second side's time to the first one's."""
     (first, fast), (second, slow) = seconds.items()
-    ratio = median(b / a for a, b in zip(fast, slow))
+    ratio = ratio_of(slow, fast)
     own, other = (1000 * median(values) for values in (fast, slow))
     results.add(
         what,

@@ -35,7 +35,6 @@ from __future__ import annotations
 import argparse
 import os
 import tempfile
-import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -53,7 +52,14 @@ from _own_steps import (
     measure_step,
     measure_systems,
 )
-from _shared import Results, add_photos_argument, argument_parser, photo_files
+from _shared import (
+    Results,
+    add_photos_argument,
+    alternate,
+    argument_parser,
+    photo_files,
+    ratio_of,
+)
 
 IMAGE_SIZE, PATCH, WIDTH, POOLED, TOKEN_WIDTH, LENGTH = 224, 16, 192, 2, 160, 16
 IMAGES, LARGE_SIDE = 32, 500
@@ -260,23 +266,6 @@ def measure_tokens(reranker, images, arguments, results, stack):
         size <= DISK_BAR,
         bytes=size,
     )
-
-
-def alternate(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
-    """Time of each call in every round, after one that warms up."""
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for number in range(rounds + 1):
-        for name, call in calls.items():
-            started = time.perf_counter()
-            call()
-            if number:
-                times[name].append(time.perf_counter() - started)
-    return times
-
-
-def ratio_of(one: list[float], other: list[float]) -> float:
-    """Median over rounds of the ratio of two times."""
-    return median(a / b for a, b in zip(one, other, strict=True))
 
 
 TRAINING: dict[str, Callable[[argparse.Namespace, Results], None]] = {

@@ -145,15 +145,12 @@ def _of_neighbours(data: EvaluationData, ids: Sequence[str]) -> dict[str, str]:
     train = _references(read_relevance(data.relevance_path, ["train"]))
     encoded = data.of_all_images
     row_of = {name: row for row, name in enumerate(encoded[0])}
-    known = [name for name in encoded[0] if name in train]
-    if not known:
-        return dict.fromkeys(ids, "")
-    candidates = encoded[1][[row_of[name] for name in known]]
+    known = np.array([row for name, row in row_of.items() if name in train], np.int64)
     found = {}
     for name in ids:
-        cosines = candidates @ encoded[1][row_of[name]]
-        best = next(place for place in np.argsort(-cosines) if known[place] != name)
-        found[name] = train[known[best]][0]
+        others = known[known != row_of[name]]
+        cosines = encoded[1][others] @ encoded[1][row_of[name]]
+        found[name] = train[encoded[0][others[np.argmax(cosines)]]][0] if others.size else ""
     return found
 
 

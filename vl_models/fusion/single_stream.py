@@ -15,18 +15,9 @@ class SingleStreamEncoder(SequenceEncoder):
     Sources: Kim et al., "ViLT: Vision-and-Language Transformer Without Convolution or Region
     Supervision", section 3.1 (pre-norm); Huang et al., "Seeing Out of tHe bOx" (SOHO), section 3.3
     (post-norm, without pooler).
+    Arguments as in `SequenceEncoder`, and:
 
     Args:
-        width: W, width of a token.
-        depth: number of blocks.
-        heads: attention heads.
-        mlp_ratio: hidden width of the MLPs over W.
-        dropout: rate on the residual branches while training.
-        drop_path: probability that a row skips a branch of the last block, see
-            `TransformerEncoder`.
-        epsilon: of the layer normalisations.
-        initializer_range: standard deviation of the kernels at the start.
-        pre_norm: pre-norm blocks, else post-norm ones.
         has_pooler: whether the vector of the pair is the text's first token through a `Pooler`;
             else that token as it is.
     """

@@ -64,6 +64,12 @@ class VisionLanguageModel(LayerOwner, abc.ABC):
         """Return the system's part of `collapsed_losses`; nothing by default."""
         return {}
 
+    def take_abilities(self) -> None:
+        """Let what the tasks bring become methods of the model, see `Task.abilities`."""
+        for task in self.tasks:
+            for name, method in task.abilities(self).items():
+                setattr(self, name, method)
+
     def forward(self, batch: Batch, training: bool) -> Outputs:
         """Compute the system's outputs, then what its tasks add to them."""
         outputs = self.encode(batch, training)

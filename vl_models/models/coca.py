@@ -64,9 +64,7 @@ class CoCa(CLIP):
             dtype=precision,
             name="decoder",
         )
-        for task in self.tasks:
-            for name, method in task.abilities(self).items():
-                setattr(self, name, method)
+        self.take_abilities()
 
     def build(self) -> None:
         """Create every variable, under the strategy's scope; a second call changes nothing."""

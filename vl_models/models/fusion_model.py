@@ -113,9 +113,7 @@ class FusionModel(VisionLanguageModel):
     def add_tasks(self) -> None:
         """Create the tasks; what they bring becomes what the system can do."""
         self.tasks = build_fusion_tasks(self.config)
-        for task in self.tasks:
-            for name, method in task.abilities(self).items():
-                setattr(self, name, method)
+        self.take_abilities()
 
     def build(self) -> None:
         """Create every variable, under the strategy's scope; a second call changes nothing."""

@@ -88,11 +88,7 @@ class ImageClassifierConfig(BaseTaskConfig):
     heads: PositiveInt = 8
 
 
-TaskConfig = Annotated[
-    ModalityAdversaryConfig | PairMarginConfig | LabelClassifierConfig, Field(discriminator="kind")
-]
+_OfEmbeddings = ModalityAdversaryConfig | PairMarginConfig | LabelClassifierConfig
+TaskConfig = Annotated[_OfEmbeddings, Field(discriminator="kind")]
 # Of systems that keep all tokens of an image.
-AnyTaskConfig = Annotated[
-    ModalityAdversaryConfig | PairMarginConfig | LabelClassifierConfig | ImageClassifierConfig,
-    Field(discriminator="kind"),
-]
+AnyTaskConfig = Annotated[_OfEmbeddings | ImageClassifierConfig, Field(discriminator="kind")]

@@ -9,7 +9,7 @@ from typing import Any
 from vl_models.weights.layouts import find_layout
 from vl_models.weights.layouts.clip_names import PIXELS
 from vl_models.weights.read import TensorFiles
-from vl_models.weights.rules import Shapes, Tower, WeightLayout, blocks, match_names
+from vl_models.weights.rules import Shapes, Tower, WeightLayout, blocks, match_names, tower_blocks
 
 _VOCABULARIES = {
     "transformer": {"kind": "clip_bpe", "pretrained": "bpe_simple_vocab_16e6.txt.gz"},
@@ -86,7 +86,7 @@ def _transformer(
     return {
         "kind": layout.kinds[tower],
         "width": width,
-        "depth": blocks(shapes, tower),
+        "depth": blocks(shapes, tower_blocks(tower)),
         "heads": max(1, width // facts["head_width"]),
         "mlp_ratio": hidden_width / width,
         "activation": facts["activation"],

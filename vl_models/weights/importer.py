@@ -17,7 +17,15 @@ from vl_models.training.patterns import matches
 from vl_models.weights.layouts import find_layout
 from vl_models.weights.read import TensorFiles
 from vl_models.weights.report import ImportedVariable, ImportResult, Status
-from vl_models.weights.rules import Match, Tower, WeightLayout, blocks, match_names, refused
+from vl_models.weights.rules import (
+    Match,
+    Tower,
+    WeightLayout,
+    blocks,
+    match_names,
+    refused,
+    tower_blocks,
+)
 
 TOWERS: dict[str, Tower] = {
     "image_encoder": "image",
@@ -253,7 +261,7 @@ def _depth_warnings(match: Match, config: ModelConfig, wanted: Mapping[Tower, bo
     warnings = []
     for tower in wanted:
         section, place = _section(config, tower)
-        depth = blocks(match.sources, tower)
+        depth = blocks(match.sources, tower_blocks(tower))
         if wanted[tower] and depth > getattr(section, "depth", depth):
             what = "" if tower == "model" else f"'s {tower} tower"
             warnings.append(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -272,9 +272,13 @@ def refused(layout: WeightLayout, names: Sequence[str]) -> dict[Tower, tuple[str
     return found
 
 
-def blocks(paths: Mapping[str, Any], tower: Tower) -> int:
-    """Return the number of transformer blocks among the variable paths of a tower."""
-    encoder = "encoder" if tower == "model" else f"{tower}_encoder"
-    pattern = re.compile(rf"{encoder}/block_(\d+)/")
+def blocks(paths: Iterable[str], stack: str) -> int:
+    """Return the number of blocks ``{stack}_0``, ``{stack}_1``, … among variable paths."""
+    pattern = re.compile(rf"{stack}_(\d+)/")
     found = [int(match[1]) for path in paths if (match := pattern.match(path))]
     return max(found, default=-1) + 1
+
+
+def tower_blocks(tower: Tower) -> str:
+    """Return what the transformer blocks of a tower are called, for `blocks`."""
+    return "encoder/block" if tower == "model" else f"{tower}_encoder/block"

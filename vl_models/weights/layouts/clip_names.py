@@ -41,9 +41,9 @@ def fused(patterns: Sequence[str], target: str) -> tuple[Rule, ...]:
     return tuple(rules)
 
 
-def resblocks(prefix: str, encoder: str) -> tuple[Rule, ...]:
+def resblocks(transformer: str, encoder: str) -> tuple[Rule, ...]:
     """Return the residual blocks of OpenAI's and open_clip's transformers."""
-    block = rf"{prefix}transformer\.resblocks\.(\d+)\."
+    block = rf"{transformer}resblocks\.(\d+)\."
     target = rf"{encoder}/block_\1"
     return (
         Rule(rf"{block}attn\.in_proj_weight", f"{target}/attention/qkv/kernel", transpose),
@@ -56,16 +56,16 @@ def resblocks(prefix: str, encoder: str) -> tuple[Rule, ...]:
     )
 
 
-def visual() -> tuple[Rule, ...]:
-    """CLIP's vision transformer and its projection."""
+def visual(norm_after: str = "image_encoder/norm_after") -> tuple[Rule, ...]:
+    """CLIP's vision transformer and its projection; the last norm may be another layer's."""
     image = "image_encoder"
     return (
         Rule(r"visual\.conv1\.weight", f"{image}/patch_embedding/kernel", patches),
         Rule(r"visual\.class_embedding", f"{image}/patch_embedding/class_vector"),
         Rule(r"visual\.positional_embedding", f"{image}/patch_embedding/positions"),
         *norm(r"visual\.ln_pre", f"{image}/norm_before"),
-        *resblocks(r"visual\.", image),
-        *norm(r"visual\.ln_post", f"{image}/norm_after"),
+        *resblocks(r"visual\.transformer\.", image),
+        *norm(r"visual\.ln_post", norm_after),
         Rule(r"visual\.proj", "image_projection/kernel"),
     )
 

@@ -13,6 +13,7 @@ from vl_models.weights.rules import (
     Rule,
     Shapes,
     WeightLayout,
+    blocks,
     first_position,
     first_row,
     other_positions,
@@ -89,11 +90,6 @@ def _facts(folder: Path) -> dict[Any, dict[str, Any]]:
     return {"model": {**facts, **PIXELS}}
 
 
-def _depth(shapes: Shapes, encoder: str) -> int:
-    ending = "/mlp_hidden/bias"
-    return len([p for p in shapes if p.startswith(f"{encoder}/block_") and p.endswith(ending)])
-
-
 def _sections(shapes: Shapes, folder: Path) -> dict[str, Any]:
     """A FLAVA of the file's sizes, with the tasks that it has heads of."""
     kernel, width = shapes["image_embedding/projection/kernel"]
@@ -118,8 +114,8 @@ def _sections(shapes: Shapes, folder: Path) -> dict[str, Any]:
             "image_size": patch * math.isqrt(shapes["image_embedding/grid_positions"][0]),
             "max_length": shapes["text_embedding/positions"][0],
             "width": width,
-            "depth": _depth(shapes, "image_blocks"),
-            "multimodal_depth": _depth(shapes, "encoder"),
+            "depth": blocks(shapes, "image_blocks/block"),
+            "multimodal_depth": blocks(shapes, "encoder/block"),
             "heads": max(1, width // facts["head_width"]),
             "mlp_ratio": shapes["image_blocks/block_0/mlp_hidden/bias"][0] / width,
             "patch_size": patch,

@@ -17,6 +17,7 @@ from vl_models.weights.rules import (
     Rule,
     Shapes,
     WeightLayout,
+    blocks,
     first_position,
     first_row,
     other_positions,
@@ -100,7 +101,6 @@ def _sections(shapes: Shapes, folder: Path) -> dict[str, Any]:
     kernel, width = shapes["image_embedding/projection/kernel"]
     patch = math.isqrt(kernel // 3)
     facts = fusion_facts(folder)
-    depth = len([path for path in shapes if path.endswith("/mlp_hidden/bias")])
     hidden = shapes["encoder/block_0/mlp_hidden/bias"][0]
     tasks = [task for task, path in _HEADS.items() if path in shapes]
     if {"vqa", "nlvr2"} <= set(tasks):
@@ -114,7 +114,7 @@ def _sections(shapes: Shapes, folder: Path) -> dict[str, Any]:
             "image_size": patch * math.isqrt(shapes["image_embedding/grid_positions"][0]),
             "max_length": shapes["text_embedding/positions"][0],
             "width": width,
-            "depth": depth,
+            "depth": blocks(shapes, "encoder/block"),
             "heads": max(1, width // facts["head_width"]),
             "mlp_ratio": hidden / width,
             "patch_size": patch,

@@ -39,7 +39,7 @@ OPEN_CLIP = WeightLayout(
         *visual(),
         Rule(rf"{_TEXT}token_embedding\.weight", "text_encoder/token_embedding"),
         Rule(rf"{_TEXT}positional_embedding", "text_encoder/positions"),
-        *resblocks(_TEXT, "text_encoder"),
+        *resblocks(rf"{_TEXT}transformer\.", "text_encoder"),
         *norm(rf"{_TEXT}ln_final", "text_encoder/norm_after"),
         Rule(rf"{_TEXT}text_projection", "text_projection/kernel"),
         Rule(rf"{_TEXT}text_projection\.weight", "text_projection/kernel", transpose),

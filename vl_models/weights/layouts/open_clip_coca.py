@@ -85,7 +85,7 @@ def _text() -> tuple[Rule, ...]:
         Rule(r"text\.token_embedding\.weight", f"{text}/token_embedding"),
         Rule(r"text\.positional_embedding", f"{text}/positions"),
         Rule(r"text\.cls_emb", f"{text}/class_vector"),
-        *resblocks(r"text\.", text),
+        *resblocks(r"text\.transformer\.", text),
         *norm(r"text\.ln_final", f"{text}/norm_after"),
         Rule(r"text\.text_projection", "text_projection/kernel"),
         Rule(r"text\.text_projection\.weight", "text_projection/kernel", transpose),
@@ -94,16 +94,8 @@ def _text() -> tuple[Rule, ...]:
 
 def _decoder() -> tuple[Rule, ...]:
     cross, target = rf"{_DECODER}\.cross_attn\.(\d+)\.", r"decoder/cross_block_\1"
-    own = resblocks("", "decoder")
     return (
-        *(
-            Rule(
-                rule.pattern.replace(r"transformer\.", rf"{_DECODER}\.", 1),
-                rule.target,
-                rule.convert,
-            )
-            for rule in own
-        ),
+        *resblocks(rf"{_DECODER}\.", "decoder"),
         *_cross_attention(rf"{cross}attn", f"{target}/attention"),
         *norm(rf"{cross}ln_1", f"{target}/attention_norm"),
         *norm(rf"{cross}ln_1_kv", f"{target}/context_norm"),
@@ -174,7 +166,7 @@ def _sections(shapes: Shapes, folder: Path) -> dict[str, Any]:
                 "kind": "vit",
                 "patch_size": patch,
                 "width": image_width,
-                "depth": blocks(shapes, "image"),
+                "depth": blocks(shapes, "image_encoder/block"),
                 "heads": max(1, image_width // image["head_width"]),
                 "mlp_ratio": _ratio(shapes, "image_encoder", image_width),
                 "activation": image["activation"],
@@ -185,20 +177,14 @@ def _sections(shapes: Shapes, folder: Path) -> dict[str, Any]:
             "text": {
                 "kind": "unimodal_decoder",
                 "width": width,
-                "depth": blocks(shapes, "text"),
+                "depth": blocks(shapes, "text_encoder/block"),
                 "heads": max(1, width // text["head_width"]),
                 "mlp_ratio": _ratio(shapes, "text_encoder", width),
                 "activation": text["activation"],
                 "epsilon": text["epsilon"],
                 "shifted_mask": text["shifted_mask"],
             },
-            "multimodal_depth": len(
-                [
-                    p
-                    for p in shapes
-                    if p.startswith("decoder/cross_block_") and p.endswith("context_norm/gamma")
-                ]
-            ),
+            "multimodal_depth": blocks(shapes, "decoder/cross_block"),
             **_pooling(shapes, folder),
         },
         "input": {"crop_scale": [1.0, 1.0]},
@@ -213,12 +199,7 @@ OPEN_CLIP_COCA = WeightLayout(
     name="open_clip_coca",
     sign=rf"(module\.)?{_DECODER}\.",
     rules=(
-        *(
-            rule
-            for rule in visual()
-            if rule.pattern not in (r"visual\.ln_post\.weight", r"visual\.ln_post\.bias")
-        ),
-        *norm(r"visual\.ln_post", f"{_POOLING}/norm"),
+        *visual(norm_after=f"{_POOLING}/norm"),
         *_pooler("attn_pool", f"{_POOLING}/pooler"),
         *_pooler("attn_pool_contrastive", f"{_POOLING}/contrastive_pooler"),
         *_text(),

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from vl_models.weights.rules import Rule, Shapes, WeightLayout
+from vl_models.weights.rules import Rule, Shapes, WeightLayout, blocks
 
 _STAGES = 4
 # ImageNet's statistics, with which these weights are published.
@@ -52,24 +52,15 @@ def _facts(folder: Path) -> dict[Any, dict[str, Any]]:
 
 def _sections(shapes: Shapes, folder: Path) -> dict[str, Any]:
     """SOHO over a ResNet of the file's sizes."""
-    last = "part_0/convolution/kernel"
-    counts = [
-        len(
-            [
-                path
-                for path in shapes
-                if path.startswith(f"image_encoder/stage_{stage}_") and path.endswith(last)
-            ]
-        )
-        for stage in range(_STAGES)
-    ]
     is_bottleneck = "image_encoder/stage_0_block_0/part_2/convolution/kernel" in shapes
     return {
         "model": {
             "system": "soho",
             "image": {
                 "kind": "resnet",
-                "blocks": counts,
+                "blocks": [
+                    blocks(shapes, f"image_encoder/stage_{stage}_block") for stage in range(_STAGES)
+                ],
                 "block": "bottleneck" if is_bottleneck else "basic",
                 "width": shapes[_STEM][3],
                 **{key: list(values) for key, values in _PIXELS.items()},
